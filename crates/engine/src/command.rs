@@ -1,0 +1,407 @@
+//! What a log entry may ask of the state. Names (sites, orgs, programmes) are resolved in apply, so that a command is
+//! judged against the state at its place in the log.
+
+use hesuan_ledger::types::{Fen, RegionCode, Timestamp};
+
+use crate::types::{Digest, Funding, HostId, JobId, OnSiteLost, PrincipalId, RequestId, Resources, TaskId};
+
+/// One command of a bundle.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Command {
+    /// Who asked; authorised against the state.
+    pub principal: PrincipalId,
+    /// Client-made id of a mutation; `None` for commands of the cluster and of agents.
+    pub request_id: Option<RequestId>,
+    /// First 16 bytes of the SHA-256 of the request without its id: the same id with another digest is refused.
+    pub digest: [u8; 16],
+    /// What is asked.
+    pub body: Body,
+}
+
+/// The kinds of commands.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Body {
+    /// Queue a job.
+    SubmitJob(SubmitJob),
+    /// Hold the funds for a job not yet submitted.
+    BindQuote {
+        /// The job as it would be submitted.
+        job: SubmitJob,
+        /// How long the funds are held.
+        valid_ms: u64,
+    },
+    /// Cancel; idempotent.
+    CancelJob {
+        /// Which.
+        job: JobId,
+        /// For the record.
+        reason: Box<str>,
+    },
+    /// Money and its rules: handed to the ledger after authorisation.
+    Money(MoneyCommand),
+    /// A new site.
+    CreateSite {
+        /// Unique.
+        name: Box<str>,
+        /// Its jurisdiction.
+        region: RegionCode,
+        /// The organisation that is credited.
+        provider: Box<str>,
+    },
+    /// Open, cordon or drain.
+    SetSiteState {
+        /// The site's name.
+        site: Box<str>,
+        /// The new state.
+        state: SiteState,
+        /// For the record.
+        reason: Box<str>,
+    },
+    /// A principal and the hash of its token.
+    CreatePrincipal(NewPrincipal),
+    /// Its token is refused from here on.
+    RevokePrincipal {
+        /// The principal's name.
+        name: Box<str>,
+    },
+    /// Replicated limits.
+    SetLimits(LimitsChange),
+    /// An agent hangs on a replica; its inventory replaces the site's hosts.
+    AttachAgent {
+        /// The site's name.
+        site: Box<str>,
+        /// Random per start of the agent.
+        instance: u128,
+        /// The replica it hangs on.
+        replica: u64,
+        /// The machines of the site.
+        hosts: Vec<HostInventory>,
+    },
+    /// What the agent says of its tasks.
+    Reports(Vec<TaskReport>),
+    /// The leader's placements; each judged for itself.
+    Decisions(Vec<Decision>),
+    /// The leader has not heard of the site for `lost_after_ms`.
+    SiteLost {
+        /// Which.
+        site: hesuan_ledger::types::SiteId,
+        /// The instance that was silent; a newer one wins.
+        instance: u128,
+    },
+    /// Bounded housekeeping.
+    Tick,
+    /// A member's name and addresses, beside the conf change that Raft sees.
+    AddMember(Member),
+    /// The level of apply from this entry on.
+    SetLevel(u32),
+}
+
+/// A job as submitted, checked for form by the api crate; names not yet resolved.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SubmitJob {
+    /// Free text, at most 128 bytes.
+    pub name: Box<str>,
+    /// The paying organisation; empty = the principal's.
+    pub org: Box<str>,
+    /// `hesuan.v1.TaskPayload`, encoded: opaque here.
+    pub payload: Box<[u8]>,
+    /// A script and its digest.
+    pub script: Option<(Digest, Box<[u8]>)>,
+    /// Per task.
+    pub resources: Resources,
+    /// Wall time one attempt may take.
+    pub walltime_ms_max: u64,
+    /// Larger first.
+    pub priority: i32,
+    /// Tasks; 1 for a single job.
+    pub tasks: u32,
+    /// It was submitted as an array (its tasks are shown with an index even if there is only one).
+    pub array: bool,
+    /// Tasks at once; 0 = no bound.
+    pub parallel_max: u32,
+    /// Allowed sites by name; empty = any.
+    pub sites: Vec<Box<str>>,
+    /// Allowed regions; empty = any.
+    pub regions: Vec<RegionCode>,
+    /// Further attempts after a failure.
+    pub retries_max: u32,
+    /// What happens when the site is lost.
+    pub on_site_lost: OnSiteLost,
+    /// Which money.
+    pub funding: Funding,
+    /// Free key-value pairs, in the order given.
+    pub labels: Vec<(Box<str>, Box<str>)>,
+    /// A binding quote to take up.
+    pub quote: Option<u64>,
+    /// Check everything, queue nothing.
+    pub validate_only: bool,
+}
+
+/// Commands that end in the ledger. Names are resolved by apply.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MoneyCommand {
+    /// A new organisation.
+    CreateOrg(hesuan_ledger::NewOrg),
+    /// Money comes in.
+    TopUp {
+        /// Organisation by name.
+        org: Box<str>,
+        /// Above 0.
+        amount: Fen,
+        /// For the record.
+        reference: Box<str>,
+    },
+    /// Money goes out.
+    Withdraw {
+        /// Organisation by name.
+        org: Box<str>,
+        /// Above 0.
+        amount: Fen,
+        /// For the record.
+        reference: Box<str>,
+    },
+    /// A new version of a site's price sheet.
+    SetPrices {
+        /// Site by name.
+        site: Box<str>,
+        /// Sku and milli-fen per unit-hour.
+        prices: Vec<(Box<str>, u64)>,
+        /// `None` = now.
+        effective_from: Option<Timestamp>,
+    },
+    /// Give back a settled attempt.
+    Refund {
+        /// The attempt; `restore_epoch` is not read.
+        task: TaskId,
+        /// `None` = all.
+        amount: Option<Fen>,
+        /// For the record.
+        reason: Box<str>,
+    },
+    /// A new programme.
+    CreateProgramme(hesuan_ledger::NewProgramme),
+    /// A new agreement; named sites are resolved here, not by the ledger.
+    CreateAgreement {
+        /// With `sites` empty.
+        agreement: hesuan_ledger::NewAgreement,
+        /// Named sites; empty = by region.
+        sites: Vec<Box<str>>,
+    },
+    /// Ends an agreement at an instant not in the past.
+    EndAgreement {
+        /// Which.
+        id: u32,
+        /// `None` = now.
+        at: Option<Timestamp>,
+    },
+    /// A batch, all or none.
+    IssueVouchers {
+        /// Programme by name.
+        programme: Box<str>,
+        /// Holders by name.
+        vouchers: Vec<hesuan_ledger::NewVoucher>,
+    },
+    /// Once, by its holder.
+    RedeemVoucher {
+        /// The voucher's code.
+        code: Box<str>,
+    },
+    /// No new holds until resumed.
+    SuspendVoucher {
+        /// The voucher's code.
+        code: Box<str>,
+        /// For the record.
+        reason: Box<str>,
+    },
+    /// Ends a suspension.
+    ResumeVoucher {
+        /// The voucher's code.
+        code: Box<str>,
+        /// For the record.
+        reason: Box<str>,
+    },
+    /// For good.
+    RevokeVoucher {
+        /// The voucher's code.
+        code: Box<str>,
+        /// For the record.
+        reason: Box<str>,
+        /// Covers of running segments end too.
+        fraud: bool,
+    },
+}
+
+/// What an operator says of his site.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SiteState {
+    /// Takes work.
+    #[default]
+    Open,
+    /// Takes no new work.
+    Cordoned,
+    /// Takes no new work and what runs is withdrawn and requeued.
+    Draining,
+}
+
+/// Rights; one table of method x role decides (see `state::access`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// Everything about the cluster; not money.
+    Admin,
+    /// One site.
+    Operator,
+    /// One org.
+    Member,
+    /// One region's programmes.
+    Issuer,
+    /// Top-ups, withdrawals, refunds.
+    Treasurer,
+    /// Reads everything.
+    Auditor,
+    /// The agent of one site.
+    Node,
+}
+
+/// A principal to be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewPrincipal {
+    /// Unique.
+    pub name: Box<str>,
+    /// Not empty.
+    pub roles: Vec<Role>,
+    /// For [`Role::Member`].
+    pub org: Option<Box<str>>,
+    /// For [`Role::Operator`] and [`Role::Node`].
+    pub site: Option<Box<str>>,
+    /// For [`Role::Issuer`].
+    pub region: Option<RegionCode>,
+    /// SHA-256 of the token.
+    pub token_sha256: Digest,
+}
+
+/// `None` stays as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LimitsChange {
+    /// How long request ids are kept.
+    pub request_window_ms: Option<u64>,
+    /// How many request ids are kept.
+    pub requests_max: Option<u64>,
+    /// How long ended jobs stay in State.
+    pub ended_job_keep_ms: Option<u64>,
+    /// How many ended jobs stay in State.
+    pub ended_jobs_max: Option<u64>,
+    /// How many jobs may be in State.
+    pub jobs_max: Option<u64>,
+    /// Silence after which the leader declares a site lost.
+    pub lost_after_ms: Option<u64>,
+    /// The site's lease.
+    pub lease_ttl_ms: Option<u64>,
+    /// One script.
+    pub script_bytes_max: Option<u64>,
+    /// All scripts.
+    pub scripts_bytes_max_total: Option<u64>,
+    /// One attempt.
+    pub walltime_ms_max: Option<u64>,
+    /// How long a lost site's held attempts keep their hold.
+    pub settlement_grace_ms: Option<u64>,
+}
+
+/// A machine as its agent describes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostInventory {
+    /// Unique in the site.
+    pub name: Box<str>,
+    /// Thousandths of cores.
+    pub cpu_milli: u64,
+    /// Mebibytes.
+    pub memory_mib: u64,
+    /// One entry a device; the index is its place.
+    pub gpus: Vec<Box<str>>,
+    /// Named generic resources.
+    pub generic: Vec<(Box<str>, u64)>,
+}
+
+/// One line of an agent's reports; a later `seq` replaces an earlier one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TaskReport {
+    /// The attempt.
+    pub task: TaskId,
+    /// From 1, rising.
+    pub seq: u32,
+    /// What happened.
+    pub event: TaskEvent,
+}
+
+/// What an agent reports.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TaskEvent {
+    /// It runs.
+    Started,
+    /// It is over.
+    Ended(TaskEnd),
+}
+
+/// How an attempt ended, with cumulative usage.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TaskEnd {
+    /// Which way.
+    pub kind: EndKind,
+    /// Wall time by the agent; billed up to the log-time interval and the limit.
+    pub wall_ms: u64,
+    /// By the kernel; shown only.
+    pub cpu_ms: u64,
+    /// By the kernel; shown only.
+    pub memory_peak_mib: u64,
+    /// Text of the agent, at most 256 bytes.
+    pub message: Box<str>,
+}
+
+/// The ways an attempt ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndKind {
+    /// By itself, with a code.
+    Exited(i32),
+    /// By a signal of its own.
+    Signalled(u32),
+    /// Stopped at its time limit.
+    TimeLimit,
+    /// Stopped because it was cancelled or withdrawn.
+    Cancelled,
+    /// Never ran.
+    StartFailed {
+        /// The job's own mistake (no such command).
+        by_user: bool,
+    },
+    /// Unprovable after a crash, or its watcher died: the site's fault.
+    Lost,
+    /// Killed for memory.
+    MemoryLimit,
+    /// Stopped because the site's lease ended.
+    LeaseExpired,
+}
+
+/// Place this task on this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// The job.
+    pub job: JobId,
+    /// The element.
+    pub task: u32,
+    /// Where.
+    pub host: HostId,
+    /// Which devices, sorted; as many as the request needs.
+    pub gpu_indices: Vec<u32>,
+}
+
+/// A member of the Raft group.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Member {
+    /// Never reused.
+    pub id: u64,
+    /// Unique.
+    pub name: Box<str>,
+    /// host:port for peers.
+    pub peer_address: Box<str>,
+    /// host:port for clients.
+    pub client_address: Box<str>,
+}

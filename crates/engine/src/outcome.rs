@@ -1,0 +1,144 @@
+//! What applying one command gives: an answer for the client and effects for the shell. Effects are never performed here,
+//! and any of them may be lost or repeated.
+
+use hesuan_ledger::types::{OrgId, SiteId};
+
+use crate::types::{ClassId, JobId, TaskId};
+
+/// The result of one command.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// The answer, or the refusal that changed nothing.
+    pub reply: Result<Reply, Rejection>,
+    /// The command was answered from the request table: nothing changed now.
+    pub repeated: bool,
+}
+
+/// Answers that are remembered with the request id. Ids only: the service reads the rest from State.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// Nothing more to say.
+    Done,
+    /// The job that was queued or cancelled; 0 after a dry run.
+    Job(JobId),
+    /// A binding quote.
+    Quote(u64),
+    /// An organisation.
+    Org(OrgId),
+    /// A site.
+    Site(SiteId),
+    /// A programme, agreement or principal by its number.
+    Number(u32),
+    /// The first of a batch of vouchers and how many.
+    Vouchers {
+        /// Id of the first; the others follow.
+        first: u64,
+        /// How many.
+        count: u32,
+    },
+    /// How many items of a bundle of decisions or reports were taken, and how many refused.
+    Counts {
+        /// Taken.
+        taken: u32,
+        /// Refused; each cost only itself.
+        refused: u32,
+    },
+}
+
+/// A refusal: stable code, the field and the figures, one English line. The same on every replica.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// Stable, SCREAMING_SNAKE.
+    pub code: &'static str,
+    /// What kind of refusal it is (decides the gRPC status and the exit code).
+    pub kind: RejectionKind,
+    /// The field of the request that is at fault, as in the proto; empty if none is.
+    pub field: Box<str>,
+    /// What was given, what is allowed, what to do next: lower case, no full stop at the end.
+    pub message: Box<str>,
+    /// Per site, for a job that no site could ever run: (site name, code, text).
+    pub sites: Vec<(Box<str>, &'static str, Box<str>)>,
+}
+
+/// Kinds of refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RejectionKind {
+    /// The request is malformed or out of range.
+    Invalid,
+    /// Something it names does not exist (or may not be seen).
+    NotFound,
+    /// The name is taken, or the request id was used for something else.
+    AlreadyExists,
+    /// The state does not allow it now.
+    Precondition,
+    /// The principal may not do this.
+    Denied,
+    /// Quota, budget, voucher or wallet refuse.
+    Funds,
+    /// A replicated limit is reached; retry later.
+    Exhausted,
+    /// No site could ever run it.
+    Unsatisfiable,
+}
+
+/// What the shell (and the leader's scheduler) should know after a command. Order is the order of the changes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// A task was placed: the site's agent must be told.
+    Assigned {
+        /// Where.
+        site: SiteId,
+        /// The attempt.
+        task: TaskId,
+    },
+    /// A placement is over for the cluster, or is to be cancelled: the agent must be told.
+    Withdrawn {
+        /// Where.
+        site: SiteId,
+        /// The attempt.
+        task: TaskId,
+    },
+    /// A job changed in a way a watcher would want to see.
+    JobChanged(JobId),
+    /// New or requeued tasks of a class.
+    ClassWoken(ClassId),
+    /// Capacity was freed or added at a site, or its state, lease or prices changed.
+    SiteChanged(SiteId),
+    /// Available funds of an org may have grown (top-up, release, voucher, new programme, refund).
+    FundsChanged(OrgId),
+    /// Rules of money changed for everybody (programme, agreement): every parked class is worth another look.
+    RulesChanged,
+    /// A decision was judged (taken or refused): the leader drops it from its overlay.
+    DecisionJudged {
+        /// The job.
+        job: JobId,
+        /// The element.
+        task: u32,
+        /// Code of the refusal.
+        refused: Option<&'static str>,
+    },
+    /// A report was taken or refused for good: the agent may forget it.
+    ReportJudged {
+        /// Where.
+        site: SiteId,
+        /// The attempt.
+        task: TaskId,
+        /// Up to this sequence number.
+        seq: u32,
+    },
+    /// Append to the archive: an ended job or journal entries that leave State, encoded, in order.
+    Archive(ArchiveRecord),
+    /// A member's addresses changed.
+    MembersChanged,
+    /// Principals changed: caches of tokens are void.
+    PrincipalsChanged,
+}
+
+/// What leaves State for the archive.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ArchiveRecord {
+    /// Encoded `JobRecord`.
+    Job(Box<[u8]>),
+    /// Encoded ledger journal entry.
+    Journal(Box<[u8]>),
+}

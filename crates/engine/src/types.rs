@@ -1,0 +1,109 @@
+//! The words of the scheduler: ids, resources, requests. Units are in the names.
+
+pub use hesuan_ledger::types::{Fen, OrgId, RegionCode, SiteId, Timestamp};
+
+/// A job, dense and never reused (`4711`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct JobId(pub u64);
+
+/// A host of a site, dense over the whole cluster and never reused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HostId(pub u32);
+
+/// Jobs with equal requests: everything that filter, score, price and order read, the payer included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClassId(pub u32);
+
+/// Who asked. 0 is the cluster itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PrincipalId(pub u32);
+
+impl PrincipalId {
+    /// The leader of the cluster, for commands that no person sent.
+    pub const CLUSTER: PrincipalId = PrincipalId(0);
+}
+
+/// A client's UUIDv7; its first 48 bits are milliseconds since 1970.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u128);
+
+impl RequestId {
+    /// The instant the client made it, by its own clock.
+    #[must_use]
+    pub fn made_at(self) -> Timestamp {
+        Timestamp((self.0 >> 80) as u64)
+    }
+}
+
+/// One placement of one task; `attempt` (from 1) fences old reports, `restore_epoch` those from before a restore.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TaskId {
+    /// The job.
+    pub job: JobId,
+    /// Element of the array; 0 for a single job.
+    pub task: u32,
+    /// Counts placements of this task from 1.
+    pub attempt: u32,
+    /// Rises by one with each restore from a backup.
+    pub restore_epoch: u32,
+}
+
+/// What one task asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Resources {
+    /// Thousandths of cores.
+    pub cpu_milli: u64,
+    /// Mebibytes.
+    pub memory_mib: u64,
+    /// Thousandths of GPUs: below 1000 a share of one device, otherwise a multiple of 1000.
+    pub gpu_milli: u64,
+    /// Accepted models, sorted; empty = any.
+    pub gpu_models: Vec<Box<str>>,
+    /// Named generic resources, sorted by name, amounts above 0.
+    pub generic: Vec<(Box<str>, u64)>,
+}
+
+/// How the payer wants to pay.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Funding {
+    /// Vouchers to use; empty = chosen automatically.
+    pub vouchers: Vec<u64>,
+    /// Use no voucher.
+    pub wallet_only: bool,
+    /// Refuse placements where the co-pay held would be above this.
+    pub copay_max: Option<Fen>,
+}
+
+/// What happens to a running task when its site is lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum OnSiteLost {
+    /// Wait for the site.
+    #[default]
+    Hold,
+    /// Place it again elsewhere; it runs only under the site's lease.
+    Requeue,
+}
+
+/// Everything that filter, score, price and order read. Jobs with equal requests are one class.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Request {
+    /// Who pays.
+    pub org: OrgId,
+    /// Larger first.
+    pub priority: i32,
+    /// Per task.
+    pub resources: Resources,
+    /// Wall time one attempt may take.
+    pub walltime_ms_max: u64,
+    /// Allowed sites, sorted; empty = any.
+    pub sites: Vec<SiteId>,
+    /// Allowed regions, sorted; empty = any.
+    pub regions: Vec<RegionCode>,
+    /// Which money.
+    pub funding: Funding,
+    /// Decides whether it may be placed under a lease only.
+    pub on_site_lost: OnSiteLost,
+}
+
+/// SHA-256 of a script.
+pub type Digest = [u8; 32];
