@@ -1,0 +1,4 @@
+//! replica
+pub mod node;
+pub mod store;
+pub mod wire;

@@ -1,0 +1,56 @@
+//! What a node shows of itself: for the operator, for metrics, and for the leader's rhythm.
+
+use super::Role;
+use crate::wire::ConfState;
+
+/// A snapshot of a node's state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeStatus {
+    /// This replica's id.
+    pub id: u64,
+    /// The part it plays.
+    pub role: Role,
+    /// The latest term it saw.
+    pub term: u64,
+    /// The leader it knows of.
+    pub leader: Option<u64>,
+    /// Whether it leads and has committed an entry of its own term: reads and membership changes work.
+    pub established: bool,
+    /// To whom leadership is being transferred.
+    pub transferring_to: Option<u64>,
+    /// Highest committed index.
+    pub commit: u64,
+    /// Highest applied index reported.
+    pub applied: u64,
+    /// First index the log still holds.
+    pub first: u64,
+    /// Last index of the log, durable or not.
+    pub last: u64,
+    /// Last index that is durable here.
+    pub persisted: u64,
+    /// The snapshot that can be sent.
+    pub snapshot_index: u64,
+    /// The membership in force.
+    pub conf_state: ConfState,
+    /// On a leader, how far the others are, by id.
+    pub peers: Vec<PeerProgress>,
+    /// On a leader, the weight of proposals not yet committed, in bytes.
+    pub uncommitted_bytes: u64,
+    /// Entries held in memory, in bytes.
+    pub cache_bytes: u64,
+}
+
+/// How far a leader knows another replica to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerProgress {
+    /// Its id.
+    pub id: u64,
+    /// It has everything up to here.
+    pub matched: u64,
+    /// How many entries it lacks.
+    pub lag: u64,
+    /// Whether it answered within the last election timeout.
+    pub recent_active: bool,
+    /// The snapshot it was told to fetch.
+    pub pending_snapshot: Option<u64>,
+}
