@@ -5,4 +5,5 @@
 
 pub mod command;
 pub mod outcome;
+pub mod schedule;
 pub mod types;

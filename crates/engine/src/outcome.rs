@@ -3,7 +3,7 @@
 
 use hesuan_ledger::types::{OrgId, SiteId};
 
-use crate::types::{ClassId, JobId, TaskId};
+use crate::types::{ClassId, HostId, JobId, TaskId};
 
 /// The result of one command.
 #[derive(Clone, Debug, PartialEq)]
@@ -102,8 +102,10 @@ pub enum Effect {
     JobChanged(JobId),
     /// New or requeued tasks of a class.
     ClassWoken(ClassId),
-    /// Capacity was freed or added at a site, or its state, lease or prices changed.
+    /// A site's machines, state, lease or prices changed: everything about it is worth another look.
     SiteChanged(SiteId),
+    /// Capacity of one host was freed (a task ended or was withdrawn). Much cheaper for the scheduler than `SiteChanged`.
+    HostChanged(HostId),
     /// Available funds of an org may have grown (top-up, release, voucher, new programme, refund).
     FundsChanged(OrgId),
     /// Rules of money changed for everybody (programme, agreement): every parked class is worth another look.
