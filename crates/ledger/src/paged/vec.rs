@@ -1,0 +1,223 @@
+//! A table under dense ids that are never reused. Removing leaves a hole; a page without records is given back, so the
+//! table stays as big as what is in it, however far the ids have gone.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+const PAGE: u64 = 128;
+
+#[derive(Clone, Debug)]
+struct Page<T> {
+    live: u32,
+    slots: Vec<Option<T>>,
+}
+
+/// Records under ids 0, 1, 2, … in copy-on-write pages of 128. Ids only grow; `push` and `insert` never reuse one.
+#[derive(Clone, Debug)]
+pub struct PagedVec<T> {
+    // Pages of ids below `first_page * PAGE` have been given back for good.
+    first_page: u64,
+    pages: VecDeque<Option<Arc<Page<T>>>>,
+    next_id: u64,
+    len: usize,
+}
+
+impl<T> Default for PagedVec<T> {
+    fn default() -> Self {
+        Self::starting_at(0)
+    }
+}
+
+impl<T> PagedVec<T> {
+    /// An empty table whose first id is 0.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// An empty table whose first id is `first_id`.
+    pub fn starting_at(first_id: u64) -> Self {
+        Self { first_page: first_id / PAGE, pages: VecDeque::new(), next_id: first_id, len: 0 }
+    }
+
+    /// How many records are present.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether no record is present.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The id the next `push` gives.
+    pub fn next_id(&self) -> u64 {
+        self.next_id
+    }
+
+    /// Lets the ids below `id` go unused; does nothing when they are already given.
+    pub fn skip_to(&mut self, id: u64) {
+        self.next_id = self.next_id.max(id);
+    }
+
+    /// The record under `id`, if present.
+    pub fn get(&self, id: u64) -> Option<&T> {
+        let page = self.pages.get(self.page_index(id)?)?.as_deref()?;
+        page.slots.get((id % PAGE) as usize)?.as_ref()
+    }
+
+    /// Whether a record is present under `id`.
+    pub fn contains(&self, id: u64) -> bool {
+        self.get(id).is_some()
+    }
+
+    /// Records in order of id.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, &T)> {
+        self.pages.iter().zip(self.first_page..).flat_map(|(page, number)| {
+            let slots = page.as_deref().map_or(&[][..], |page| &page.slots);
+            slots.iter().zip(number * PAGE..).filter_map(|(slot, id)| Some((id, slot.as_ref()?)))
+        })
+    }
+
+    /// Records from `id` on, in order of id.
+    pub fn iter_from(&self, id: u64) -> impl Iterator<Item = (u64, &T)> {
+        let start = id.max(self.first_page * PAGE);
+        let skip = usize::try_from(start / PAGE - self.first_page).unwrap_or(usize::MAX);
+        self.pages
+            .iter()
+            .zip(self.first_page..)
+            .skip(skip)
+            .flat_map(|(page, number)| {
+                let slots = page.as_deref().map_or(&[][..], |page| &page.slots);
+                slots.iter().zip(number * PAGE..).filter_map(|(slot, id)| Some((id, slot.as_ref()?)))
+            })
+            .filter(move |(found, _)| *found >= id)
+    }
+
+    /// The record with the smallest id.
+    pub fn first(&self) -> Option<(u64, &T)> {
+        self.iter().next()
+    }
+
+    fn page_index(&self, id: u64) -> Option<usize> {
+        usize::try_from((id / PAGE).checked_sub(self.first_page)?).ok()
+    }
+}
+
+impl<T: Clone> PagedVec<T> {
+    /// The record under `id` for writing; copies its page first when a clone of the table still shares it.
+    pub fn get_mut(&mut self, id: u64) -> Option<&mut T> {
+        let index = self.page_index(id)?;
+        let page = Arc::make_mut(self.pages.get_mut(index)?.as_mut()?);
+        page.slots.get_mut((id % PAGE) as usize)?.as_mut()
+    }
+
+    /// Adds a record under the next id and returns the id.
+    pub fn push(&mut self, value: T) -> u64 {
+        let id = self.next_id;
+        self.insert(id, value);
+        id
+    }
+
+    /// Adds a record under `id`.
+    ///
+    /// # Panics
+    /// When `id` was already given: ids are never reused.
+    pub fn insert(&mut self, id: u64, value: T) {
+        assert!(id >= self.next_id, "id {id} was already given, the next is {}", self.next_id);
+        if self.pages.is_empty() {
+            self.first_page = id / PAGE;
+        }
+        let index = (id / PAGE - self.first_page) as usize;
+        while self.pages.len() <= index {
+            self.pages.push_back(None);
+        }
+        let page = self.pages[index].get_or_insert_with(|| Arc::new(Page { live: 0, slots: Vec::new() }));
+        let page = Arc::make_mut(page);
+        while (page.slots.len() as u64) < id % PAGE {
+            page.slots.push(None);
+        }
+        page.slots.push(Some(value));
+        page.live += 1;
+        self.next_id = id + 1;
+        self.len += 1;
+    }
+
+    /// Takes the record out; its id stays used.
+    pub fn remove(&mut self, id: u64) -> Option<T> {
+        let index = self.page_index(id)?;
+        let page = Arc::make_mut(self.pages.get_mut(index)?.as_mut()?);
+        let value = page.slots.get_mut((id % PAGE) as usize)?.take()?;
+        page.live -= 1;
+        self.len -= 1;
+        if page.live == 0 {
+            self.pages[index] = None;
+            while let Some(None) = self.pages.front() {
+                self.pages.pop_front();
+                self.first_page += 1;
+            }
+        }
+        Some(value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clone_keeps_what_it_saw() {
+        let mut table = PagedVec::starting_at(1);
+        for n in 1..=1000u64 {
+            assert_eq!(table.push(n * 10), n);
+        }
+        let before = table.clone();
+        *table.get_mut(500).expect("pushed above") = 7;
+        assert_eq!(table.remove(501), Some(5010));
+        assert_eq!(table.remove(501), None);
+        table.push(1);
+        assert_eq!((before.get(500), before.get(501), before.len()), (Some(&5000), Some(&5010), 1000));
+        assert_eq!((table.get(500), table.get(501), table.len()), (Some(&7), None, 1000));
+        assert_eq!(before.iter().map(|(id, n)| n / id).sum::<u64>(), 10_000);
+        assert_eq!((table.get(0), table.get(9999)), (None, None));
+    }
+
+    #[test]
+    fn pages_of_gone_records_are_given_back_and_ids_stay_used() {
+        let mut table = PagedVec::new();
+        for n in 0..10_000u64 {
+            table.push(n);
+            if n >= 300 {
+                assert_eq!(table.remove(n - 300), Some(n - 300));
+            }
+        }
+        assert_eq!(table.len(), 300);
+        assert!(table.pages.len() <= 4, "{} pages", table.pages.len());
+        assert_eq!(table.first(), Some((9_700, &9_700)));
+        assert_eq!(table.iter_from(9_998).map(|(id, _)| id).collect::<Vec<_>>(), [9_998, 9_999]);
+        assert_eq!(table.iter_from(3).count(), 300);
+        table.skip_to(1_000_000);
+        assert_eq!(table.push(1), 1_000_000);
+        assert_eq!(table.get(999_999), None);
+    }
+
+    #[test]
+    fn an_emptied_table_goes_on_with_the_next_id() {
+        let mut table = PagedVec::new();
+        table.push('a');
+        table.remove(0);
+        assert_eq!(table.push('b'), 1);
+        table.remove(1);
+        table.skip_to(128);
+        assert_eq!(table.push('c'), 128);
+        assert_eq!((table.get(1), table.get(128)), (None, Some(&'c')));
+    }
+
+    #[test]
+    #[should_panic(expected = "already given")]
+    fn an_id_is_never_reused() {
+        let mut table = PagedVec::new();
+        table.push(1);
+        table.remove(0);
+        table.insert(0, 2);
+    }
+}
