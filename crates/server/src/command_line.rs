@@ -1,0 +1,100 @@
+//! What `hesuand` understands on its command line, and the short commands that need no daemon.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, ensure};
+use clap::{Args, Parser, Subcommand};
+
+use crate::cluster_file::ClusterFile;
+use crate::config::Config;
+
+/// One replica of a Hesuan cluster, with the agent of its own site.
+#[derive(Debug, Parser)]
+#[command(name = "hesuand", version)]
+pub struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a new cluster: its identity, its secret and the admin's token
+    Init(Init),
+    /// About configuration files
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+#[derive(Debug, Args)]
+struct Init {
+    /// Where to write cluster.toml and admin.token
+    #[arg(long)]
+    dir: PathBuf,
+    /// NAME=PEER_ADDR,CLIENT_ADDR of each first member, such as hefei=127.0.0.1:7444,127.0.0.1:7443; may be repeated
+    #[arg(long = "replica", required = true, value_parser = parse_replica)]
+    replicas: Vec<(String, String, String)>,
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Say what is wrong with a file, or that nothing is
+    Check {
+        /// The configuration file
+        file: PathBuf,
+    },
+}
+
+/// Parses the arguments and does what they say; the exit status says whether it worked.
+pub(crate) fn run(arguments: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
+    let parsed = match CommandLine::try_parse_from(arguments) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    let result = match parsed.command {
+        Command::Init(init) => run_init(&init).map(|()| ExitCode::SUCCESS),
+        Command::Config(ConfigCommand::Check { file }) => check_config(&file).map(|()| ExitCode::SUCCESS),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("hesuand: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn parse_replica(text: &str) -> Result<(String, String, String), String> {
+    let parts = text.split_once('=').and_then(|(name, rest)| rest.split_once(',').map(|(peer, client)| (name, peer, client)));
+    match parts {
+        Some((name, peer, client)) if !name.is_empty() && peer.contains(':') && client.contains(':') => {
+            Ok((name.to_owned(), peer.to_owned(), client.to_owned()))
+        }
+        _ => Err(format!("\"{text}\" is not NAME=PEER_HOST:PORT,CLIENT_HOST:PORT")),
+    }
+}
+
+fn run_init(init: &Init) -> anyhow::Result<()> {
+    let names: std::collections::BTreeSet<_> = init.replicas.iter().map(|(name, ..)| name).collect();
+    ensure!(names.len() == init.replicas.len(), "--replica: two members have the same name");
+    let now_ms = crate::clock::wall_ms();
+    let (file, token) = ClusterFile::generate(&init.replicas, now_ms);
+    let (cluster, token_file) = file.write_new(&token, &init.dir)?;
+    println!("cluster   {}", hex::encode(file.cluster_id));
+    for member in &file.member {
+        println!("replica   {} {}  peers {}  clients {}", member.id, member.name, member.peer, member.client);
+    }
+    println!("{}  copy it to every replica's machine, readable by hesuand only", cluster.display());
+    println!("{}  keep it: it is the admin's", token_file.display());
+    Ok(())
+}
+
+fn check_config(file: &std::path::Path) -> anyhow::Result<()> {
+    let config = Config::load(file)?;
+    let cluster = ClusterFile::load(&config.cluster_file)?;
+    let known = cluster.member.iter().any(|member| member.name == config.name);
+    ensure!(config.join || known, "name: \"{}\" is no member of {}", config.name, config.cluster_file.display());
+    config.addresses(true).map_err(anyhow::Error::msg).context("listen")?;
+    println!("{}: nothing is wrong with it", file.display());
+    Ok(())
+}
