@@ -76,7 +76,10 @@ pub struct ConfState {
 impl ConfState {
     /// A configuration of these voters and nothing else.
     pub fn of_voters(voters: impl Into<Vec<u64>>) -> Self {
-        Self { voters: voters.into(), ..Self::default() }
+        Self {
+            voters: voters.into(),
+            ..Self::default()
+        }
     }
 
     /// Whether a membership change is half way.
@@ -86,7 +89,9 @@ impl ConfState {
 
     /// Whether `id` is a member in any role.
     pub fn contains(&self, id: u64) -> bool {
-        [&self.voters, &self.learners, &self.voters_outgoing].iter().any(|ids| ids.contains(&id))
+        [&self.voters, &self.learners, &self.voters_outgoing]
+            .iter()
+            .any(|ids| ids.contains(&id))
     }
 }
 
@@ -269,6 +274,10 @@ impl ConfChange {
 
     fn one(transition: Transition, kind: MemberChangeKind, id: u64, context: impl Into<Bytes>) -> Self {
         let changes = vec![MemberChange { kind: kind as i32, id }];
-        Self { transition: transition as i32, changes, context: context.into() }
+        Self {
+            transition: transition as i32,
+            changes,
+            context: context.into(),
+        }
     }
 }

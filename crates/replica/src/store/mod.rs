@@ -2,11 +2,17 @@
 //! trait of the two stores, sled and memory. Both share `layout`, which decides keys, chunks and checksums, so that what the
 //! simulator tears apart is what the disk holds. Nothing here knows raft-rs.
 
+pub mod directory;
 pub mod identity;
+mod layout;
+pub mod memory;
+pub mod sled;
 
 use crate::wire::{ConfState, HardState, LogEntry, SnapshotMeta};
 
 pub use identity::Identity;
+pub use memory::MemoryLog;
+pub use sled::SledLog;
 
 /// A place in the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,8 +54,17 @@ impl LogBatch {
     /// founder must name the same voters, or two clusters come into being.
     pub fn bootstrap(conf_state: ConfState) -> Self {
         Self {
-            install_snapshot: Some(SnapshotMeta { index: 1, term: 1, conf_state, ..Default::default() }),
-            hard_state: Some(HardState { term: 1, vote: 0, commit: 1 }),
+            install_snapshot: Some(SnapshotMeta {
+                index: 1,
+                term: 1,
+                conf_state,
+                ..Default::default()
+            }),
+            hard_state: Some(HardState {
+                term: 1,
+                vote: 0,
+                commit: 1,
+            }),
             ..Self::default()
         }
     }
@@ -83,7 +98,10 @@ impl LoadedLog {
 
     /// The last entry, or where the log was cut off if it holds none.
     pub fn last(&self) -> LogPosition {
-        self.entries.last().map_or(self.truncated, |entry| LogPosition { index: entry.index, term: entry.term })
+        self.entries.last().map_or(self.truncated, |entry| LogPosition {
+            index: entry.index,
+            term: entry.term,
+        })
     }
 }
 
@@ -145,7 +163,10 @@ const RECOVERY: &str = "to recover, stop this replica, wipe its data directory, 
 
 impl StoreError {
     pub(crate) fn io(what: impl Into<String>, source: std::io::Error) -> Self {
-        Self::Io { what: what.into(), source }
+        Self::Io {
+            what: what.into(),
+            source,
+        }
     }
 }
 

@@ -47,7 +47,12 @@ impl LogEntry {
             eraftpb::EntryType::EntryNormal => EntryKind::Normal,
             eraftpb::EntryType::EntryConfChange | eraftpb::EntryType::EntryConfChangeV2 => EntryKind::ConfChange,
         };
-        Self { index: entry.index, term: entry.term, kind: kind as i32, data: entry.data.clone() }
+        Self {
+            index: entry.index,
+            term: entry.term,
+            kind: kind as i32,
+            data: entry.data.clone(),
+        }
     }
 
     pub(crate) fn to_raft(&self) -> eraftpb::Entry {
@@ -65,7 +70,11 @@ impl LogEntry {
 
 impl HardState {
     pub(crate) fn from_raft(state: &eraftpb::HardState) -> Self {
-        Self { term: state.term, vote: state.vote, commit: state.commit }
+        Self {
+            term: state.term,
+            vote: state.vote,
+            commit: state.commit,
+        }
     }
 
     pub(crate) fn to_raft(self) -> eraftpb::HardState {
@@ -151,8 +160,10 @@ impl SnapshotMeta {
 impl ConfChange {
     /// Decodes the data of a [`EntryKind::ConfChange`] entry.
     pub fn from_entry(entry: &LogEntry) -> Result<Self, WireError> {
-        Self::decode(entry.data.clone())
-            .map_err(|error| WireError::Decode { what: "membership change", cause: error.to_string() })
+        Self::decode(entry.data.clone()).map_err(|error| WireError::Decode {
+            what: "membership change",
+            cause: error.to_string(),
+        })
     }
 
     pub(crate) fn to_raft(&self) -> Result<eraftpb::ConfChangeV2, WireError> {
@@ -181,7 +192,10 @@ impl ConfChange {
 impl PeerMessage {
     /// Decodes bytes from a peer. The content is checked when the message is stepped.
     pub fn from_bytes(bytes: bytes::Bytes) -> Result<Self, WireError> {
-        Self::decode(bytes).map_err(|error| WireError::Decode { what: "peer message", cause: error.to_string() })
+        Self::decode(bytes).map_err(|error| WireError::Decode {
+            what: "peer message",
+            cause: error.to_string(),
+        })
     }
 
     /// A message raft-rs wants sent; `None` for the local kinds and proposals, which never leave a replica.
@@ -220,7 +234,13 @@ impl PeerMessage {
             return malformed("sender or receiver");
         }
         let numbers = [
-            self.term, self.log_term, self.index, self.commit, self.commit_term, self.reject_hint, self.request_snapshot,
+            self.term,
+            self.log_term,
+            self.index,
+            self.commit,
+            self.commit_term,
+            self.reject_hint,
+            self.request_snapshot,
         ];
         if numbers.iter().any(|number| *number > NUMBER_MAX) {
             return malformed("a number out of range");
@@ -258,10 +278,16 @@ impl PeerMessage {
         for entry in &self.entries {
             let follows = entry.index == index + 1 && entry.term >= term.max(1) && entry.term <= self.term;
             if !follows {
-                return Err(WireError::Malformed { kind, what: "entries do not follow each other" });
+                return Err(WireError::Malformed {
+                    kind,
+                    what: "entries do not follow each other",
+                });
             }
             if EntryKind::try_from(entry.kind).is_err() {
-                return Err(WireError::Malformed { kind, what: "entry kind" });
+                return Err(WireError::Malformed {
+                    kind,
+                    what: "entry kind",
+                });
             }
             (index, term) = (entry.index, entry.term);
         }
