@@ -6,4 +6,5 @@
 pub mod command;
 pub mod outcome;
 pub mod schedule;
+pub mod state;
 pub mod types;

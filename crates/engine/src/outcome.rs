@@ -60,6 +60,38 @@ pub struct Rejection {
     pub sites: Vec<(Box<str>, &'static str, Box<str>)>,
 }
 
+impl Rejection {
+    /// A refusal without a list of sites.
+    #[must_use]
+    pub fn new(kind: RejectionKind, code: &'static str, field: &str, message: impl Into<Box<str>>) -> Self {
+        Self { code, kind, field: field.into(), message: message.into(), sites: Vec::new() }
+    }
+
+    /// The request is malformed or out of range.
+    #[must_use]
+    pub fn invalid(code: &'static str, field: &str, message: impl Into<Box<str>>) -> Self {
+        Self::new(RejectionKind::Invalid, code, field, message)
+    }
+
+    /// Something it names does not exist, or may not be seen.
+    #[must_use]
+    pub fn not_found(code: &'static str, field: &str, message: impl Into<Box<str>>) -> Self {
+        Self::new(RejectionKind::NotFound, code, field, message)
+    }
+
+    /// The state does not allow it now.
+    #[must_use]
+    pub fn precondition(code: &'static str, field: &str, message: impl Into<Box<str>>) -> Self {
+        Self::new(RejectionKind::Precondition, code, field, message)
+    }
+
+    /// The principal may not do this.
+    #[must_use]
+    pub fn denied(code: &'static str, message: impl Into<Box<str>>) -> Self {
+        Self::new(RejectionKind::Denied, code, "", message)
+    }
+}
+
 /// Kinds of refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RejectionKind {

@@ -1,0 +1,119 @@
+//! What is derived from the tables and kept beside them for speed: queues, names, who runs where. Never encoded, never
+//! cloned for a snapshot; rebuilt at decode. [`super::check`] compares it with a fresh one.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use hesuan_ledger::types::{SiteId, Timestamp};
+
+use super::job::{Attempt, Job};
+use super::Tables;
+use crate::types::{ClassId, Digest, HostId, JobId, PrincipalId, Request, TaskId};
+
+/// Jobs of one class that have tasks to place, oldest first.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Queue {
+    pub(super) priority: i32,
+    pub(super) jobs: BTreeSet<JobId>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Index {
+    // Only looked up, never walked: the order of a hash map shows nowhere.
+    pub(super) classes: HashMap<Arc<Request>, ClassId>,
+    pub(super) tokens: HashMap<Digest, PrincipalId>,
+    pub(super) principals: BTreeMap<Box<str>, PrincipalId>,
+    pub(super) sites: BTreeMap<Box<str>, SiteId>,
+    pub(super) hosts: BTreeMap<SiteId, BTreeMap<Box<str>, HostId>>,
+    pub(super) queues: BTreeMap<ClassId, Queue>,
+    // Negative priority first, then the oldest job at the head of its class.
+    pub(super) order: BTreeSet<(i64, JobId, ClassId)>,
+    pub(super) running: BTreeMap<SiteId, BTreeSet<TaskId>>,
+    pub(super) running_total: u64,
+    pub(super) pending_total: u64,
+    pub(super) ended: BTreeSet<(Timestamp, JobId)>,
+    pub(super) script_bytes: u64,
+}
+
+impl Index {
+    /// All of it, from the tables.
+    pub(super) fn of(tables: &Tables) -> Self {
+        let mut index = Self::default();
+        for (id, class) in tables.classes.iter() {
+            index.classes.insert(class.request.clone(), ClassId(id as u32));
+        }
+        for (_, principal) in tables.principals.iter() {
+            if !principal.revoked {
+                index.tokens.insert(principal.token_sha256, principal.id);
+            }
+            index.principals.insert(principal.name.clone(), principal.id);
+        }
+        for (_, site) in tables.sites.iter() {
+            index.sites.insert(site.name.clone(), site.id);
+        }
+        for (_, host) in tables.hosts.iter() {
+            index.hosts.entry(host.site).or_default().insert(host.name.clone(), host.id);
+        }
+        for (id, job) in tables.jobs.iter() {
+            let priority = tables.class(job.class).request.priority;
+            index.requeue(JobId(id), job, priority);
+            index.pending_total += u64::from(job.pending());
+            if let Some(ended_at) = job.progress().ended_at {
+                index.ended.insert((ended_at, JobId(id)));
+            }
+        }
+        for (id, attempt) in tables.attempts.iter() {
+            if attempt.is_running() {
+                index.attempt_began(*id, attempt);
+            }
+        }
+        index.script_bytes = tables.scripts.iter().map(|(_, script)| script.bytes.len() as u64).sum();
+        index
+    }
+
+    /// Puts the job into its class's queue or takes it out, as it stands now.
+    pub(super) fn requeue(&mut self, id: JobId, job: &Job, priority: i32) {
+        let wanted = job.placeable() > 0;
+        let queue = self.queues.get(&job.class);
+        if queue.is_some_and(|queue| queue.jobs.contains(&id)) == wanted {
+            return;
+        }
+        let rank = |queue: &Queue| queue.jobs.first().map(|head| (-i64::from(queue.priority), *head, job.class));
+        let before = queue.and_then(rank);
+        let queue = self.queues.entry(job.class).or_default();
+        queue.priority = priority;
+        if wanted {
+            queue.jobs.insert(id);
+        } else {
+            queue.jobs.remove(&id);
+        }
+        let after = rank(queue);
+        if before != after {
+            if let Some(before) = before {
+                self.order.remove(&before);
+            }
+            match after {
+                Some(after) => {
+                    self.order.insert(after);
+                }
+                None => {
+                    self.queues.remove(&job.class);
+                }
+            }
+        }
+    }
+
+    pub(super) fn attempt_began(&mut self, id: TaskId, attempt: &Attempt) {
+        self.running.entry(attempt.site).or_default().insert(id);
+        self.running_total += 1;
+    }
+
+    pub(super) fn attempt_ended(&mut self, id: TaskId, site: SiteId) {
+        let at_site = self.running.get_mut(&site).expect("a running attempt is in the index of its site");
+        assert!(at_site.remove(&id), "a running attempt is in the index of its site");
+        if at_site.is_empty() {
+            self.running.remove(&site);
+        }
+        self.running_total -= 1;
+    }
+}

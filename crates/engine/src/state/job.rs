@@ -1,0 +1,289 @@
+//! Jobs, their attempts and their classes as records. No rules: those are in the files of the commands.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use hesuan_ledger::types::{Fen, HoldId, SiteId, Timestamp};
+
+use crate::types::{ClassId, Digest, HostId, PrincipalId, Request};
+
+/// Where a job stands; an attempt uses the same words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum JobState {
+    /// No task is placed.
+    #[default]
+    Pending,
+    /// At least one task is placed.
+    Running,
+    /// Every task ended with code 0.
+    Succeeded,
+    /// A task failed and had no attempt left.
+    Failed,
+    /// By its user.
+    Cancelled,
+    /// A task ran into its time limit.
+    TimeLimit,
+    /// A task was lost by its site and may not be placed again.
+    Lost,
+}
+
+impl JobState {
+    /// Whether nothing will happen any more.
+    #[must_use]
+    pub fn is_ended(self) -> bool {
+        !matches!(self, JobState::Pending | JobState::Running)
+    }
+}
+
+/// What a job was submitted with and what never changes. Shared, so that copying a page of jobs copies pointers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Spec {
+    /// Free text.
+    pub name: Box<str>,
+    /// `hesuan.v1.TaskPayload`, encoded: opaque here.
+    pub payload: Box<[u8]>,
+    /// Digest of the script in State, if any.
+    pub script: Option<Digest>,
+    /// Tasks; 1 for a single job.
+    pub tasks: u32,
+    /// Submitted as an array.
+    pub array: bool,
+    /// Tasks at once; 0 = no bound.
+    pub parallel_max: u32,
+    /// Further attempts after a failure.
+    pub retries_max: u32,
+    /// Free key-value pairs, in the order given.
+    pub labels: Box<[(Box<str>, Box<str>)]>,
+}
+
+/// A job.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Job {
+    /// What was submitted.
+    pub spec: Arc<Spec>,
+    /// Its request (see [`Class`]).
+    pub class: ClassId,
+    /// Who submitted it.
+    pub submitter: PrincipalId,
+    /// When.
+    pub submitted_at: Timestamp,
+    /// `None` until the first placement or cancellation, so that a waiting job stays small.
+    pub(super) progress: Option<Box<Progress>>,
+}
+
+/// What has happened to the tasks of a job.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Progress {
+    /// Tasks from here on were never placed and are pending.
+    pub fresh_from: u32,
+    /// Pending tasks below `fresh_from`: requeued, or passed over.
+    pub returned: BTreeSet<u32>,
+    /// Placed and not ended.
+    pub running: u32,
+    /// Ended with code 0.
+    pub succeeded: u32,
+    /// Ended without an attempt left.
+    pub failed: u32,
+    /// Cancelled, pending ones included.
+    pub cancelled: u32,
+    /// Stopped at the time limit.
+    pub time_limit: u32,
+    /// Lost for good.
+    pub lost: u32,
+    /// A cancel was accepted.
+    pub cancel_requested: bool,
+    /// When the last task ended.
+    pub ended_at: Option<Timestamp>,
+    /// Code of the last task that ended by itself.
+    pub exit_code: i32,
+    /// Settled so far, list price.
+    pub gross: Fen,
+    /// Settled so far, paid by vouchers.
+    pub subsidy: Fen,
+    /// Settled so far, paid by the org.
+    pub copay: Fen,
+    /// Attempts that were already given to the archive; the job follows when it is the last.
+    pub archived_parts: u32,
+}
+
+impl Progress {
+    pub(super) const NONE: Progress = Progress {
+        fresh_from: 0,
+        returned: BTreeSet::new(),
+        running: 0,
+        succeeded: 0,
+        failed: 0,
+        cancelled: 0,
+        time_limit: 0,
+        lost: 0,
+        cancel_requested: false,
+        ended_at: None,
+        exit_code: 0,
+        gross: Fen::ZERO,
+        subsidy: Fen::ZERO,
+        copay: Fen::ZERO,
+        archived_parts: 0,
+    };
+
+    /// Tasks that ended for good.
+    #[must_use]
+    pub fn ended(&self) -> u32 {
+        self.succeeded + self.failed + self.cancelled + self.time_limit + self.lost
+    }
+}
+
+static NO_PROGRESS: Progress = Progress::NONE;
+
+impl Job {
+    /// What has happened so far.
+    #[must_use]
+    pub fn progress(&self) -> &Progress {
+        self.progress.as_deref().unwrap_or(&NO_PROGRESS)
+    }
+
+    pub(super) fn progress_mut(&mut self) -> &mut Progress {
+        self.progress.get_or_insert_with(|| Box::new(Progress::NONE))
+    }
+
+    /// Tasks waiting to be placed.
+    #[must_use]
+    pub fn pending(&self) -> u32 {
+        let progress = self.progress();
+        self.spec.tasks - progress.running - progress.ended()
+    }
+
+    /// Where it stands. An ended array shows its worst task, in the order of the exit codes.
+    #[must_use]
+    pub fn state(&self) -> JobState {
+        let progress = self.progress();
+        if progress.ended() < self.spec.tasks {
+            return if progress.running > 0 { JobState::Running } else { JobState::Pending };
+        }
+        let worst_first = [
+            (progress.lost, JobState::Lost),
+            (progress.time_limit, JobState::TimeLimit),
+            (progress.cancelled, JobState::Cancelled),
+            (progress.failed, JobState::Failed),
+        ];
+        worst_first.into_iter().find(|(count, _)| *count > 0).map_or(JobState::Succeeded, |(_, state)| state)
+    }
+
+    /// How many tasks may be placed now: the pending ones, within `parallel_max`, none once a cancel was accepted.
+    #[must_use]
+    pub fn placeable(&self) -> u32 {
+        let progress = self.progress();
+        if progress.cancel_requested {
+            return 0;
+        }
+        match self.spec.parallel_max {
+            0 => self.pending(),
+            max => self.pending().min(max.saturating_sub(progress.running)),
+        }
+    }
+
+    /// Pending tasks from `from` on, in order; `parallel_max` is not looked at.
+    pub fn pending_tasks(&self, from: u32) -> impl Iterator<Item = u32> + '_ {
+        let progress = self.progress();
+        let fresh = progress.fresh_from.max(from)..self.spec.tasks;
+        let end = if progress.cancel_requested { 0 } else { u32::MAX };
+        progress.returned.range(from..).copied().chain(fresh).take_while(move |task| *task < end)
+    }
+
+    /// Whether this task waits to be placed.
+    #[must_use]
+    pub fn is_pending(&self, task: u32) -> bool {
+        let progress = self.progress();
+        !progress.cancel_requested
+            && task < self.spec.tasks
+            && (task >= progress.fresh_from || progress.returned.contains(&task))
+    }
+}
+
+/// One placement of one task.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Attempt {
+    /// Where.
+    pub site: SiteId,
+    /// On which machine.
+    pub host: HostId,
+    /// On which of its devices, sorted.
+    pub gpu_indices: Box<[u32]>,
+    /// When the capacity was reserved.
+    pub placed_at: Timestamp,
+    /// When the agent said it runs.
+    pub started_at: Option<Timestamp>,
+    /// The money held for it; ends with the attempt.
+    pub hold: HoldId,
+    /// Of the last report taken.
+    pub seq: u32,
+    /// The site is being drained: the agent is to stop it, and it is requeued unbilled.
+    pub withdrawn: bool,
+    /// `None` while it runs (or is believed to).
+    pub ended: Option<Box<Ended>>,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ended {
+    /// When, by the log.
+    pub at: Timestamp,
+    /// Never `Pending` or `Running`.
+    pub state: JobState,
+    /// Of the process.
+    pub exit_code: i32,
+    /// Of the process; 0 = none.
+    pub signal: u32,
+    /// Billed.
+    pub wall_ms: u64,
+    /// By the kernel; shown only.
+    pub cpu_ms: u64,
+    /// By the kernel; shown only.
+    pub memory_peak_mib: u64,
+    /// Text of the agent or of the cluster.
+    pub message: Box<str>,
+    /// What it cost; `None` if nothing was billed.
+    pub receipt: Option<Box<hesuan_ledger::Receipt>>,
+    /// Given back since.
+    pub refunded: Fen,
+}
+
+impl Attempt {
+    /// Whether it holds capacity and money.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.ended.is_none()
+    }
+
+    /// Its word in the API.
+    #[must_use]
+    pub fn state(&self) -> JobState {
+        self.ended.as_ref().map_or(JobState::Running, |ended| ended.state)
+    }
+}
+
+/// Jobs with equal requests.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Class {
+    /// What they all ask for.
+    pub request: Arc<Request>,
+    /// Jobs of this class in State, ended ones included; the class goes with the last.
+    pub jobs: u32,
+    /// The last verdict at submit (see `state::submit`).
+    pub(super) satisfiable: Option<Satisfiable>,
+}
+
+/// Some site could run the class under this version of the rules, and it costs at most this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Satisfiable {
+    pub(super) rules_version: u64,
+    pub(super) gross: Fen,
+}
+
+/// A script, stored once for all jobs that name it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Script {
+    /// The text.
+    pub bytes: Arc<[u8]>,
+    /// Jobs in State that name it; it goes with the last.
+    pub jobs: u32,
+}
