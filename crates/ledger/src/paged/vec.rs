@@ -93,6 +93,18 @@ impl<T> PagedVec<T> {
             .filter(move |(found, _)| *found >= id)
     }
 
+    /// Records from `id` downwards.
+    pub fn iter_back_from(&self, id: u64) -> impl Iterator<Item = (u64, &T)> {
+        let pages = self.pages.iter().enumerate().rev().map(|(n, page)| (page, self.first_page + n as u64));
+        pages
+            .skip_while(move |(_, number)| *number > id / PAGE)
+            .flat_map(|(page, number)| {
+                let slots = page.as_deref().map_or(&[][..], |page| &page.slots);
+                slots.iter().enumerate().rev().filter_map(move |(n, slot)| Some((number * PAGE + n as u64, slot.as_ref()?)))
+            })
+            .skip_while(move |(found, _)| *found > id)
+    }
+
     /// The record with the smallest id.
     pub fn first(&self) -> Option<(u64, &T)> {
         self.iter().next()
@@ -195,6 +207,8 @@ mod tests {
         assert_eq!(table.first(), Some((9_700, &9_700)));
         assert_eq!(table.iter_from(9_998).map(|(id, _)| id).collect::<Vec<_>>(), [9_998, 9_999]);
         assert_eq!(table.iter_from(3).count(), 300);
+        assert_eq!(table.iter_back_from(9_990).take(2).map(|(id, _)| id).collect::<Vec<_>>(), [9_990, 9_989]);
+        assert_eq!(table.iter_back_from(u64::MAX).map(|(id, _)| id).last(), Some(9_700));
         table.skip_to(1_000_000);
         assert_eq!(table.push(1), 1_000_000);
         assert_eq!(table.get(999_999), None);
