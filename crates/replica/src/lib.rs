@@ -2,3 +2,5 @@
 pub mod node;
 pub mod store;
 pub mod wire;
+pub mod archive;
+pub mod files;
