@@ -1,5 +1,5 @@
 //! The bytes of one segment: `magic`, a header frame, record frames; when sealed also an index frame (ended jobs, sorted), a seal
-//! frame and the seal's offset. A frame is length, crc32c, kind, body. All numbers are little-endian.
+//! frame and the seal's offset. Frames are `crate::frame`'s; all numbers are little-endian.
 
 use std::collections::BTreeMap;
 
@@ -8,9 +8,9 @@ use sha2::{Digest, Sha256};
 
 use super::{ArchiveConfig, ArchiveError, Record, SegmentRef};
 use crate::files::Files;
+use crate::frame;
 
 const MAGIC: [u8; 8] = *b"HESUANA1";
-const FRAME_HEAD: usize = 8;
 const RECORD_HEAD: usize = 17;
 const BUFFER_BYTES_MAX: usize = 64 << 10;
 /// Index and seal of a segment are read back in one piece.
@@ -103,38 +103,10 @@ fn damaged(segment: u64, what: impl Into<String>) -> ArchiveError {
     ArchiveError::Damaged { segment, what: what.into() }
 }
 
-fn push_frame(out: &mut Vec<u8>, kind: u8, parts: &[&[u8]]) {
-    let bytes: usize = 1 + parts.iter().map(|part| part.len()).sum::<usize>();
-    out.extend_from_slice(&u32::try_from(bytes).expect("records are far below 4 GiB").to_le_bytes());
-    let crc_at = out.len();
-    out.extend_from_slice(&[0; 4]);
-    out.push(kind);
-    for part in parts {
-        out.extend_from_slice(part);
-    }
-    let crc = crc32c::crc32c(&out[crc_at + 4..]);
-    out[crc_at..crc_at + 4].copy_from_slice(&crc.to_le_bytes());
-}
-
-/// Kind, body and end of the frame at `at`, if it is whole.
-fn frame_at(bytes: &[u8], at: usize) -> Option<(u8, &[u8], usize)> {
-    let head = bytes.get(at..at + FRAME_HEAD)?;
-    let length = u32::from_le_bytes(head[..4].try_into().expect("four bytes")) as usize;
-    let crc = u32::from_le_bytes(head[4..].try_into().expect("four bytes"));
-    let end = (at + FRAME_HEAD).checked_add(length)?;
-    let body = bytes.get(at + FRAME_HEAD..end)?;
-    let (kind, rest) = body.split_first()?;
-    (crc32c::crc32c(body) == crc).then_some((*kind, rest, end))
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
-    Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().expect("eight bytes")))
-}
-
 /// Number and record of a record frame.
 fn parse_record(kind: u8, body: &[u8]) -> Option<(u64, Record)> {
-    let number = u64_at(body, 0)?;
-    let job = u64_at(body, 8)?;
+    let number = frame::u64_at(body, 0)?;
+    let job = frame::u64_at(body, 8)?;
     let bytes = body.get(RECORD_HEAD - 1..)?.into();
     match kind {
         JOB => Some((number, Record { job: Some(job), bytes })),
@@ -147,7 +119,7 @@ fn parse_header(config: &ArchiveConfig, number: u64, first: u64, bytes: &[u8]) -
     if bytes.get(..MAGIC.len()) != Some(&MAGIC) {
         return Err(damaged(number, "it does not begin like an archive segment"));
     }
-    let (kind, body, end) = frame_at(bytes, MAGIC.len()).ok_or_else(|| damaged(number, "its header is torn"))?;
+    let (kind, body, end) = frame::parse(bytes, MAGIC.len()).ok_or_else(|| damaged(number, "its header is torn"))?;
     let header = Header::decode(body).map_err(|e| damaged(number, format!("its header: {e}")))?;
     if kind != HEADER || header.cluster_id != config.cluster_id {
         return Err(damaged(number, "it belongs to another cluster"));
@@ -182,8 +154,8 @@ impl SealedSegment {
         let tail_at = bytes.saturating_sub(TAIL_BYTES_MAX);
         let tail = files.read(&name, tail_at, TAIL_BYTES_MAX as usize)?;
         let parse = || {
-            let seal_offset = u64_at(&tail, tail.len().checked_sub(8)?)?;
-            let (kind, body, end) = frame_at(&tail, usize::try_from(seal_offset.checked_sub(tail_at)?).ok()?)?;
+            let seal_offset = frame::u64_at(&tail, tail.len().checked_sub(8)?)?;
+            let (kind, body, end) = frame::parse(&tail, usize::try_from(seal_offset.checked_sub(tail_at)?).ok()?)?;
             let seal = Seal::decode(body).ok()?;
             (kind == SEAL && end + 8 == tail.len() && seal.end >= first).then_some((seal_offset, seal))
         };
@@ -208,11 +180,11 @@ impl SealedSegment {
         let fail = || damaged(self.number, "its index does not fit");
         let index_bytes = self.seal_offset.checked_sub(self.seal.index_offset).ok_or_else(fail)? as usize;
         let index = files.read(&name, self.seal.index_offset, index_bytes)?;
-        let (kind, pairs, _) = frame_at(&index, 0).ok_or_else(fail)?;
+        let (kind, pairs, _) = frame::parse(&index, 0).ok_or_else(fail)?;
         if kind != INDEX || pairs.len() % 16 != 0 {
             return Err(fail());
         }
-        let pair = |at: usize| (u64_at(pairs, at * 16).unwrap_or(0), u64_at(pairs, at * 16 + 8).unwrap_or(0));
+        let pair = |at: usize| (frame::u64_at(pairs, at * 16).unwrap_or(0), frame::u64_at(pairs, at * 16 + 8).unwrap_or(0));
         let (mut low, mut high) = (0, pairs.len() / 16);
         while low < high {
             let middle = low.midpoint(high);
@@ -222,10 +194,10 @@ impl SealedSegment {
             return Ok(None);
         }
         let offset = pair(low).1;
-        let head = files.read(&name, offset, FRAME_HEAD)?;
-        let length = head.get(..4).map_or(0, |length| u32::from_le_bytes(length.try_into().expect("four bytes")));
-        let frame = files.read(&name, offset, FRAME_HEAD + length as usize)?;
-        let record = frame_at(&frame, 0).and_then(|(kind, body, _)| parse_record(kind, body));
+        let head = files.read(&name, offset, frame::HEAD)?;
+        let length = frame::length(&head, 0).unwrap_or(0);
+        let bytes = files.read(&name, offset, frame::HEAD + length)?;
+        let record = frame::parse(&bytes, 0).and_then(|(kind, body, _)| parse_record(kind, body));
         let (_, record) = record.ok_or_else(|| damaged(self.number, format!("the record of job {job} does not fit")))?;
         Ok(Some(record))
     }
@@ -264,7 +236,7 @@ impl OpenSegment {
         let mut open = Self::empty(place);
         files.create(&open_name(place.number))?;
         let mut bytes = MAGIC.to_vec();
-        push_frame(&mut bytes, HEADER, &[&header.encode_to_vec()]);
+        frame::push(&mut bytes, HEADER, &[&header.encode_to_vec()]);
         open.write(files, bytes)?;
         open.sync(files)?;
         files.sync_dir()?;
@@ -285,7 +257,7 @@ impl OpenSegment {
             return Ok(Recovered::Empty);
         };
         let mut open = Self::empty(Place { number, first, previous_sha256 });
-        while let Some((kind, body, end)) = frame_at(&content.bytes, at) {
+        while let Some((kind, body, end)) = frame::parse(&content.bytes, at) {
             let Some((record, Record { job, .. })) = parse_record(kind, body) else { break };
             if record != open.end {
                 return Err(damaged(number, format!("record {record} stands where {} belongs", open.end)));
@@ -333,8 +305,8 @@ impl OpenSegment {
         assert_eq!(number, self.end, "archive records are consecutive");
         let kind = if record.job.is_some() { JOB } else { JOURNAL };
         let job = record.job.unwrap_or(0);
-        let mut frame = Vec::with_capacity(FRAME_HEAD + RECORD_HEAD + record.bytes.len());
-        push_frame(&mut frame, kind, &[&number.to_le_bytes(), &job.to_le_bytes(), &record.bytes]);
+        let mut frame = Vec::with_capacity(frame::HEAD + RECORD_HEAD + record.bytes.len());
+        frame::push(&mut frame, kind, &[&number.to_le_bytes(), &job.to_le_bytes(), &record.bytes]);
         self.jobs.extend(record.job.map(|job| (job, self.bytes)));
         self.end += 1;
         self.write(files, frame)
@@ -368,7 +340,7 @@ impl OpenSegment {
     pub(super) fn find_job<F: Files>(&self, files: &F, job: u64) -> Result<Option<Record>, ArchiveError> {
         let Some(offset) = self.jobs.get(&job) else { return Ok(None) };
         let content = self.content(files)?;
-        let record = frame_at(&content.bytes, *offset as usize).and_then(|(kind, body, _)| parse_record(kind, body));
+        let record = frame::parse(&content.bytes, *offset as usize).and_then(|(kind, body, _)| parse_record(kind, body));
         let (_, record) = record.ok_or_else(|| damaged(self.place.number, format!("the record of job {job} does not fit")))?;
         Ok(Some(record))
     }
@@ -381,8 +353,8 @@ impl OpenSegment {
             pairs.extend_from_slice(&job.to_le_bytes());
             pairs.extend_from_slice(&offset.to_le_bytes());
         }
-        let mut index = Vec::with_capacity(pairs.len() + FRAME_HEAD + 1);
-        push_frame(&mut index, INDEX, &[&pairs]);
+        let mut index = Vec::with_capacity(pairs.len() + frame::HEAD + 1);
+        frame::push(&mut index, INDEX, &[&pairs]);
         self.write(files, index)?;
         let seal = Seal {
             end: self.end,
@@ -394,7 +366,7 @@ impl OpenSegment {
         };
         let seal_offset = self.bytes;
         let mut frame = Vec::new();
-        push_frame(&mut frame, SEAL, &[&seal.encode_to_vec()]);
+        frame::push(&mut frame, SEAL, &[&seal.encode_to_vec()]);
         frame.extend_from_slice(&seal_offset.to_le_bytes());
         self.write(files, frame)?;
         self.sync(files)?;
@@ -446,9 +418,9 @@ impl Content {
     /// Hands out the records from `from` on; answers whether more are wanted.
     pub(super) fn each_from(&self, from: u64, each: &mut impl FnMut(u64, Record) -> bool) -> Result<bool, ArchiveError> {
         let torn = || damaged(self.number, "a frame is torn");
-        let (_, _, mut at) = frame_at(&self.bytes, MAGIC.len()).ok_or_else(torn)?;
+        let (_, _, mut at) = frame::parse(&self.bytes, MAGIC.len()).ok_or_else(torn)?;
         while at < self.bytes.len() {
-            let (kind, body, end) = frame_at(&self.bytes, at).ok_or_else(torn)?;
+            let (kind, body, end) = frame::parse(&self.bytes, at).ok_or_else(torn)?;
             let Some((number, record)) = parse_record(kind, body) else { return Ok(true) };
             if number >= from && !each(number, record) {
                 return Ok(false);
@@ -464,7 +436,7 @@ impl Content {
             return Err(damaged(place.number, "it does not follow the segment before it"));
         }
         let mut next = place.first;
-        while let Some((kind, body, end)) = frame_at(&self.bytes, at) {
+        while let Some((kind, body, end)) = frame::parse(&self.bytes, at) {
             match parse_record(kind, body) {
                 Some((number, _)) if number == next => next += 1,
                 Some((number, _)) => {
@@ -481,12 +453,12 @@ impl Content {
     /// Whether a whole and true index, seal and offset follow the records that end at `at`, and nothing else.
     fn is_sealed(&self, at: usize) -> bool {
         let check = || {
-            let (kind, _, seal_at) = frame_at(&self.bytes, at)?;
-            let (seal_kind, body, end) = frame_at(&self.bytes, seal_at)?;
+            let (kind, _, seal_at) = frame::parse(&self.bytes, at)?;
+            let (seal_kind, body, end) = frame::parse(&self.bytes, seal_at)?;
             let seal = Seal::decode(body).ok()?;
             let content: [u8; 32] = Sha256::digest(&self.bytes[..seal_at]).into();
             let fits = kind == INDEX && seal_kind == SEAL && seal.content_sha256 == content;
-            Some(fits && u64_at(&self.bytes, end)? == seal_at as u64 && end + 8 == self.bytes.len())
+            Some(fits && frame::u64_at(&self.bytes, end)? == seal_at as u64 && end + 8 == self.bytes.len())
         };
         check().unwrap_or(false)
     }
