@@ -1,6 +1,8 @@
 //! What a node shows of itself: for the operator, for metrics, and for the leader's rhythm.
 
-use super::Role;
+use raft::ProgressState;
+
+use super::{Node, Role};
 use crate::wire::ConfState;
 
 /// A snapshot of a node's state.
@@ -53,4 +55,51 @@ pub struct PeerProgress {
     pub recent_active: bool,
     /// The snapshot it was told to fetch.
     pub pending_snapshot: Option<u64>,
+}
+
+impl Node {
+    /// How this node is doing.
+    pub fn status(&self) -> NodeStatus {
+        let raft = &self.raw.raft;
+        let (log, view) = (&raft.raft_log, self.raw.store());
+        let last = log.last_index();
+        let role = self.role();
+        NodeStatus {
+            id: self.config.id,
+            role,
+            term: self.term(),
+            leader: self.leader(),
+            established: role == Role::Leader && raft.commit_to_current_term(),
+            transferring_to: raft.lead_transferee,
+            commit: log.committed,
+            applied: self.applied,
+            first: log.first_index(),
+            last,
+            persisted: log.persisted,
+            snapshot_index: view.snapshot_meta().map_or(0, |meta| meta.index),
+            conf_state: self.conf_state(),
+            peers: if role == Role::Leader {
+                self.peer_progress(last)
+            } else {
+                Vec::new()
+            },
+            uncommitted_bytes: raft.uncommitted_size() as u64,
+            cache_bytes: view.cache_bytes(),
+        }
+    }
+
+    fn peer_progress(&self, last: u64) -> Vec<PeerProgress> {
+        let peers = self.raw.raft.prs().iter().filter(|(id, _)| **id != self.config.id);
+        let mut peers: Vec<PeerProgress> = peers
+            .map(|(id, progress)| PeerProgress {
+                id: *id,
+                matched: progress.matched,
+                lag: last.saturating_sub(progress.matched),
+                recent_active: progress.recent_active,
+                pending_snapshot: (progress.state == ProgressState::Snapshot).then_some(progress.pending_snapshot),
+            })
+            .collect();
+        peers.sort_unstable_by_key(|peer| peer.id);
+        peers
+    }
 }

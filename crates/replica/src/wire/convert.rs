@@ -56,10 +56,12 @@ impl LogEntry {
     }
 
     pub(crate) fn to_raft(&self) -> eraftpb::Entry {
-        let mut entry = eraftpb::Entry::default();
-        entry.index = self.index;
-        entry.term = self.term;
-        entry.data = self.data.clone();
+        let mut entry = eraftpb::Entry {
+            index: self.index,
+            term: self.term,
+            data: self.data.clone(),
+            ..Default::default()
+        };
         entry.set_entry_type(match self.kind() {
             EntryKind::Normal => eraftpb::EntryType::EntryNormal,
             EntryKind::ConfChange => eraftpb::EntryType::EntryConfChangeV2,
@@ -78,11 +80,12 @@ impl HardState {
     }
 
     pub(crate) fn to_raft(self) -> eraftpb::HardState {
-        let mut state = eraftpb::HardState::default();
-        state.term = self.term;
-        state.vote = self.vote;
-        state.commit = self.commit;
-        state
+        eraftpb::HardState {
+            term: self.term,
+            vote: self.vote,
+            commit: self.commit,
+            ..Default::default()
+        }
     }
 }
 
@@ -103,12 +106,13 @@ impl ConfState {
     }
 
     pub(crate) fn to_raft(&self) -> eraftpb::ConfState {
-        let mut conf = eraftpb::ConfState::default();
-        conf.voters = self.voters.clone();
-        conf.learners = self.learners.clone();
-        conf.voters_outgoing = self.voters_outgoing.clone();
-        conf.learners_next = self.learners_next.clone();
-        conf
+        eraftpb::ConfState {
+            voters: self.voters.clone(),
+            learners: self.learners.clone(),
+            voters_outgoing: self.voters_outgoing.clone(),
+            learners_next: self.learners_next.clone(),
+            ..Default::default()
+        }
     }
 
     /// Checks what raft-rs asserts when it restores a membership: some voter, no id 0, no id in two roles.
@@ -147,8 +151,10 @@ impl SnapshotMeta {
     }
 
     pub(crate) fn to_raft(&self) -> eraftpb::Snapshot {
-        let mut snapshot = eraftpb::Snapshot::default();
-        snapshot.data = self.manifest.clone();
+        let mut snapshot = eraftpb::Snapshot {
+            data: self.manifest.clone(),
+            ..Default::default()
+        };
         let meta = snapshot.mut_metadata();
         meta.index = self.index;
         meta.term = self.term;
@@ -167,16 +173,20 @@ impl ConfChange {
     }
 
     pub(crate) fn to_raft(&self) -> Result<eraftpb::ConfChangeV2, WireError> {
-        let mut change = eraftpb::ConfChangeV2::default();
+        let mut change = eraftpb::ConfChangeV2 {
+            context: self.context.clone(),
+            ..Default::default()
+        };
         change.set_transition(match Transition::try_from(self.transition) {
             Ok(Transition::Simple) => eraftpb::ConfChangeTransition::Auto,
             Ok(Transition::Joint) => eraftpb::ConfChangeTransition::Explicit,
             Err(_) => return Err(WireError::Membership("unknown transition")),
         });
-        change.context = self.context.clone();
         for member in &self.changes {
-            let mut single = eraftpb::ConfChangeSingle::default();
-            single.node_id = member.id;
+            let mut single = eraftpb::ConfChangeSingle {
+                node_id: member.id,
+                ..Default::default()
+            };
             single.set_change_type(match MemberChangeKind::try_from(member.kind) {
                 Ok(MemberChangeKind::Voter) => eraftpb::ConfChangeType::AddNode,
                 Ok(MemberChangeKind::Remove) => eraftpb::ConfChangeType::RemoveNode,
@@ -297,7 +307,21 @@ impl PeerMessage {
     /// The message raft-rs shall step. Call [`validate`](Self::validate) first; kinds raft-rs does not know have no counterpart.
     pub(crate) fn to_raft(&self, kind: MessageKind) -> Option<eraftpb::Message> {
         use eraftpb::MessageType as T;
-        let mut message = eraftpb::Message::default();
+        let mut message = eraftpb::Message {
+            to: self.to,
+            from: self.from,
+            term: self.term,
+            log_term: self.log_term,
+            index: self.index,
+            entries: self.entries.iter().map(LogEntry::to_raft).collect::<Vec<_>>().into(),
+            commit: self.commit,
+            commit_term: self.commit_term,
+            request_snapshot: self.request_snapshot,
+            reject: self.reject,
+            reject_hint: self.reject_hint,
+            context: self.context.clone(),
+            ..Default::default()
+        };
         message.set_msg_type(match kind {
             MessageKind::Unspecified | MessageKind::SnapshotStatus => return None,
             MessageKind::Append => T::MsgAppend,
@@ -313,21 +337,9 @@ impl PeerMessage {
             MessageKind::RequestPreVote => T::MsgRequestPreVote,
             MessageKind::RequestPreVoteResponse => T::MsgRequestPreVoteResponse,
         });
-        message.to = self.to;
-        message.from = self.from;
-        message.term = self.term;
-        message.log_term = self.log_term;
-        message.index = self.index;
-        message.set_entries(self.entries.iter().map(LogEntry::to_raft).collect::<Vec<_>>().into());
-        message.commit = self.commit;
-        message.commit_term = self.commit_term;
         if let Some(snapshot) = &self.snapshot {
             message.set_snapshot(snapshot.to_raft());
         }
-        message.request_snapshot = self.request_snapshot;
-        message.reject = self.reject;
-        message.reject_hint = self.reject_hint;
-        message.context = self.context.clone();
         Some(message)
     }
 }
