@@ -1,0 +1,162 @@
+//! Starting one task: its directory, its spec, its supervisor.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use hesuan_api::internal::v1::TaskEnd;
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+
+use super::{Entry, Shared};
+use crate::backend::StartOrder;
+use crate::clock;
+use crate::core::{BackendEvent, Outcome};
+use crate::supervisor::SUPERVISOR_ARGUMENT;
+use crate::supervisor::launch::PATH_DEFAULT;
+use crate::supervisor::spec::TaskSpec;
+
+impl Shared {
+    /// Starts a task and hands it to the watcher, or says why not.
+    pub(super) fn start(&self, order: StartOrder) {
+        let task = order.task;
+        let directory = self.task_directory(task);
+        let outcome = match make_private_directory(&directory) {
+            Ok(()) => match self.spawn(&order, &directory) {
+                Ok((child, alive)) => {
+                    self.tell(BackendEvent::Started {
+                        task,
+                        at_ms: clock::now_ms(),
+                    });
+                    self.watch(task, Some(child), alive);
+                    return;
+                }
+                Err(error) => Outcome::unused(TaskEnd::StartFailed, format!("cannot start the supervisor: {error}")),
+            },
+            // The core never gives a key twice, so this is not our start. The second line of the at-most-once rule.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Outcome::unused(
+                TaskEnd::Lost,
+                "the task's directory exists already: it may have been started before",
+            ),
+            Err(error) => Outcome::unused(
+                TaskEnd::StartFailed,
+                format!("cannot make the task's directory: {error}"),
+            ),
+        };
+        self.lock_tasks().remove(&task);
+        self.tell(BackendEvent::Ended { task, outcome });
+    }
+
+    fn spawn(&self, order: &StartOrder, directory: &Path) -> io::Result<(Child, File)> {
+        for name in ["home", "tmp"] {
+            make_private_directory(&directory.join(name))?;
+        }
+        if !order.script.is_empty() {
+            let mut options = OpenOptions::new();
+            let mut file = options
+                .write(true)
+                .create_new(true)
+                .mode(0o700)
+                .open(directory.join("script"))?;
+            io::Write::write_all(&mut file, &order.script)?;
+        }
+        fs::write(
+            directory.join("spec.json"),
+            serde_json::to_vec(&self.spec(order, directory))?,
+        )?;
+        let (control, alive) = (directory.join("control"), directory.join("alive"));
+        for fifo in [&control, &alive] {
+            mkfifo(fifo, Mode::from_bits_truncate(0o600))?;
+        }
+        // Open for both, so that the supervisor can be commanded from its first moment and never sees an end.
+        let control = OpenOptions::new().read(true).write(true).open(control)?;
+        let alive_read = open_alive(directory)?;
+        let alive_write = OpenOptions::new().write(true).open(alive)?;
+        let child = Command::new(&self.config.supervisor)
+            .arg(SUPERVISOR_ARGUMENT)
+            .arg(directory)
+            .env_clear()
+            .stdin(Stdio::from(control))
+            .stdout(Stdio::from(alive_write))
+            .stderr(Stdio::null())
+            .spawn()?;
+        Ok((child, alive_read))
+    }
+
+    fn spec(&self, order: &StartOrder, directory: &Path) -> TaskSpec {
+        TaskSpec {
+            task: order.task.to_string(),
+            command: order.command.clone(),
+            environment: environment(order, directory),
+            cpu_milli: order.cpu_milli,
+            memory_mib: order.memory_mib,
+            walltime_ms_max: order.walltime_ms_max,
+            kill_grace_ms: self.config.kill_grace_ms,
+            output_bytes_max: self.config.output_bytes_max,
+            open_files_max: self.config.open_files_max,
+            file_bytes_max: self.config.file_bytes_max,
+            lease: order.lease_bound.then(|| self.lease_path()),
+            cgroup: self.cgroup.clone(),
+        }
+    }
+
+    /// Hands a running task to the watcher and passes on the signals that came too early.
+    pub(super) fn watch(&self, task: crate::task::TaskKey, child: Option<Child>, alive: File) {
+        let waiting = match self.lock_tasks().insert(task, Entry::Running(child)) {
+            Some(Entry::Starting(waiting)) => waiting,
+            _ => Vec::new(),
+        };
+        for signal in waiting {
+            self.command(task, signal);
+        }
+        self.watcher.add(task, alive);
+    }
+}
+
+/// The read end of a task's `alive`: it hangs up once the supervisor, the only writer, is gone.
+pub(super) fn open_alive(directory: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(nix::libc::O_NONBLOCK)
+        .open(directory.join("alive"))
+}
+
+/// Other users of the machine must not read what tasks write.
+fn make_private_directory(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().mode(0o700).create(path)
+}
+
+/// The whole environment of the task: a few defaults, the user's, and what nobody may overrule.
+fn environment(order: &StartOrder, directory: &Path) -> Vec<(String, String)> {
+    let path_text = |name: &str| directory.join(name).to_string_lossy().into_owned();
+    let gpus = order
+        .gpu_indices
+        .iter()
+        .map(u32::to_string)
+        .collect::<Vec<_>>()
+        .join(",");
+    let mut environment: Vec<(String, String)> = [
+        ("PATH", PATH_DEFAULT.to_owned()),
+        ("HOME", path_text("home")),
+        ("TMPDIR", path_text("tmp")),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .to_vec();
+    environment.extend(order.environment.iter().cloned());
+    environment.extend(
+        [
+            ("HESUAN_JOB_ID", order.task.job.to_string()),
+            ("HESUAN_TASK_ID", order.task.task.to_string()),
+            ("HESUAN_ATTEMPT", order.task.attempt.to_string()),
+            ("HESUAN_ARRAY_COUNT", order.array_count.to_string()),
+            ("HESUAN_CPUS", order.cpu_milli.div_ceil(1000).to_string()),
+            ("HESUAN_GPUS", gpus.clone()),
+            // Set to nothing without GPUs, so that a task cannot use what another one reserved.
+            ("CUDA_VISIBLE_DEVICES", gpus),
+        ]
+        .map(|(name, value)| (name.to_owned(), value)),
+    );
+    environment
+}

@@ -1,0 +1,120 @@
+//! Coming up: the journal and the backend's findings are put together. And the way back: what a rewritten journal must hold.
+
+use hesuan_api::internal::v1::TaskEnd;
+
+use super::{Core, JournalRecord, Observed, ObservedState, Outcome, Output, StopSignal, Task, TaskState};
+use std::collections::BTreeMap;
+
+use crate::task::TaskKey;
+
+impl Core {
+    pub(super) fn replay(&mut self, journal: Vec<JournalRecord>, owned: Vec<Observed>) {
+        for record in journal {
+            self.replay_record(record);
+        }
+        self.restore_epoch = self.seen.restore_epoch;
+        let mut owned: BTreeMap<TaskKey, ObservedState> = owned
+            .into_iter()
+            .map(|observed| (observed.task, observed.state))
+            .collect();
+        let known: Vec<TaskKey> = self.tasks.keys().copied().collect();
+        for key in known {
+            let found = owned.remove(&key);
+            self.adopt(key, found);
+        }
+        for (task, state) in owned {
+            match state {
+                // Nothing here says that it should run; only a damaged journal can bring this about.
+                ObservedState::Running { .. } => self.outputs.push(Output::Signal {
+                    task,
+                    signal: StopSignal::Kill,
+                }),
+                ObservedState::Ended(_) => self.outputs.push(Output::Forget { task }),
+            }
+        }
+    }
+
+    fn replay_record(&mut self, record: JournalRecord) {
+        match record {
+            JournalRecord::Start {
+                task,
+                lease_bound,
+                walltime_ms_max,
+                seen,
+            } => {
+                self.seen = self.seen.max(seen);
+                let started = Task::new(lease_bound, walltime_ms_max, TaskState::Starting);
+                self.tasks.entry(task).or_insert(started);
+            }
+            JournalRecord::Stop { task, reason } => {
+                if let Some(task) = self.tasks.get_mut(&task) {
+                    task.stop = Some(reason);
+                }
+            }
+            JournalRecord::Ended { task, outcome } => {
+                if let Some(task) = self.tasks.get_mut(&task) {
+                    task.state = TaskState::Ended(outcome);
+                }
+            }
+            JournalRecord::Done { task, seen } => {
+                self.seen = self.seen.max(seen);
+                self.tasks.remove(&task);
+            }
+            JournalRecord::Seen { seen } => self.seen = self.seen.max(seen),
+        }
+    }
+
+    fn adopt(&mut self, key: TaskKey, found: Option<ObservedState>) {
+        let task = &self.tasks[&key];
+        match (&task.state, found) {
+            (TaskState::Ended(_), _) => self.report_soon(key),
+            (_, Some(ObservedState::Running { started_ms })) => {
+                if task.lease_bound {
+                    self.leased.insert(key);
+                }
+                let stop = task.stop;
+                self.started(key, started_ms);
+                if stop.is_some() {
+                    // The signals may have been sent or not; the grace begins anew.
+                    self.terminate(key);
+                }
+            }
+            (_, Some(ObservedState::Ended(outcome))) => self.ended(key, outcome),
+            (_, None) => self.lose(key),
+        }
+    }
+
+    /// Journalled, but nobody can say whether it ran.
+    fn lose(&mut self, key: TaskKey) {
+        #[cfg(feature = "planted")]
+        if self.config.planted == super::Planted::StartTwiceAfterCrash {
+            self.tasks.remove(&key);
+            return;
+        }
+        let message = "the agent stopped between journalling the start and seeing the task run";
+        self.ended(key, Outcome::unused(TaskEnd::Lost, message));
+    }
+
+    /// The shortest journal from which everything comes back.
+    pub(super) fn snapshot(&self) -> Vec<JournalRecord> {
+        let mut records = vec![JournalRecord::Seen { seen: self.seen }];
+        for (key, task) in &self.tasks {
+            records.push(JournalRecord::Start {
+                task: *key,
+                lease_bound: task.lease_bound,
+                walltime_ms_max: task.walltime_ms_max,
+                seen: self.seen,
+            });
+            if let Some(reason) = task.stop {
+                records.push(JournalRecord::Stop { task: *key, reason });
+            }
+            if let TaskState::Ended(outcome) = &task.state {
+                records.push(JournalRecord::Ended {
+                    task: *key,
+                    outcome: outcome.clone(),
+                });
+            }
+        }
+        records
+    }
+}

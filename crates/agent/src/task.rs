@@ -1,0 +1,104 @@
+//! The name of one placement, as a key and as a directory.
+
+use std::fmt;
+use std::str::FromStr;
+
+use hesuan_api::internal::v1::TaskId;
+
+/// One placement of one task. A key is started at most once, ever; the order is by job, then task, attempt and restore epoch.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct TaskKey {
+    /// The job's id.
+    pub job: u64,
+    /// Index in the array, 0 for a single job.
+    pub task: u32,
+    /// Counts the placements of this task; fences old reports.
+    pub attempt: u32,
+    /// Counts restores of the cluster from a backup; fences everything from before.
+    pub restore_epoch: u32,
+}
+
+impl fmt::Display for TaskKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}.{}-a{}-e{}",
+            self.job, self.task, self.attempt, self.restore_epoch
+        )
+    }
+}
+
+/// The text is not a task's directory name.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a task name: want JOB.TASK-aATTEMPT-eEPOCH")]
+pub struct TaskKeyError;
+
+impl FromStr for TaskKey {
+    type Err = TaskKeyError;
+
+    fn from_str(text: &str) -> Result<TaskKey, TaskKeyError> {
+        let parse = || {
+            let (job, rest) = text.split_once('.')?;
+            let (task, rest) = rest.split_once("-a")?;
+            let (attempt, epoch) = rest.split_once("-e")?;
+            Some(TaskKey {
+                job: job.parse().ok()?,
+                task: task.parse().ok()?,
+                attempt: attempt.parse().ok()?,
+                restore_epoch: epoch.parse().ok()?,
+            })
+        };
+        // Only the canonical spelling counts, so that one placement has one directory.
+        parse().filter(|key| key.to_string() == text).ok_or(TaskKeyError)
+    }
+}
+
+impl From<TaskKey> for TaskId {
+    fn from(key: TaskKey) -> TaskId {
+        TaskId {
+            job: key.job,
+            task: key.task,
+            attempt: key.attempt,
+            restore_epoch: key.restore_epoch,
+        }
+    }
+}
+
+impl From<&TaskId> for TaskKey {
+    fn from(id: &TaskId) -> TaskKey {
+        TaskKey {
+            job: id.job,
+            task: id.task,
+            attempt: id.attempt,
+            restore_epoch: id.restore_epoch,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_comes_back_as_the_same_key_and_only_in_one_spelling() {
+        let key = TaskKey {
+            job: 4711,
+            task: 7,
+            attempt: 2,
+            restore_epoch: 1,
+        };
+        assert_eq!(key.to_string(), "4711.7-a2-e1");
+        assert_eq!("4711.7-a2-e1".parse(), Ok(key));
+        for bad in [
+            "",
+            "4711",
+            "4711.7-a2",
+            "04711.7-a2-e1",
+            "4711.+7-a2-e1",
+            "x.7-a2-e1",
+            "4711.7-a2-e1 ",
+        ] {
+            assert_eq!(bad.parse::<TaskKey>(), Err(TaskKeyError), "{bad}");
+        }
+    }
+}
