@@ -171,8 +171,13 @@ pub enum Effect {
 /// What leaves State for the archive.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ArchiveRecord {
-    /// Encoded `JobRecord`.
-    Job(Box<[u8]>),
+    /// An ended job.
+    Job {
+        /// Which: the archive finds it by this.
+        job: JobId,
+        /// Encoded `JobRecord`.
+        record: Box<[u8]>,
+    },
     /// Encoded ledger journal entry.
     Journal(Box<[u8]>),
 }
