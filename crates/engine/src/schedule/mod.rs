@@ -1,9 +1,29 @@
 //! Placing work: `filter -> score -> place`, plain functions over the state and a view of free capacity. What is decided
 //! comes back as a command and is judged again by apply. No clock, IO, randomness or floats; ties go to the smaller id.
+//!
+//! - [`allowed`], [`open`], `filter::ever_fits`, `filter::capacity`, [`price()`]: one question each, with a [`Reason`] for no;
+//! - `price::offers`: where a class may go, cheapest for its payer first (score);
+//! - `view::SiteView::find`: the host where it strands least (place);
+//! - [`Planner`]: the leader's queues over these, looked at only where something changed;
+//! - [`feasible`], [`quote()`], [`explain()`]: the same questions, asked by submit and by users.
 
+mod class;
+mod explain;
+mod filter;
+mod flight;
 mod lane;
 mod need;
+mod planner;
+mod price;
+mod queues;
+mod quote;
 mod reason;
+mod view;
 
+pub use explain::{Explanation, SiteExplanation, explain};
+pub use filter::{allowed, ever_fits, open};
 pub use need::{DEVICE_MILLI, GpuNeed, accepts_model, choose_devices, price_lines};
+pub use planner::Planner;
+pub use price::{price, quote_request};
+pub use quote::{SiteQuote, feasible, feasible_at, quote};
 pub use reason::{Reason, Verdict};

@@ -1,0 +1,160 @@
+//! What the planner knows of one class: which of its tasks comes next, and where it could go at which price.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::flight::Flights;
+use super::price::Bill;
+use super::view::Need;
+use crate::state::State;
+use crate::types::{ClassId, JobId, Request, SiteId, Timestamp};
+
+/// The order in which classes are looked at: larger priority first, then the oldest job.
+pub(crate) type Rank = (Reverse<i32>, JobId, ClassId);
+
+/// Where a class stands with the planner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// All its tasks are decided or held back by their array's bound: new tasks wake it.
+    Idle,
+    /// In the queue of classes to be looked at.
+    Ready(JobId),
+    /// It fits nowhere: new tasks do not wake it, only what it lacks.
+    Parked,
+    /// Apply refused its decisions repeatedly; it is looked at again at this time.
+    Delayed(Timestamp),
+}
+
+/// A site (and a model of its devices) that the class may go to, at a price.
+#[derive(Clone, Debug)]
+pub(crate) struct Offer {
+    pub(crate) bill: Bill,
+    pub(crate) site: SiteId,
+    pub(crate) model: Option<u16>,
+    /// There was no room; cleared when there may be.
+    pub(crate) full: bool,
+}
+
+/// The versions of what the offers were made from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Basis {
+    pub(crate) rules: u64,
+    pub(crate) funds: u64,
+}
+
+/// One class.
+#[derive(Clone, Debug)]
+pub(crate) struct ClassPlan {
+    pub(crate) request: Arc<Request>,
+    pub(crate) need: Arc<Need>,
+    pub(crate) standing: Standing,
+    /// Cheapest first, then by site and model.
+    pub(crate) offers: Vec<Offer>,
+    /// Some site was left out because the ledger refused.
+    pub(crate) refused_by_ledger: bool,
+    /// `None` = to be made.
+    pub(crate) basis: Option<Basis>,
+    pub(crate) quoted_at: Timestamp,
+    /// Its rank among those who wait for room; set while an offer is full.
+    pub(crate) waits_as: Option<Rank>,
+    /// It is in the queue of parked classes to be looked at again.
+    pub(crate) retrying: bool,
+    /// How often apply refused since it last took one of its decisions; those of one pass count once.
+    pub(crate) refusals: u32,
+    /// Decisions up to here are accounted for in `refusals`.
+    pub(crate) refused_until: Timestamp,
+    /// The count of refusals that was already waited for.
+    pub(crate) waited_for: u32,
+    pub(crate) used_at: Timestamp,
+    /// Tasks before it were decided or passed over.
+    cursor: (JobId, u32),
+    /// Jobs up to the cursor that are worth another look, and from which task on.
+    again: BTreeMap<JobId, u32>,
+}
+
+impl ClassPlan {
+    pub(crate) fn new(request: &Arc<Request>) -> Self {
+        Self {
+            request: request.clone(),
+            need: Arc::new(Need::of(&request.resources)),
+            standing: Standing::Idle,
+            offers: Vec::new(),
+            refused_by_ledger: false,
+            basis: None,
+            quoted_at: Timestamp(0),
+            waits_as: None,
+            retrying: false,
+            refusals: 0,
+            refused_until: Timestamp(0),
+            waited_for: 0,
+            used_at: Timestamp(0),
+            cursor: (JobId(0), 0),
+            again: BTreeMap::new(),
+        }
+    }
+
+    /// The next task to decide: the oldest job first, then the smallest task.
+    pub(crate) fn next_task(&mut self, state: &State, id: ClassId, flights: &Flights) -> Option<(JobId, u32)> {
+        while let Some((&job_id, &from)) = self.again.first_key_value() {
+            let task = state.job(job_id).filter(|job| job.class == id && job.placeable() > flights.of_job(job_id)).and_then(
+                |job| {
+                    let mut tasks = job.pending_tasks(from).take_while(|task| (job_id, *task) < self.cursor);
+                    tasks.find(|task| !flights.has(job_id, *task))
+                },
+            );
+            match task {
+                Some(task) => {
+                    self.again.insert(job_id, task);
+                    return Some((job_id, task));
+                }
+                None => self.again.remove(&job_id),
+            };
+        }
+        let (job_from, task_from) = self.cursor;
+        for (job_id, job) in state.pending_jobs(id, job_from) {
+            let from = if job_id == job_from { task_from } else { 0 };
+            if job.placeable() > flights.of_job(job_id) {
+                if let Some(task) = job.pending_tasks(from).find(|task| !flights.has(job_id, *task)) {
+                    self.cursor = (job_id, task);
+                    return Some((job_id, task));
+                }
+            }
+            self.cursor = (job_id, u32::MAX);
+        }
+        None
+    }
+
+    /// The task that [`ClassPlan::next_task`] gave was decided.
+    pub(crate) fn decided(&mut self, job: JobId, task: u32) {
+        if self.cursor == (job, task) {
+            self.cursor.1 += 1;
+        } else {
+            self.again.insert(job, task + 1);
+        }
+    }
+
+    /// Something happened to a job; `true` if that may give the class a task it has passed.
+    pub(crate) fn look_again(&mut self, job: JobId, from_task: u32) -> bool {
+        let passed = (job, from_task) < self.cursor;
+        if passed {
+            let from = self.again.entry(job).or_insert(from_task);
+            *from = (*from).min(from_task);
+        }
+        passed
+    }
+
+    /// Its place in the order of classes, with this job at its head.
+    pub(crate) fn rank(&self, id: ClassId, job: JobId) -> Rank {
+        (Reverse(self.request.priority), job, id)
+    }
+
+    /// A decision made at `decided_at` was refused; `now` is the time of the last pass.
+    pub(crate) fn refused(&mut self, decided_at: Timestamp, now: Timestamp) {
+        self.basis = None;
+        if decided_at >= self.refused_until {
+            self.refusals += 1;
+            self.refused_until = Timestamp(now.0 + 1);
+        }
+    }
+}

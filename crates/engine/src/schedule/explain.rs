@@ -1,0 +1,163 @@
+//! Why a job waits: every blocking reason of every site, derived on demand from the state (and, on the leader, from what
+//! the planner has in flight). Nothing of it is stored.
+
+use super::filter;
+use super::planner::Planner;
+use super::price::price;
+use super::reason::{Reason, Verdict};
+use super::view::{Need, SiteView};
+use crate::state::{Job, JobState, Site, State};
+use crate::types::{JobId, Request, SiteId, Timestamp};
+
+/// Jobs before a job are counted one by one up to this many; beyond it a class's own queue is taken as evenly spread.
+const COUNTED_MAX: u64 = 10_000;
+
+/// Where a job stands and what each site says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    /// Of the job.
+    pub state: JobState,
+    /// Since it was submitted.
+    pub waiting_ms: u64,
+    /// Its place among the jobs with tasks to place; 1 = next, 0 = it has none. An estimate beyond 10,000.
+    pub position: u64,
+    /// Jobs with tasks to place.
+    pub queued: u64,
+    /// In order of site; empty if no task waits.
+    pub sites: Vec<SiteExplanation>,
+}
+
+/// What one site says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SiteExplanation {
+    /// The site.
+    pub site: SiteId,
+    /// All reasons taken together.
+    pub verdict: Verdict,
+    /// Every one, the worst first.
+    pub reasons: Vec<Reason>,
+}
+
+/// Why the tasks of a job are not placed. `planner` is the leader's; elsewhere what is in flight is not known. `site_up`:
+/// the site holds a lease, as far as is known here.
+#[must_use]
+pub fn explain(
+    state: &State,
+    planner: Option<&Planner>,
+    id: JobId,
+    now: Timestamp,
+    site_up: &dyn Fn(SiteId) -> bool,
+) -> Option<Explanation> {
+    let job = state.job(id)?;
+    let (position, queued) = position(state, id, job);
+    let mut explanation = Explanation {
+        state: job.state(),
+        waiting_ms: now.0.saturating_sub(job.submitted_at.0),
+        position,
+        queued,
+        sites: Vec::new(),
+    };
+    if job.progress().cancel_requested || job.pending() == 0 {
+        return Some(explanation);
+    }
+    let own = own_reasons(planner, id, job);
+    let request = state.request(job);
+    for site in state.sites() {
+        let mut reasons = site_reasons(state, planner, request, site, now, site_up);
+        let fits = reasons.is_empty();
+        reasons.extend(own.iter().cloned());
+        if fits && own.is_empty() && position > 1 {
+            reasons.push(Reason::AheadInQueue { ahead: position - 1 });
+        }
+        reasons.sort_by_key(|reason| std::cmp::Reverse(reason.verdict()));
+        explanation.sites.push(SiteExplanation { site: site.id, verdict: Verdict::of(&reasons), reasons });
+    }
+    Some(explanation)
+}
+
+/// What holds the job back wherever it would run.
+fn own_reasons(planner: Option<&Planner>, id: JobId, job: &Job) -> Vec<Reason> {
+    let in_flight = planner.map_or(0, |planner| planner.flights.of_job(id));
+    let mut reasons = Vec::new();
+    if in_flight > 0 {
+        reasons.push(Reason::InFlight);
+    }
+    let (max, running) = (job.spec.parallel_max, job.progress().running + in_flight);
+    if max > 0 && running >= max {
+        reasons.push(Reason::ArrayParallelMax { running, max });
+    }
+    reasons
+}
+
+/// What a site says to the request now, as if nobody else waited.
+fn site_reasons(
+    state: &State,
+    planner: Option<&Planner>,
+    request: &Request,
+    site: &Site,
+    now: Timestamp,
+    site_up: &dyn Fn(SiteId) -> bool,
+) -> Vec<Reason> {
+    let mut reasons = Vec::new();
+    reasons.extend(filter::allowed(request, site));
+    reasons.extend(filter::open(site, site_up(site.id)));
+    let never = filter::ever_fits(state, site, &request.resources);
+    if let Some(never) = never {
+        if !reasons.contains(&never) {
+            reasons.push(never);
+        }
+        return reasons;
+    }
+    let need = Need::of(&request.resources);
+    let known = planner.and_then(|planner| planner.view.sites.get(&site.id));
+    reasons.extend(match known {
+        Some(view) => filter::capacity(view, &request.resources, &need),
+        None => filter::capacity(&SiteView::of(state, site.id), &request.resources, &need),
+    });
+    let prices = filter::models_ever(state, site, &request.resources)
+        .into_iter()
+        .map(|model| price(state, request, site.id, model.as_deref(), now).map(|_| ()));
+    let mut refusals = Vec::new();
+    for price in prices {
+        match price {
+            Ok(()) => return reasons,
+            Err(reason) => refusals.push(reason),
+        }
+    }
+    refusals.dedup();
+    reasons.extend(refusals);
+    reasons
+}
+
+/// Jobs before this one and all jobs with tasks to place.
+fn position(state: &State, id: JobId, job: &Job) -> (u64, u64) {
+    let priority = state.request(job).priority;
+    let (mut ahead, mut queued, mut counted) = (0, 0, 0);
+    for class in state.pending_classes() {
+        let jobs = state.pending_jobs_count(class) as u64;
+        queued += jobs;
+        let others = state.class(class).map_or(0, |class| class.request.priority);
+        if others > priority {
+            ahead += jobs;
+        } else if others == priority && state.head_job(class).is_some_and(|head| head < id) {
+            let before = if counted < COUNTED_MAX {
+                let left = (COUNTED_MAX - counted) as usize;
+                let before = state.pending_jobs(class, JobId(0)).take(left).take_while(|(job, _)| *job < id).count() as u64;
+                counted += before;
+                if before < left as u64 { before } else { spread(state, class, id, jobs) }
+            } else {
+                spread(state, class, id, jobs)
+            };
+            ahead += before;
+        }
+    }
+    if job.placeable() > 0 { (ahead + 1, queued) } else { (0, queued) }
+}
+
+/// Jobs of a class before `id`, if its numbers are spread evenly from its head to the newest job of all.
+fn spread(state: &State, class: crate::types::ClassId, id: JobId, jobs: u64) -> u64 {
+    let head = state.head_job(class).map_or(0, |head| head.0);
+    let newest = state.jobs_newest_first(None).next().map_or(id.0, |(newest, _)| newest.0);
+    let (part, whole) = (id.0.saturating_sub(head), (newest + 1).saturating_sub(head).max(1));
+    u64::try_from(u128::from(jobs) * u128::from(part) / u128::from(whole)).unwrap_or(jobs).min(jobs)
+}

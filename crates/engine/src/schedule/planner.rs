@@ -1,0 +1,272 @@
+//! The leader's scheduler: which pending task goes where, looked at only where something changed. Decisions cost per
+//! class; a class that fits nowhere is parked until what it lacks may be there: room at a site, money, other rules.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+
+use super::class::{Basis, ClassPlan, Rank, Standing};
+use super::flight::{Flight, Flights};
+use super::price;
+use super::view::{Spot, View};
+use crate::command::Decision;
+use crate::outcome::Effect;
+use crate::state::State;
+use crate::types::{ClassId, HostId, JobId, OrgId, SiteId, Timestamp};
+
+/// A decision that apply has not judged for so long was lost on the way (never committed under this leader).
+pub(super) const FLIGHT_MS_MAX: u64 = 15_000;
+/// Prices are asked again after this even if nothing was said to have changed: vouchers begin and end, sheets take effect.
+const QUOTE_MS_MAX: u64 = 1_000;
+/// Classes held back by money are looked at again after this, for the same reason.
+pub(super) const MONEY_RETRY_MS: u64 = 5_000;
+/// How long a class without pending tasks is remembered.
+pub(super) const IDLE_MS_MAX: u64 = 10_000;
+/// Parked classes looked at again a pass when money, rules or a site changed, so that no pass is long.
+pub(super) const RETRIES_MAX: usize = 256;
+/// Prices asked a pass, for the same reason.
+const QUOTES_MAX: usize = 1_000;
+/// A class whose decisions apply refuses twice running waits this long, doubled with each further refusal.
+const REFUSED_WAIT_MS: u64 = 50;
+
+/// Soft state of the leader: everything in it can be rebuilt from the state by [`Planner::reset`].
+#[derive(Debug, Default)]
+pub struct Planner {
+    pub(super) view: View,
+    pub(super) flights: Flights,
+    /// Sites that take work and hold a lease.
+    pub(super) open: BTreeSet<SiteId>,
+    /// Looked up; walked only to be sorted.
+    pub(super) classes: HashMap<ClassId, ClassPlan>,
+    pub(super) ready: BTreeSet<Rank>,
+    pub(super) delayed: BTreeSet<(Timestamp, ClassId)>,
+    /// Parked classes to be looked at again, some each pass.
+    pub(super) retry: VecDeque<ClassId>,
+    pub(super) idle: VecDeque<(Timestamp, ClassId)>,
+    /// Classes that found no room at a site.
+    pub(super) full: BTreeMap<SiteId, BTreeSet<Rank>>,
+    /// Sites that may have more room than when those classes were turned away; who was looked at since.
+    pub(super) grown: BTreeMap<SiteId, Option<Rank>>,
+    /// Classes kept out of a site by money, by payer.
+    pub(super) short: BTreeMap<OrgId, BTreeSet<ClassId>>,
+    pub(super) changed: Changed,
+    pub(super) rules: u64,
+    pub(super) funds: HashMap<OrgId, u64>,
+    pub(super) money_looked_at: Timestamp,
+    pub(super) planned_at: Timestamp,
+    pub(super) quotes_left: usize,
+}
+
+/// What happened since the last pass.
+#[derive(Debug, Default)]
+pub(super) struct Changed {
+    pub(super) classes: BTreeSet<ClassId>,
+    pub(super) hosts: BTreeSet<HostId>,
+    pub(super) sites: BTreeSet<SiteId>,
+    pub(super) orgs: BTreeSet<OrgId>,
+    pub(super) rules: bool,
+}
+
+/// What a class finds when it is its turn.
+enum Choice {
+    /// Place of the offer, and where there.
+    Found(usize, Spot),
+    /// No site it could pay for has room.
+    NoRoom,
+    /// Some site is out of reach for lack of money, and no other has room.
+    Short,
+}
+
+impl Planner {
+    /// Knows nothing; [`Planner::reset`] comes before the first plan.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Starts over from the state: on becoming leader, or after the state was replaced. Decisions in flight are forgotten.
+    pub fn reset(&mut self, state: &State) {
+        *self = Self { view: View::of(state), ..Self::default() };
+        self.changed.classes = state.pending_classes().collect();
+    }
+
+    /// Decisions proposed and not yet judged.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.flights.len()
+    }
+
+    /// The last pass stopped at a bound, not because nothing more could be placed: plan again soon.
+    #[must_use]
+    pub fn has_more(&self) -> bool {
+        !self.ready.is_empty() || !self.retry.is_empty() || !self.grown.is_empty()
+    }
+
+    /// Notes what commands did. Must see every effect since the last [`Planner::reset`], with the state after them.
+    pub fn observe(&mut self, state: &State, effects: &[Effect]) {
+        for effect in effects {
+            match effect {
+                Effect::ClassWoken(class) => {
+                    self.changed.classes.insert(*class);
+                }
+                Effect::JobChanged(job) => self.look_again(state, *job, 0),
+                Effect::SiteChanged(site) => {
+                    self.changed.sites.insert(*site);
+                }
+                Effect::HostChanged(host) => {
+                    self.changed.hosts.insert(*host);
+                }
+                Effect::FundsChanged(org) => {
+                    self.changed.orgs.insert(*org);
+                }
+                Effect::RulesChanged => self.changed.rules = true,
+                Effect::DecisionJudged { job, task, refused } => self.land(state, *job, *task, refused.is_some()),
+                // Placed by a decision that is not ours (of the leader before): its host has less than we believe.
+                Effect::Assigned { task, .. } if !self.flights.has(task.job, task.task) => {
+                    self.changed.hosts.extend(state.attempt(*task).map(|attempt| attempt.host));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Decisions that were not proposed after all.
+    pub fn forget(&mut self, state: &State, decisions: &[Decision]) {
+        for decision in decisions {
+            self.land(state, decision.job, decision.task, true);
+        }
+    }
+
+    /// Decides for at most `max` tasks. `site_up`: the site holds a lease now.
+    pub fn plan(
+        &mut self,
+        state: &State,
+        now: Timestamp,
+        site_up: &dyn Fn(SiteId) -> bool,
+        max: usize,
+    ) -> Vec<Decision> {
+        self.planned_at = now;
+        self.quotes_left = QUOTES_MAX;
+        self.drop_overdue(state, now);
+        self.read_sites(state, site_up);
+        self.read_hosts(state);
+        self.read_money(state, now);
+        self.read_classes(state, now);
+        let mut decisions = Vec::new();
+        while decisions.len() < max && self.quotes_left > 0 {
+            let Some(id) = self.next_class() else { break };
+            let mut class = self.classes.remove(&id).expect("a class that comes next is known");
+            let standing = self.place_class(state, now, id, &mut class, max, &mut decisions);
+            self.stand(now, id, &mut class, standing);
+            self.classes.insert(id, class);
+        }
+        self.forget_idle(state, now);
+        decisions
+    }
+
+    /// Places tasks of one class until another class comes first, nothing is left, or nothing fits.
+    fn place_class(
+        &mut self,
+        state: &State,
+        now: Timestamp,
+        id: ClassId,
+        class: &mut ClassPlan,
+        max: usize,
+        decisions: &mut Vec<Decision>,
+    ) -> Standing {
+        if class.offers.iter().any(|offer| offer.full && self.grown.contains_key(&offer.site)) {
+            self.wait_no_more(class);
+        }
+        if class.refusals >= 2 && class.waited_for != class.refusals {
+            class.waited_for = class.refusals;
+            return Standing::Delayed(Timestamp(now.0 + (REFUSED_WAIT_MS << class.refusals.min(8))));
+        }
+        let next_rank = self.next_rank();
+        loop {
+            let Some((job, task)) = class.next_task(state, id, &self.flights) else { return Standing::Idle };
+            if decisions.len() >= max || next_rank.is_some_and(|next| next < class.rank(id, job)) {
+                return Standing::Ready(job);
+            }
+            self.price(state, now, class);
+            let mut choice = self.choose(state, id, job, class);
+            if matches!(choice, Choice::Short) && class.quoted_at != now {
+                // A balance may have sunk below what an old price counts on.
+                class.basis = None;
+                self.price(state, now, class);
+                choice = self.choose(state, id, job, class);
+            }
+            let Choice::Found(place, spot) = choice else { return Standing::Parked };
+            let decision = Decision { job, task, host: spot.host, gpu_indices: spot.gpu_indices };
+            self.view.reserve(decision.host, &class.need, &decision.gpu_indices);
+            self.flights.begin(Flight {
+                class: id,
+                need: class.need.clone(),
+                org: class.request.org,
+                decision: decision.clone(),
+                bill: class.offers[place].bill.clone(),
+                decided_at: now,
+            });
+            class.decided(job, task);
+            decisions.push(decision);
+            if class.refusals >= 2 {
+                return Standing::Idle;
+            }
+        }
+    }
+
+    /// Makes the offers of a class anew if what they were made from has changed.
+    fn price(&mut self, state: &State, now: Timestamp, class: &mut ClassPlan) {
+        let funds = self.funds.get(&class.request.org).copied().unwrap_or(0);
+        let basis = Basis { rules: self.rules, funds };
+        if class.basis == Some(basis) && now.0 < class.quoted_at.0.saturating_add(QUOTE_MS_MAX) {
+            return;
+        }
+        self.wait_no_more(class);
+        (class.offers, class.refused_by_ledger) = price::offers(state, &self.view, &class.request, now);
+        class.basis = Some(basis);
+        class.quoted_at = now;
+        self.quotes_left = self.quotes_left.saturating_sub(class.offers.len() + 1);
+    }
+
+    /// The cheapest offer with room and money, and of equally cheap ones the spot where least is stranded.
+    fn choose(&mut self, state: &State, id: ClassId, job: JobId, class: &mut ClassPlan) -> Choice {
+        let org = class.request.org;
+        let rank = class.waits_as.unwrap_or(class.rank(id, job));
+        let mut best: Option<(usize, Spot)> = None;
+        let mut cheapest = None;
+        let mut short = class.refused_by_ledger;
+        for (place, offer) in class.offers.iter_mut().enumerate() {
+            if cheapest.is_some_and(|copay| offer.bill.copay > copay) {
+                break;
+            }
+            if offer.full || !self.open.contains(&offer.site) {
+                continue;
+            }
+            if !price::affordable(state, &self.flights, org, &offer.bill) {
+                short = true;
+                if self.flights.of_org(org) > 0 {
+                    // Until the decisions in flight have landed nobody knows what is cheapest.
+                    break;
+                }
+                continue;
+            }
+            let site = self.view.sites.get(&offer.site).expect("offers are of sites in the view");
+            let Some(spot) = site.find(&class.need, offer.model) else {
+                offer.full = true;
+                class.waits_as = Some(rank);
+                self.full.entry(offer.site).or_default().insert(rank);
+                continue;
+            };
+            if best.as_ref().is_none_or(|(_, found)| (spot.key, spot.host) < (found.key, found.host)) {
+                cheapest = Some(offer.bill.copay);
+                best = Some((place, spot));
+            }
+        }
+        match best {
+            Some((place, spot)) => Choice::Found(place, spot),
+            None if short => {
+                self.short.entry(org).or_default().insert(id);
+                Choice::Short
+            }
+            None => Choice::NoRoom,
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! What a task would cost its payer at a site, in the form that the planner compares and keeps.
+
+use std::sync::Arc;
+
+use hesuan_ledger::types::{Fen, Funding as Money, Line, VoucherId};
+use hesuan_ledger::{Quote, QuoteRequest, Rejection};
+
+use super::class::Offer;
+use super::filter;
+use super::flight::Flights;
+use super::need::{GpuNeed, accepts_model, price_lines};
+use super::reason::Reason;
+use super::view::View;
+use crate::state::{Site, State};
+use crate::types::{OrgId, Request, SiteId, Timestamp};
+
+/// A price at a site, as far as the planner needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Bill {
+    /// What the payer pays in the end: decides what is cheapest.
+    pub(crate) copay: Fen,
+    /// What its wallet must hold.
+    pub(crate) wallet: Fen,
+    /// What is held on each voucher.
+    pub(crate) legs: Arc<[(VoucherId, Fen)]>,
+}
+
+impl Bill {
+    fn of(quote: &Quote) -> Self {
+        let legs = quote.legs.iter().map(|leg| (leg.voucher, leg.amount)).collect();
+        Self { copay: quote.copay, wallet: quote.wallet, legs }
+    }
+}
+
+/// The bill of one task, as the ledger is asked for it. `model` is that of the devices it gets.
+#[must_use]
+pub fn quote_request(state: &State, request: &Request, site: SiteId, model: Option<&str>, at: Timestamp) -> QuoteRequest {
+    QuoteRequest {
+        payer: request.org,
+        site,
+        lines: lines(state, request, site, model, at),
+        walltime_ms_max: request.walltime_ms_max,
+        funding: if request.funding.wallet_only {
+            Money::WalletOnly
+        } else if request.funding.vouchers.is_empty() {
+            Money::Auto
+        } else {
+            Money::Vouchers(request.funding.vouchers.iter().map(|voucher| VoucherId(*voucher)).collect())
+        },
+        copay_max: request.funding.copay_max,
+        job: None,
+    }
+}
+
+fn lines(state: &State, request: &Request, site: SiteId, model: Option<&str>, at: Timestamp) -> Vec<Line> {
+    let site = state.ledger().site(site);
+    price_lines(&request.resources, model, |sku| site.is_some_and(|site| site.prices.at(sku, at).is_some()))
+}
+
+/// The price of one task at a site, and that its payer can bear it now.
+///
+/// # Errors
+/// No price, or the ledger refuses.
+pub fn price(state: &State, request: &Request, site: SiteId, model: Option<&str>, at: Timestamp) -> Result<Quote, Reason> {
+    let asked = quote_request(state, request, site, model, at);
+    let quote = state.ledger().quote(&asked, at);
+    let affordable = quote.and_then(|quote| state.ledger().afford(&asked, &quote).map(|()| quote));
+    affordable.map_err(|refused| reason(state, request.org, &refused))
+}
+
+fn reason(state: &State, org: OrgId, refused: &Rejection) -> Reason {
+    if let Rejection::NoPrice { sku, .. } = refused {
+        return Reason::NoPrice { sku: sku.as_str().into() };
+    }
+    let held = match refused {
+        Rejection::InsufficientFunds { .. } | Rejection::CopayOverMax { .. } => {
+            let funds = state.ledger().funds(org);
+            Fen(funds.wallet_held.0.saturating_add(funds.vouchers_held.0))
+        }
+        _ => Fen::ZERO,
+    };
+    Reason::Money { code: refused.code(), text: refused.to_string().into(), held }
+}
+
+/// Every site and model the class may go to and can pay, cheapest first, then by site and model; and whether the ledger
+/// refused some.
+pub(crate) fn offers(state: &State, view: &View, request: &Request, at: Timestamp) -> (Vec<Offer>, bool) {
+    let mut offers = Vec::new();
+    let mut refused = false;
+    for site in state.sites().filter(|site| filter::allowed(request, site).is_none()) {
+        for model in models(view, request, site) {
+            let name = model.map(|model| &*view.sites[&site.id].models[usize::from(model)]);
+            match price(state, request, site.id, name, at) {
+                Ok(quote) => offers.push(Offer { bill: Bill::of(&quote), site: site.id, model, full: false }),
+                Err(_) => refused = true,
+            }
+        }
+    }
+    offers.sort_by_key(|offer| (offer.bill.copay, offer.site, offer.model));
+    (offers, refused)
+}
+
+/// Models of the site's devices that the request takes; one `None` for a request without GPUs.
+fn models(view: &View, request: &Request, site: &Site) -> Vec<Option<u16>> {
+    let Some(site) = view.sites.get(&site.id) else { return Vec::new() };
+    if GpuNeed::of(&request.resources) == GpuNeed::Nothing {
+        return vec![None];
+    }
+    let places = 0..site.models.len();
+    let accepted = places.filter(|&place| accepts_model(&request.resources, &site.models[place]));
+    accepted.map(|place| Some(place as u16)).collect()
+}
+
+/// Whether wallet and vouchers bear the bill beside what is in flight.
+pub(crate) fn affordable(state: &State, flights: &Flights, org: OrgId, bill: &Bill) -> bool {
+    let wallet = state.ledger().org(org).map_or(0, |org| org.available.0);
+    let voucher = |id: VoucherId| state.ledger().voucher(id).map_or(0, |voucher| voucher.available.0);
+    wallet - flights.wallet(org).0 >= bill.wallet.0
+        && bill.legs.iter().all(|(id, amount)| voucher(*id) - flights.voucher(*id).0 >= amount.0)
+}

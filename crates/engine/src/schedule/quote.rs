@@ -1,0 +1,82 @@
+//! What each site says to a request that is not queued: could it ever run there, at which price, would it fit now.
+//! Asked by apply at submit and by users who want a quote.
+
+use hesuan_ledger::Quote;
+use hesuan_ledger::types::Fen;
+
+use super::filter;
+use super::price::price;
+use super::reason::Reason;
+use super::view::{Need, SiteView};
+use crate::state::{Site, State};
+use crate::types::{Request, SiteId, Timestamp};
+
+/// One site's answer.
+#[derive(Clone, Debug)]
+pub struct SiteQuote {
+    /// The site.
+    pub site: SiteId,
+    /// The price of one task of the cheapest model, if the site could ever run it and it can be paid now.
+    pub price: Option<Quote>,
+    /// The model that is the price's.
+    pub model: Option<Box<str>>,
+    /// Why not, if there is no price; otherwise what keeps it from starting now.
+    pub reasons: Vec<Reason>,
+    /// Capacity for it is free right now.
+    pub fits_now: bool,
+}
+
+/// Whether a request could ever run at each site, and for how much, in order of site: it lets itself be placed there, some
+/// host is large enough, everything has a price, and it can be paid with present funds. `fits_now` is not looked at.
+/// Pure in (state, request, at): apply uses it.
+#[must_use]
+pub fn feasible(state: &State, request: &Request, at: Timestamp) -> Vec<SiteQuote> {
+    state.sites().map(|site| feasible_at(state, request, site, at)).collect()
+}
+
+/// [`feasible`] of one site.
+#[must_use]
+pub fn feasible_at(state: &State, request: &Request, site: &Site, at: Timestamp) -> SiteQuote {
+    let refused = |reason| SiteQuote { site: site.id, price: None, model: None, reasons: vec![reason], fits_now: false };
+    let never = filter::allowed(request, site).or_else(|| filter::ever_fits(state, site, &request.resources));
+    if let Some(reason) = never {
+        return refused(reason);
+    }
+    let mut best: Option<(Fen, Option<Box<str>>, Quote)> = None;
+    let mut why = None;
+    for model in filter::models_ever(state, site, &request.resources) {
+        match price(state, request, site.id, model.as_deref(), at) {
+            Ok(quote) if best.as_ref().is_none_or(|(copay, ..)| quote.copay < *copay) => {
+                best = Some((quote.copay, model, quote));
+            }
+            Ok(_) => {}
+            Err(reason) => why = why.or(Some(reason)),
+        }
+    }
+    match best {
+        Some((_, model, quote)) => {
+            SiteQuote { site: site.id, price: Some(quote), model, reasons: Vec::new(), fits_now: false }
+        }
+        None => refused(why.expect("a site where it ever fits has a model to price")),
+    }
+}
+
+/// The price at each site, cheapest for the user first, refused sites last (by number); with what keeps it from starting now.
+#[must_use]
+pub fn quote(state: &State, request: &Request, at: Timestamp) -> Vec<SiteQuote> {
+    let need = Need::of(&request.resources);
+    let mut quotes: Vec<SiteQuote> = state
+        .sites()
+        .map(|site| {
+            let mut quote = feasible_at(state, request, site, at);
+            if quote.price.is_some() {
+                quote.reasons.extend(filter::open(site, true));
+                quote.reasons.extend(filter::capacity(&SiteView::of(state, site.id), &request.resources, &need));
+                quote.fits_now = quote.reasons.is_empty();
+            }
+            quote
+        })
+        .collect();
+    quotes.sort_by_key(|quote| (quote.price.as_ref().map_or((true, Fen::MAX), |price| (false, price.copay)), quote.site));
+    quotes
+}
