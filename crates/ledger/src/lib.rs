@@ -1,5 +1,48 @@
 //! Money: parties, programmes, vouchers, recognition agreements, price sheets, quotes, holds, captures and refunds, in
 //! double entry. Knows no job, clock, float or hash order: commands go in with their time, answers and journal entries come out.
+//!
+//! A [`Ledger`] is a value. Reading is by `&self`; every change is one method that checks everything, then changes everything and
+//! writes one journal entry, or refuses with a [`Rejection`] and changes nothing.
 
+mod account;
+mod admin;
+mod agreement;
+mod arithmetic;
+mod audit;
+mod calendar;
+mod eligibility;
+mod expire;
+mod flow;
+mod hold;
+mod issue;
+mod journal;
+mod ledger;
 pub mod paged;
+mod party;
+mod price;
+mod programme;
+mod quote;
+mod refund;
+mod rejection;
+mod settle;
 pub mod types;
+mod voucher;
+
+pub use account::Account;
+pub use agreement::{Agreement, NewAgreement};
+pub use audit::{TrialBalance, TrialRow};
+pub use expire::Expired;
+pub use hold::{BoundQuote, Hold, HoldRequest, Pinned, QUOTE_VALID_MS_MAX};
+pub use issue::{BATCH_MAX, VOUCHERS_IN_USE_MAX};
+pub use journal::{Entry, EntryKind, JournalEntry};
+pub use ledger::Ledger;
+pub use party::{Funds, NewOrg, Org, OrgKind, Site};
+pub use price::{LINES_MAX, MILLI_UNITS_MAX, MILLIFEN_MAX, Price, PriceSheets, PricedLine, WALLTIME_MS_MAX};
+pub use programme::{
+    BudgetPolicy, ExpiryBasis, Funder, NewProgramme, Programme, Rate, Redemption, Revision, Stacking, Terms,
+};
+pub use quote::{Leg, LegPin, Quote, QuoteRequest};
+pub use refund::Refund;
+pub use rejection::{Rejection, RejectionKind, Subject, VoucherRule};
+pub use settle::{CaptureWindow, Receipt, ReceiptLine};
+pub use voucher::{NewVoucher, Voucher, VoucherState};

@@ -1,0 +1,155 @@
+//! The chart of accounts. Every fen that moves does so from one of these to another, in `Ledger::post` and nowhere else.
+
+use std::fmt;
+
+use crate::types::{OrgId, ProgrammeId, VoucherId};
+
+/// One account. `Treasury`, `Uncalled`, `Due` and `Unfunded` are debit balances, the others credit balances; none is ever negative.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Account {
+    /// Cash put in by organisations and not taken out.
+    Treasury,
+    /// What is granted to a programme and not yet called from its funders.
+    Uncalled(ProgrammeId),
+    /// Called from one funder of a programme (by its place): net captures.
+    Due(ProgrammeId, u8),
+    /// Vouchers issued beyond what is committed (commit at hold only).
+    Unfunded(ProgrammeId),
+    /// A programme's budget that is not committed.
+    Budget(ProgrammeId),
+    /// Free on a voucher.
+    Voucher(VoucherId),
+    /// Held on a voucher.
+    VoucherHeld(VoucherId),
+    /// Free in an organisation's wallet.
+    Wallet(OrgId),
+    /// Held in an organisation's wallet.
+    WalletHeld(OrgId),
+    /// Owed to a provider.
+    Receivable(OrgId),
+    /// Owed to a holder under a holder-redeemed programme.
+    Claim(OrgId),
+}
+
+/// How many kinds of accounts there are.
+pub(crate) const KINDS: usize = 11;
+
+impl Account {
+    /// The kind's place in the trial balance, 0 to 10.
+    pub fn kind(self) -> usize {
+        match self {
+            Account::Treasury => 0,
+            Account::Uncalled(_) => 1,
+            Account::Due(..) => 2,
+            Account::Unfunded(_) => 3,
+            Account::Budget(_) => 4,
+            Account::Voucher(_) => 5,
+            Account::VoucherHeld(_) => 6,
+            Account::Wallet(_) => 7,
+            Account::WalletHeld(_) => 8,
+            Account::Receivable(_) => 9,
+            Account::Claim(_) => 10,
+        }
+    }
+
+    /// The account as one number, for the journal: kind in the low four bits, then the owner.
+    pub fn code(self) -> u64 {
+        let owner = match self {
+            Account::Treasury => 0,
+            Account::Uncalled(id) | Account::Unfunded(id) | Account::Budget(id) => u64::from(id.0),
+            Account::Due(id, funder) => u64::from(id.0) << 4 | u64::from(funder),
+            Account::Voucher(id) | Account::VoucherHeld(id) => id.0,
+            Account::Wallet(id) | Account::WalletHeld(id) | Account::Receivable(id) | Account::Claim(id) => u64::from(id.0),
+        };
+        owner << 4 | self.kind() as u64
+    }
+
+    /// The account a code stands for.
+    pub fn from_code(code: u64) -> Option<Self> {
+        let owner = code >> 4;
+        let programme = || u32::try_from(owner).map(ProgrammeId).ok();
+        let org = || u32::try_from(owner).map(OrgId).ok();
+        Some(match code & 15 {
+            0 if owner == 0 => Account::Treasury,
+            1 => Account::Uncalled(programme()?),
+            2 => Account::Due(ProgrammeId(u32::try_from(owner >> 4).ok()?), (owner & 15) as u8),
+            3 => Account::Unfunded(programme()?),
+            4 => Account::Budget(programme()?),
+            5 => Account::Voucher(VoucherId(owner)),
+            6 => Account::VoucherHeld(VoucherId(owner)),
+            7 => Account::Wallet(org()?),
+            8 => Account::WalletHeld(org()?),
+            9 => Account::Receivable(org()?),
+            10 => Account::Claim(org()?),
+            _ => return None,
+        })
+    }
+
+    /// Whether its balance is a debit balance.
+    pub fn is_debit(self) -> bool {
+        self.kind() <= LAST_DEBIT_KIND
+    }
+}
+
+/// Kinds up to this one carry debit balances.
+pub(crate) const LAST_DEBIT_KIND: usize = 3;
+
+/// Names of the kinds, in order.
+pub(crate) const KIND_NAMES: [&str; KINDS] = [
+    "treasury",
+    "funds not yet called",
+    "due from funders",
+    "issued beyond commitment",
+    "budget not committed",
+    "vouchers available",
+    "vouchers held",
+    "wallets available",
+    "wallets held",
+    "owed to providers",
+    "owed to holders",
+];
+
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Account::Treasury => write!(f, "treasury"),
+            Account::Uncalled(id) => write!(f, "programme {id} not yet called"),
+            Account::Due(id, funder) => write!(f, "programme {id} due from funder {}", funder + 1),
+            Account::Unfunded(id) => write!(f, "programme {id} issued beyond commitment"),
+            Account::Budget(id) => write!(f, "programme {id} budget"),
+            Account::Voucher(id) => write!(f, "voucher {id}"),
+            Account::VoucherHeld(id) => write!(f, "voucher {id} held"),
+            Account::Wallet(id) => write!(f, "wallet {id}"),
+            Account::WalletHeld(id) => write!(f, "wallet {id} held"),
+            Account::Receivable(id) => write!(f, "owed to provider {id}"),
+            Account::Claim(id) => write!(f, "owed to holder {id}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_names_one_account() {
+        let accounts = [
+            Account::Treasury,
+            Account::Uncalled(ProgrammeId(7)),
+            Account::Due(ProgrammeId(7), 14),
+            Account::Unfunded(ProgrammeId(u32::MAX)),
+            Account::Budget(ProgrammeId(1)),
+            Account::Voucher(VoucherId(1 << 40)),
+            Account::VoucherHeld(VoucherId(3)),
+            Account::Wallet(OrgId(5)),
+            Account::WalletHeld(OrgId(5)),
+            Account::Receivable(OrgId(5)),
+            Account::Claim(OrgId(5)),
+        ];
+        assert_eq!(accounts.len(), KINDS);
+        for account in accounts {
+            assert_eq!(Account::from_code(account.code()), Some(account));
+        }
+        assert_eq!(Account::from_code(15), None);
+    }
+}

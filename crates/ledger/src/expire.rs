@@ -1,0 +1,70 @@
+//! Time passing, in bounded steps: binding quotes and vouchers end, captures leave the settlement window.
+
+use crate::ledger::Ledger;
+use crate::types::{OrgId, QuoteId, Stamp, Timestamp, VoucherId};
+
+/// What ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Expired {
+    /// How many things ended; less than the limit means that nothing is due any more.
+    pub count: usize,
+    /// Organisations whose available funds grew, each once, by id.
+    pub funds_grew: Vec<OrgId>,
+    /// Uncommitted budget of some programme grew.
+    pub budgets_grew: bool,
+}
+
+impl Ledger {
+    /// Ends up to `limit` of what is due at the stamp's time: quotes first, then vouchers, then captures, each in order of time.
+    pub fn expire_due(&mut self, by: impl Into<Stamp>, limit: usize) -> Expired {
+        let by = by.into();
+        self.assert_time(by);
+        let mut expired = Expired::default();
+        while expired.count < limit && self.expire_next(by, &mut expired) {
+            expired.count += 1;
+        }
+        expired.funds_grew.sort();
+        expired.funds_grew.dedup();
+        expired
+    }
+
+    /// When the next quote, voucher or capture is due.
+    pub fn next_expiry(&self) -> Option<Timestamp> {
+        let quote = self.quote_ends.first().map(|((end, _), ())| *end);
+        let voucher = self.voucher_ends.first().map(|((end, _), ())| *end);
+        [quote, voucher, self.next_capture_end()].into_iter().flatten().min()
+    }
+
+    fn expire_next(&mut self, by: Stamp, expired: &mut Expired) -> bool {
+        if let Some(quote) = self.due_quote(by.at) {
+            let payer = self.quotes.get(quote.0).expect("the index leads to it").pinned.payer;
+            self.release_quote(quote, by).expect("it is open");
+            expired.funds_grew.push(payer);
+            expired.budgets_grew = true;
+            return true;
+        }
+        if let Some(voucher) = self.due_voucher(by.at) {
+            self.expire_voucher(voucher, by);
+            expired.budgets_grew = true;
+            return true;
+        }
+        if self.next_capture_end().is_some_and(|end| end <= by.at) {
+            self.forget_oldest_capture();
+            return true;
+        }
+        false
+    }
+
+    fn due_quote(&self, at: Timestamp) -> Option<QuoteId> {
+        self.quote_ends.first().filter(|((end, _), ())| *end <= at).map(|((_, quote), ())| *quote)
+    }
+
+    fn due_voucher(&self, at: Timestamp) -> Option<VoucherId> {
+        self.voucher_ends.first().filter(|((end, _), ())| *end <= at).map(|((_, voucher), ())| *voucher)
+    }
+
+    fn next_capture_end(&self) -> Option<Timestamp> {
+        let (_, oldest) = self.captures.first()?;
+        Some(Timestamp(oldest.receipt.at.0.saturating_add(self.window.keep_ms)))
+    }
+}

@@ -1,0 +1,238 @@
+//! The journal: one entry per change of the books, numbered without gaps and chained by SHA-256. An entry is one prost record,
+//! so that anything that reads protobuf can check it; balances are the fold of its transfers.
+
+use prost::Message;
+use sha2::{Digest, Sha256};
+
+use crate::account::Account;
+use crate::types::{Fen, Stamp, Timestamp};
+
+/// What an entry is about. The number is in the record; the meaning of an entry's `facts` and `texts` is given per kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u32)]
+pub enum EntryKind {
+    /// facts: org, kind, region, group; texts: name, control group, credit code.
+    CreateOrg = 1,
+    /// facts: org; texts: reference.
+    TopUp = 2,
+    /// facts: org; texts: reference.
+    Withdraw = 3,
+    /// facts: site, region, provider.
+    RegisterSite = 4,
+    /// facts: site, version, effective from, then each price; texts: the classes.
+    SetPrices = 5,
+    /// facts: programme, region, budget, each funder's share; texts: name, funders, terms as written by [`std::fmt::Debug`].
+    CreateProgramme = 6,
+    /// facts: programme, revision, effective from; texts: the terms.
+    ReviseProgramme = 7,
+    /// facts: programme, new budget.
+    SetBudget = 8,
+    /// facts: agreement, version; texts: what was agreed.
+    CreateAgreement = 9,
+    /// facts: agreement, end.
+    EndAgreement = 10,
+    /// facts: voucher, programme, holder, face, from, until; texts: code.
+    IssueVoucher = 11,
+    /// facts: voucher, holder.
+    RedeemVoucher = 12,
+    /// facts: voucher; texts: reason.
+    SuspendVoucher = 13,
+    /// facts: voucher; texts: reason.
+    ResumeVoucher = 14,
+    /// facts: voucher; texts: reason.
+    RevokeVoucher = 15,
+    /// facts: voucher.
+    ExpireVoucher = 16,
+    /// facts: hold, job, task, attempt, payer, site, provider, time limit, stack cap, list price, wallet held, number of lines, per line
+    /// (milli-units, milli-fen per unit-hour, sheet), per leg (voucher, programme, revision, agreement, agreement version, redemption, fiscal
+    /// year, cover in ms, held, per line its rate); texts: classes of the lines.
+    Hold = 17,
+    /// As [`EntryKind::Hold`], with the quote in place of the hold, its end in place of the job, and task and attempt 0.
+    HoldQuote = 18,
+    /// facts: hold, job, task, attempt, quote, time limit.
+    TakeUpQuote = 19,
+    /// facts: hold, wall time, list price, paid from the wallet, per leg the capture.
+    Settle = 20,
+    /// facts: hold.
+    Release = 21,
+    /// facts: quote.
+    ReleaseQuote = 22,
+    /// facts: job, task, attempt, paid back to the wallet, per leg what went back; texts: reason.
+    Refund = 23,
+}
+
+/// An entry as it is written: its record and its place in the chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JournalEntry {
+    /// From 1, without gaps.
+    pub index: u64,
+    /// The record, encoded.
+    pub record: Box<[u8]>,
+    /// SHA-256 of the previous entry's hash followed by `record`; 32 zero bytes stand before the first.
+    pub hash: [u8; 32],
+}
+
+/// An entry as it is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// From 1, without gaps.
+    pub index: u64,
+    /// When, and who asked.
+    pub stamp: Stamp,
+    /// An [`EntryKind`] by its number.
+    pub kind: u32,
+    /// Debit, credit, amount.
+    pub transfers: Vec<(Account, Account, Fen)>,
+    /// By kind.
+    pub facts: Vec<u64>,
+    /// By kind.
+    pub texts: Vec<String>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct EntryRecord {
+    #[prost(uint64, tag = "1")]
+    index: u64,
+    #[prost(uint64, tag = "2")]
+    at_ms: u64,
+    #[prost(uint32, tag = "3")]
+    actor: u32,
+    #[prost(uint32, tag = "4")]
+    kind: u32,
+    // Triples of debit account, credit account, amount.
+    #[prost(uint64, repeated, tag = "5")]
+    transfers: Vec<u64>,
+    #[prost(uint64, repeated, tag = "6")]
+    facts: Vec<u64>,
+    #[prost(string, repeated, tag = "7")]
+    texts: Vec<String>,
+}
+
+/// An entry and its hash in one record, for files.
+#[derive(Clone, PartialEq, Message)]
+struct StoredRecord {
+    #[prost(bytes = "vec", tag = "1")]
+    record: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    hash: Vec<u8>,
+}
+
+impl JournalEntry {
+    /// Record and hash as one protobuf message (fields 1 and 2), for the archive.
+    pub fn encode(&self) -> Vec<u8> {
+        StoredRecord { record: self.record.to_vec(), hash: self.hash.to_vec() }.encode_to_vec()
+    }
+
+    /// The inverse of [`JournalEntry::encode`]; `None` when the bytes are not an entry. Does not check the hash.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let stored = StoredRecord::decode(bytes).ok()?;
+        let record = EntryRecord::decode(&*stored.record).ok()?;
+        let hash = stored.hash.try_into().ok()?;
+        Some(Self { index: record.index, record: stored.record.into(), hash })
+    }
+
+    /// What the entry says; `None` when its record is damaged.
+    pub fn read(&self) -> Option<Entry> {
+        let record = EntryRecord::decode(&*self.record).ok()?;
+        let transfers = record.transfers.chunks(3).map(|triple| {
+            let [debit, credit, amount] = *triple else { return None };
+            Some((Account::from_code(debit)?, Account::from_code(credit)?, Fen(i64::try_from(amount).ok()?)))
+        });
+        Some(Entry {
+            index: record.index,
+            stamp: Stamp { at: Timestamp(record.at_ms), actor: record.actor },
+            kind: record.kind,
+            transfers: transfers.collect::<Option<_>>()?,
+            facts: record.facts,
+            texts: record.texts,
+        })
+    }
+
+    /// Whether the entry follows another whose index and hash are given (0 and zeros for the first).
+    pub fn follows(&self, index: u64, hash: &[u8; 32]) -> bool {
+        self.index == index + 1 && self.hash == chained(hash, &self.record) && self.read().is_some_and(|entry| entry.index == self.index)
+    }
+}
+
+/// The journal's end: what the chain hangs on, and the entries nobody has taken yet.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Journal {
+    pub(crate) index: u64,
+    pub(crate) head: [u8; 32],
+    pub(crate) pending: Vec<JournalEntry>,
+    // The entry being written; its vectors are kept so that writing one allocates only its bytes.
+    draft: EntryRecord,
+}
+
+impl Journal {
+    pub(crate) fn restore(index: u64, head: [u8; 32], pending: Vec<JournalEntry>) -> Self {
+        Self { index, head, pending, draft: EntryRecord::default() }
+    }
+
+    pub(crate) fn transfer(&mut self, debit: Account, credit: Account, amount: Fen) {
+        self.draft.transfers.extend([debit.code(), credit.code(), amount.0 as u64]);
+    }
+
+    pub(crate) fn fact(&mut self, fact: impl Into<u64>) {
+        self.draft.facts.push(fact.into());
+    }
+
+    pub(crate) fn facts(&mut self, facts: impl IntoIterator<Item = u64>) {
+        self.draft.facts.extend(facts);
+    }
+
+    pub(crate) fn text(&mut self, text: impl Into<String>) {
+        self.draft.texts.push(text.into());
+    }
+
+    /// Closes the draft: numbers it, chains it, and keeps it until taken.
+    pub(crate) fn write(&mut self, kind: EntryKind, stamp: Stamp) {
+        self.index += 1;
+        let draft = &mut self.draft;
+        (draft.index, draft.at_ms, draft.actor, draft.kind) = (self.index, stamp.at.0, stamp.actor, kind as u32);
+        let record: Box<[u8]> = draft.encode_to_vec().into();
+        draft.transfers.clear();
+        draft.facts.clear();
+        draft.texts.clear();
+        self.head = chained(&self.head, &record);
+        self.pending.push(JournalEntry { index: self.index, record, hash: self.head });
+    }
+}
+
+fn chained(previous: &[u8; 32], record: &[u8]) -> [u8; 32] {
+    Sha256::new().chain_update(previous).chain_update(record).finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::OrgId;
+
+    #[test]
+    fn an_altered_byte_breaks_the_chain() {
+        let mut journal = Journal::default();
+        for n in 1..=3u64 {
+            journal.transfer(Account::Treasury, Account::Wallet(OrgId(1)), Fen(n as i64 * 100));
+            journal.fact(1u64);
+            journal.text("invoice");
+            journal.write(EntryKind::TopUp, Stamp { at: Timestamp(n), actor: 9 });
+        }
+        let mut entries = std::mem::take(&mut journal.pending);
+        let holds = |entries: &[JournalEntry]| {
+            let mut last = (0, [0; 32]);
+            entries.iter().all(|entry| {
+                let follows = entry.follows(last.0, &last.1);
+                last = (entry.index, entry.hash);
+                follows
+            })
+        };
+        assert!(holds(&entries));
+        let read = entries[1].read().expect("written above");
+        assert_eq!((read.index, read.stamp.actor, read.kind), (2, 9, EntryKind::TopUp as u32));
+        assert_eq!(read.transfers, [(Account::Treasury, Account::Wallet(OrgId(1)), Fen(200))]);
+        assert_eq!((read.facts, read.texts), (vec![1], vec!["invoice".to_string()]));
+        assert_eq!(JournalEntry::decode(&entries[2].encode()).as_ref(), Some(&entries[2]));
+        entries[1].record[3] ^= 1;
+        assert!(!holds(&entries));
+    }
+}

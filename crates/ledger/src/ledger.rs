@@ -1,0 +1,304 @@
+//! The books as a value: its tables, what can be read of them, and the one place where money moves from account to account.
+
+use crate::account::{Account, KINDS, LAST_DEBIT_KIND};
+use crate::agreement::Agreement;
+use crate::hold::{BoundQuote, Hold};
+use crate::journal::{EntryKind, Journal, JournalEntry};
+use crate::paged::{PagedMap, PagedVec};
+use crate::party::{Funds, Org, Site};
+use crate::programme::Programme;
+use crate::rejection::{Rejection, Subject};
+use crate::settle::{Capture, CaptureWindow};
+use crate::types::{
+    AgreementId, Fen, HoldId, HoldKey, OrgId, ProgrammeId, QuoteId, SiteId, Stamp, Timestamp, VoucherId,
+};
+use crate::voucher::{Voucher, VoucherState};
+
+/// Where the natural key of a hold leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeyState {
+    Open(HoldId),
+    // Into `captures`.
+    Ended(u64),
+}
+
+/// What a cap on one job counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum JobCap {
+    Programme(ProgrammeId),
+    Agreement(AgreementId),
+}
+
+/// How much of a job's cap is used, and how many holds and captures count in it: with the last of them the record goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct JobUse {
+    pub(crate) used: Fen,
+    pub(crate) records: u32,
+}
+
+/// All money of the cluster. `Clone` is a cheap snapshot: the tables share their pages until written.
+///
+/// Every changing call checks everything first, in a fixed order, and then changes everything; a rejection changes nothing.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    pub(crate) time: Timestamp,
+    pub(crate) treasury: Fen,
+    // Per kind of account the sum of its balances: the trial balance, kept with every transfer.
+    pub(crate) totals: [i128; KINDS],
+    pub(crate) journal: Journal,
+    pub(crate) window: CaptureWindow,
+    pub(crate) orgs: PagedVec<Org>,
+    pub(crate) sites: PagedMap<SiteId, Site>,
+    pub(crate) programmes: PagedVec<Programme>,
+    pub(crate) agreements: PagedVec<Agreement>,
+    pub(crate) vouchers: PagedVec<Voucher>,
+    pub(crate) quotes: PagedVec<BoundQuote>,
+    pub(crate) holds: PagedVec<Hold>,
+    // In order of settlement, for the settlement window.
+    pub(crate) captures: PagedVec<Capture>,
+    // Open holds and net captures per programme, control group and fiscal year.
+    pub(crate) group_use: PagedMap<(ProgrammeId, OrgId, u32), Fen>,
+    pub(crate) job_use: PagedMap<(u64, JobCap), JobUse>,
+    // Indexes: derived from the tables above, not part of a snapshot.
+    pub(crate) org_names: PagedMap<Box<str>, OrgId>,
+    pub(crate) groups: PagedMap<Box<str>, OrgId>,
+    pub(crate) programme_names: PagedMap<Box<str>, ProgrammeId>,
+    pub(crate) voucher_codes: PagedMap<Box<str>, VoucherId>,
+    // Vouchers in use: redeemed and neither spent, expired nor revoked.
+    pub(crate) by_holder: PagedMap<(OrgId, VoucherId), ()>,
+    pub(crate) voucher_ends: PagedMap<(Timestamp, VoucherId), ()>,
+    pub(crate) quote_ends: PagedMap<(Timestamp, QuoteId), ()>,
+    pub(crate) keys: PagedMap<HoldKey, KeyState>,
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Ledger {
+    /// Empty books.
+    pub fn new() -> Self {
+        Self {
+            time: Timestamp(0),
+            treasury: Fen::ZERO,
+            totals: [0; KINDS],
+            journal: Journal::default(),
+            window: CaptureWindow::default(),
+            orgs: PagedVec::starting_at(1),
+            sites: PagedMap::new(),
+            programmes: PagedVec::starting_at(1),
+            agreements: PagedVec::starting_at(1),
+            vouchers: PagedVec::starting_at(1),
+            quotes: PagedVec::starting_at(1),
+            holds: PagedVec::starting_at(1),
+            captures: PagedVec::starting_at(1),
+            group_use: PagedMap::new(),
+            job_use: PagedMap::new(),
+            org_names: PagedMap::new(),
+            groups: PagedMap::new(),
+            programme_names: PagedMap::new(),
+            voucher_codes: PagedMap::new(),
+            by_holder: PagedMap::new(),
+            voucher_ends: PagedMap::new(),
+            quote_ends: PagedMap::new(),
+            keys: PagedMap::new(),
+        }
+    }
+
+    /// The time of the latest change.
+    pub fn time(&self) -> Timestamp {
+        self.time
+    }
+
+    /// An organisation.
+    pub fn org(&self, id: OrgId) -> Option<&Org> {
+        self.orgs.get(u64::from(id.0))
+    }
+
+    /// An organisation by its name.
+    pub fn org_by_name(&self, name: &str) -> Option<&Org> {
+        self.org(*self.org_names.get(name)?)
+    }
+
+    /// Organisations with ids above `after`, by id.
+    pub fn orgs_after(&self, after: OrgId) -> impl Iterator<Item = &Org> {
+        self.orgs.iter_from(u64::from(after.0) + 1).map(|(_, org)| org)
+    }
+
+    /// A site's region, provider and prices.
+    pub fn site(&self, id: SiteId) -> Option<&Site> {
+        self.sites.get(&id)
+    }
+
+    /// A programme.
+    pub fn programme(&self, id: ProgrammeId) -> Option<&Programme> {
+        self.programmes.get(u64::from(id.0))
+    }
+
+    /// A programme by its name.
+    pub fn programme_by_name(&self, name: &str) -> Option<&Programme> {
+        self.programme(*self.programme_names.get(name)?)
+    }
+
+    /// Programmes with ids above `after`, by id.
+    pub fn programmes_after(&self, after: ProgrammeId) -> impl Iterator<Item = &Programme> {
+        self.programmes.iter_from(u64::from(after.0) + 1).map(|(_, programme)| programme)
+    }
+
+    /// A recognition agreement.
+    pub fn agreement(&self, id: AgreementId) -> Option<&Agreement> {
+        self.agreements.get(u64::from(id.0))
+    }
+
+    /// Agreements with ids above `after`, by id.
+    pub fn agreements_after(&self, after: AgreementId) -> impl Iterator<Item = &Agreement> {
+        self.agreements.iter_from(u64::from(after.0) + 1).map(|(_, agreement)| agreement)
+    }
+
+    /// A voucher.
+    pub fn voucher(&self, id: VoucherId) -> Option<&Voucher> {
+        self.vouchers.get(id.0)
+    }
+
+    /// A voucher by its code.
+    pub fn voucher_by_code(&self, code: &str) -> Option<&Voucher> {
+        self.voucher(*self.voucher_codes.get(code)?)
+    }
+
+    /// Vouchers with ids above `after`, by id.
+    pub fn vouchers_after(&self, after: VoucherId) -> impl Iterator<Item = &Voucher> {
+        self.vouchers.iter_from(after.0 + 1).map(|(_, voucher)| voucher)
+    }
+
+    /// The holder's vouchers in use: redeemed and neither spent, expired nor revoked; by id.
+    pub fn vouchers_in_use(&self, holder: OrgId) -> impl Iterator<Item = &Voucher> {
+        let all = (holder, VoucherId(0))..=(holder, VoucherId(u64::MAX));
+        self.by_holder.range(all).filter_map(|((_, id), ())| self.voucher(*id))
+    }
+
+    /// An open hold.
+    pub fn open_hold(&self, id: HoldId) -> Option<&Hold> {
+        self.holds.get(id.0)
+    }
+
+    /// The open hold under a key.
+    pub fn open_hold_of(&self, key: HoldKey) -> Option<HoldId> {
+        match self.keys.get(&key)? {
+            KeyState::Open(hold) => Some(*hold),
+            KeyState::Ended(_) => None,
+        }
+    }
+
+    /// Open holds, by id.
+    pub fn open_holds(&self) -> impl Iterator<Item = (HoldId, &Hold)> {
+        self.holds.iter().map(|(id, hold)| (HoldId(id), hold))
+    }
+
+    /// A binding quote that is neither taken up nor over.
+    pub fn bound_quote(&self, id: QuoteId) -> Option<&BoundQuote> {
+        self.quotes.get(id.0)
+    }
+
+    /// What an organisation can spend; all zero for an unknown one.
+    pub fn funds(&self, org: OrgId) -> Funds {
+        let mut funds = Funds::default();
+        if let Some(org) = self.org(org) {
+            (funds.wallet_available, funds.wallet_held) = (org.available, org.held);
+        }
+        for voucher in self.vouchers_in_use(org) {
+            if voucher.state == VoucherState::Active {
+                funds.vouchers_available.0 += voucher.available.0;
+                funds.vouchers_held.0 += voucher.held.0;
+            }
+        }
+        funds
+    }
+
+    /// Journal entries made since the last take. The chain's head and length stay here.
+    pub fn take_journal(&mut self) -> Vec<JournalEntry> {
+        std::mem::take(&mut self.journal.pending)
+    }
+
+    /// Length of the journal and SHA-256 of its last entry.
+    pub fn journal_head(&self) -> (u64, [u8; 32]) {
+        (self.journal.index, self.journal.head)
+    }
+
+    pub(crate) fn known_org(&self, id: OrgId) -> Result<&Org, Rejection> {
+        self.org(id).ok_or_else(|| Rejection::unknown(Subject::Org, id))
+    }
+
+    pub(crate) fn known_site(&self, id: SiteId) -> Result<&Site, Rejection> {
+        self.site(id).ok_or_else(|| Rejection::unknown(Subject::Site, id))
+    }
+
+    pub(crate) fn known_programme(&self, id: ProgrammeId) -> Result<&Programme, Rejection> {
+        self.programme(id).ok_or_else(|| Rejection::unknown(Subject::Programme, id))
+    }
+
+    pub(crate) fn known_voucher(&self, id: VoucherId) -> Result<&Voucher, Rejection> {
+        self.voucher(id).ok_or_else(|| Rejection::unknown(Subject::Voucher, id))
+    }
+
+    pub(crate) fn org_mut(&mut self, id: OrgId) -> &mut Org {
+        self.orgs.get_mut(u64::from(id.0)).expect("organisations are never removed and ids come from the table")
+    }
+
+    pub(crate) fn programme_mut(&mut self, id: ProgrammeId) -> &mut Programme {
+        self.programmes.get_mut(u64::from(id.0)).expect("programmes are never removed and ids come from the table")
+    }
+
+    pub(crate) fn voucher_mut(&mut self, id: VoucherId) -> &mut Voucher {
+        self.vouchers.get_mut(id.0).expect("vouchers are never removed and ids come from the table")
+    }
+
+    /// Moves money from one account to another, in the books and in the entry being written. Asserts that no balance falls below zero.
+    pub(crate) fn post(&mut self, debit: Account, credit: Account, amount: Fen) {
+        if amount == Fen::ZERO {
+            return;
+        }
+        assert!(amount > Fen::ZERO, "a transfer of {amount} fen from {debit} to {credit}");
+        self.change(debit, if debit.is_debit() { amount.0 } else { -amount.0 });
+        self.change(credit, if credit.is_debit() { -amount.0 } else { amount.0 });
+        self.journal.transfer(debit, credit, amount);
+    }
+
+    fn change(&mut self, account: Account, by: i64) {
+        let balance = self.balance_mut(account);
+        let after = balance.0.checked_add(by).filter(|after| *after >= 0);
+        *balance = Fen(after.unwrap_or_else(|| panic!("{account} holds {balance} fen and is changed by {by}")));
+        self.totals[account.kind()] += i128::from(by);
+    }
+
+    fn balance_mut(&mut self, account: Account) -> &mut Fen {
+        match account {
+            Account::Treasury => &mut self.treasury,
+            Account::Uncalled(id) => &mut self.programme_mut(id).uncalled,
+            Account::Due(id, funder) => &mut self.programme_mut(id).due[usize::from(funder)],
+            Account::Unfunded(id) => &mut self.programme_mut(id).unfunded,
+            Account::Budget(id) => &mut self.programme_mut(id).uncommitted,
+            Account::Voucher(id) => &mut self.voucher_mut(id).available,
+            Account::VoucherHeld(id) => &mut self.voucher_mut(id).held,
+            Account::Wallet(id) => &mut self.org_mut(id).available,
+            Account::WalletHeld(id) => &mut self.org_mut(id).held,
+            Account::Receivable(id) => &mut self.org_mut(id).receivable,
+            Account::Claim(id) => &mut self.org_mut(id).claim,
+        }
+    }
+
+    /// Closes the entry being written. Asserts that debits and credits of all books are equal.
+    pub(crate) fn write(&mut self, kind: EntryKind, stamp: Stamp) {
+        let debits: i128 = self.totals[..=LAST_DEBIT_KIND].iter().sum();
+        let credits: i128 = self.totals[LAST_DEBIT_KIND + 1..].iter().sum();
+        assert!(debits == credits, "debits of {debits} fen and credits of {credits} after a {kind:?}");
+        self.time = stamp.at;
+        self.journal.write(kind, stamp);
+    }
+
+    /// Log entries come in order of time; a ledger that went back would let an expired voucher pay.
+    pub(crate) fn assert_time(&self, stamp: Stamp) {
+        assert!(stamp.at >= self.time, "a change at {} ms after one at {} ms", stamp.at, self.time);
+    }
+}

@@ -1,0 +1,420 @@
+//! Refusals: answers that changed nothing, the same on every replica. Each has a stable code, the figures and one English line.
+
+use std::fmt;
+
+use crate::types::{AgreementId, Fen, HoldId, HoldKey, OrgId, ProgrammeId, QuoteId, SiteId, Sku, Timestamp, VoucherId};
+
+/// Why a command or a quote was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rejection {
+    /// A field is malformed or out of range.
+    Invalid {
+        /// The field at fault.
+        field: &'static str,
+        /// What was given.
+        given: Box<str>,
+        /// What is allowed.
+        allowed: &'static str,
+    },
+    /// The name is taken.
+    NameTaken {
+        /// The field at fault.
+        field: &'static str,
+        /// The name.
+        name: Box<str>,
+    },
+    /// Something named does not exist.
+    Unknown {
+        /// What kind of thing.
+        what: Subject,
+        /// How it was named.
+        named: Box<str>,
+    },
+    /// The site has no price for a class asked for.
+    NoPrice {
+        /// The site.
+        site: SiteId,
+        /// The class.
+        sku: Sku,
+    },
+    /// The wallet has too little.
+    InsufficientFunds {
+        /// Whose wallet.
+        org: OrgId,
+        /// What the wallet would have to hold.
+        needed: Fen,
+        /// What it has free.
+        available: Fen,
+    },
+    /// More would fall on the wallet than the payer allows.
+    CopayOverMax {
+        /// What the wallet would have to hold.
+        needed: Fen,
+        /// What the payer allows.
+        allowed: Fen,
+    },
+    /// The programme's budget does not cover it.
+    BudgetExhausted {
+        /// The programme.
+        programme: ProgrammeId,
+        /// What is asked of it.
+        needed: Fen,
+        /// What is uncommitted.
+        available: Fen,
+    },
+    /// A budget may not go below what is committed.
+    BudgetCommitted {
+        /// The programme.
+        programme: ProgrammeId,
+        /// The budget asked for.
+        needed: Fen,
+        /// The least that is possible.
+        committed: Fen,
+    },
+    /// A named voucher cannot pay for this.
+    VoucherRefused {
+        /// The voucher.
+        voucher: VoucherId,
+        /// The rule that fails.
+        rule: VoucherRule,
+    },
+    /// The holder already has as many redeemed vouchers as one holder may have.
+    TooManyVouchers {
+        /// The holder.
+        holder: OrgId,
+        /// The bound.
+        allowed: usize,
+    },
+    /// The quote's time is over.
+    QuoteExpired {
+        /// The quote.
+        quote: QuoteId,
+        /// When it ended.
+        expires_at: Timestamp,
+    },
+    /// The quote was made for something else.
+    QuoteMismatch {
+        /// The quote.
+        quote: QuoteId,
+        /// What differs.
+        field: &'static str,
+    },
+    /// The key of a hold was used with another payload.
+    KeyReused {
+        /// The key.
+        key: HoldKey,
+        /// What differs.
+        field: &'static str,
+    },
+    /// The hold is over.
+    HoldEnded {
+        /// The hold.
+        hold: HoldId,
+    },
+    /// More would be given back than was paid.
+    RefundTooLarge {
+        /// The capture.
+        key: HoldKey,
+        /// What is asked.
+        needed: Fen,
+        /// What is left to give back.
+        available: Fen,
+    },
+    /// The agreement has ended.
+    AgreementEnded {
+        /// The agreement.
+        agreement: AgreementId,
+    },
+}
+
+/// Kinds of things a refusal may say are unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// An organisation.
+    Org,
+    /// A site.
+    Site,
+    /// A programme.
+    Programme,
+    /// A recognition agreement.
+    Agreement,
+    /// A voucher.
+    Voucher,
+    /// A hold.
+    Hold,
+    /// A binding quote.
+    Quote,
+    /// A settled hold inside the settlement window.
+    Capture,
+}
+
+/// Why a voucher cannot pay here, in the order the rules are asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VoucherRule {
+    /// It belongs to somebody else.
+    WrongHolder,
+    /// It is not redeemed yet.
+    NotRedeemed,
+    /// It was redeemed before.
+    AlreadyRedeemed,
+    /// It is suspended.
+    Suspended,
+    /// It is not suspended.
+    NotSuspended,
+    /// It is revoked.
+    Revoked,
+    /// Its time is over.
+    Expired,
+    /// Its time has not come.
+    NotYetValid,
+    /// Nothing of it is left.
+    Exhausted,
+    /// Its programme is not in force.
+    ProgrammeNotInForce,
+    /// Its programme is not for this kind of holder.
+    HolderKind,
+    /// Its programme is not for holders of this region.
+    HolderRegion,
+    /// Holder and provider have the same actual controller.
+    Affiliated,
+    /// The site lies outside the issuer's region and no agreement covers it.
+    Scope,
+    /// None of the classes asked for is subsidised.
+    Sku,
+    /// Its programme excludes another voucher in the set.
+    Stacking,
+    /// The programme's budget is used up.
+    Budget,
+    /// The cap of the holder's control group for this fiscal year is used up.
+    GroupCap,
+    /// The cap for this job is used up.
+    JobCap,
+}
+
+/// Kinds of refusal, for status and exit codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RejectionKind {
+    /// The request is malformed or out of range.
+    Invalid,
+    /// Something it names does not exist.
+    NotFound,
+    /// A name or key is taken.
+    AlreadyExists,
+    /// The state does not allow it.
+    Precondition,
+    /// Wallet, budget or voucher refuse.
+    Funds,
+}
+
+impl Rejection {
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Rejection::Invalid { .. } => "INVALID_FIELD",
+            Rejection::NameTaken { .. } => "NAME_TAKEN",
+            Rejection::Unknown { what, .. } => what.code(),
+            Rejection::NoPrice { .. } => "NO_PRICE",
+            Rejection::InsufficientFunds { .. } => "INSUFFICIENT_FUNDS",
+            Rejection::CopayOverMax { .. } => "COPAY_OVER_MAX",
+            Rejection::BudgetExhausted { .. } => "BUDGET_EXHAUSTED",
+            Rejection::BudgetCommitted { .. } => "BUDGET_COMMITTED",
+            Rejection::VoucherRefused { rule, .. } => rule.code(),
+            Rejection::TooManyVouchers { .. } => "TOO_MANY_VOUCHERS",
+            Rejection::QuoteExpired { .. } => "QUOTE_EXPIRED",
+            Rejection::QuoteMismatch { .. } => "QUOTE_MISMATCH",
+            Rejection::KeyReused { .. } => "HOLD_KEY_REUSED",
+            Rejection::HoldEnded { .. } => "HOLD_ENDED",
+            Rejection::RefundTooLarge { .. } => "REFUND_TOO_LARGE",
+            Rejection::AgreementEnded { .. } => "AGREEMENT_ENDED",
+        }
+    }
+
+    /// What kind of refusal it is.
+    pub fn kind(&self) -> RejectionKind {
+        match self {
+            Rejection::Invalid { .. } => RejectionKind::Invalid,
+            Rejection::NameTaken { .. } | Rejection::KeyReused { .. } => RejectionKind::AlreadyExists,
+            Rejection::Unknown { .. } => RejectionKind::NotFound,
+            Rejection::InsufficientFunds { .. }
+            | Rejection::CopayOverMax { .. }
+            | Rejection::BudgetExhausted { .. }
+            | Rejection::VoucherRefused { .. }
+            | Rejection::RefundTooLarge { .. } => RejectionKind::Funds,
+            Rejection::NoPrice { .. }
+            | Rejection::BudgetCommitted { .. }
+            | Rejection::TooManyVouchers { .. }
+            | Rejection::QuoteExpired { .. }
+            | Rejection::QuoteMismatch { .. }
+            | Rejection::HoldEnded { .. }
+            | Rejection::AgreementEnded { .. } => RejectionKind::Precondition,
+        }
+    }
+
+    /// The field of the request at fault; empty if none is.
+    pub fn field(&self) -> &'static str {
+        match self {
+            Rejection::Invalid { field, .. }
+            | Rejection::NameTaken { field, .. }
+            | Rejection::QuoteMismatch { field, .. }
+            | Rejection::KeyReused { field, .. } => field,
+            Rejection::Unknown { what, .. } => what.word(),
+            Rejection::VoucherRefused { .. } => "voucher",
+            Rejection::NoPrice { .. } => "sku",
+            Rejection::QuoteExpired { .. } => "quote",
+            Rejection::CopayOverMax { .. } => "copay_max",
+            Rejection::BudgetCommitted { .. } => "budget",
+            _ => "",
+        }
+    }
+
+    /// Needed and available, where the refusal is about an amount; their difference is what is short.
+    pub fn figures(&self) -> Option<(Fen, Fen)> {
+        match *self {
+            Rejection::InsufficientFunds { needed, available, .. }
+            | Rejection::BudgetExhausted { needed, available, .. }
+            | Rejection::RefundTooLarge { needed, available, .. } => Some((needed, available)),
+            Rejection::CopayOverMax { needed, allowed } => Some((needed, allowed)),
+            Rejection::BudgetCommitted { needed, committed, .. } => Some((committed, needed)),
+            _ => None,
+        }
+    }
+
+    /// How much is short, where the refusal is about an amount.
+    pub fn short_by(&self) -> Option<Fen> {
+        self.figures().map(|(needed, available)| Fen(needed.0 - available.0))
+    }
+
+    pub(crate) fn invalid(field: &'static str, given: impl fmt::Display, allowed: &'static str) -> Self {
+        Rejection::Invalid { field, given: given.to_string().into(), allowed }
+    }
+
+    pub(crate) fn unknown(what: Subject, named: impl fmt::Display) -> Self {
+        Rejection::Unknown { what, named: named.to_string().into() }
+    }
+
+    pub(crate) fn voucher(voucher: VoucherId, rule: VoucherRule) -> Self {
+        Rejection::VoucherRefused { voucher, rule }
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Rejection::Invalid { field, given, allowed } => write!(f, "{field} is {given:?}, allowed is {allowed}"),
+            Rejection::NameTaken { field, name } => write!(f, "{field} {name:?} is taken"),
+            Rejection::Unknown { what, named } => write!(f, "no {} {named}", what.word()),
+            Rejection::NoPrice { site, sku } => write!(f, "site {site} has no price for {sku} now"),
+            Rejection::InsufficientFunds { org, needed, available } => {
+                write!(f, "the wallet of organisation {org} has {available} fen free, {needed} are needed: ")?;
+                write!(f, "{} fen short", needed.0 - available.0)
+            }
+            Rejection::CopayOverMax { needed, allowed } => {
+                write!(f, "{needed} fen would be held in the wallet, the job allows {allowed}")
+            }
+            Rejection::BudgetExhausted { programme, needed, available } => {
+                write!(f, "programme {programme} has {available} fen uncommitted, {needed} are needed: ")?;
+                write!(f, "{} fen short", needed.0 - available.0)
+            }
+            Rejection::BudgetCommitted { programme, needed, committed } => {
+                write!(f, "programme {programme} has committed {committed} fen, its budget cannot be {needed}")
+            }
+            Rejection::VoucherRefused { voucher, rule } => write!(f, "voucher {voucher} {}", rule.text()),
+            Rejection::TooManyVouchers { holder, allowed } => {
+                write!(f, "organisation {holder} already has {allowed} vouchers in use, the most one holder may have")
+            }
+            Rejection::QuoteExpired { quote, expires_at } => write!(f, "quote {quote} ended at {expires_at} ms"),
+            Rejection::QuoteMismatch { quote, field } => write!(f, "quote {quote} was made for another {field}"),
+            Rejection::KeyReused { key, field } => {
+                write!(f, "job {}[{}] attempt {} already has a hold with another {field}", key.job, key.task, key.attempt)
+            }
+            Rejection::HoldEnded { hold } => write!(f, "hold {hold} is over"),
+            Rejection::RefundTooLarge { key, needed, available } => write!(
+                f,
+                "job {}[{}] attempt {} has {available} fen left to give back, {needed} were asked",
+                key.job, key.task, key.attempt
+            ),
+            Rejection::AgreementEnded { agreement } => write!(f, "agreement {agreement} has ended"),
+        }
+    }
+}
+
+impl std::error::Error for Rejection {}
+
+impl Subject {
+    fn code(self) -> &'static str {
+        match self {
+            Subject::Org => "UNKNOWN_ORG",
+            Subject::Site => "UNKNOWN_SITE",
+            Subject::Programme => "UNKNOWN_PROGRAMME",
+            Subject::Agreement => "UNKNOWN_AGREEMENT",
+            Subject::Voucher => "UNKNOWN_VOUCHER",
+            Subject::Hold => "UNKNOWN_HOLD",
+            Subject::Quote => "UNKNOWN_QUOTE",
+            Subject::Capture => "UNKNOWN_CAPTURE",
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Subject::Org => "org",
+            Subject::Site => "site",
+            Subject::Programme => "programme",
+            Subject::Agreement => "agreement",
+            Subject::Voucher => "voucher",
+            Subject::Hold => "hold",
+            Subject::Quote => "quote",
+            Subject::Capture => "capture",
+        }
+    }
+}
+
+impl VoucherRule {
+    /// The stable code.
+    pub fn code(self) -> &'static str {
+        match self {
+            VoucherRule::WrongHolder => "VOUCHER_WRONG_HOLDER",
+            VoucherRule::NotRedeemed => "VOUCHER_NOT_REDEEMED",
+            VoucherRule::AlreadyRedeemed => "VOUCHER_ALREADY_REDEEMED",
+            VoucherRule::Suspended => "VOUCHER_SUSPENDED",
+            VoucherRule::NotSuspended => "VOUCHER_NOT_SUSPENDED",
+            VoucherRule::Revoked => "VOUCHER_REVOKED",
+            VoucherRule::Expired => "VOUCHER_EXPIRED",
+            VoucherRule::NotYetValid => "VOUCHER_NOT_YET_VALID",
+            VoucherRule::Exhausted => "VOUCHER_EXHAUSTED",
+            VoucherRule::ProgrammeNotInForce => "PROGRAMME_NOT_IN_FORCE",
+            VoucherRule::HolderKind => "VOUCHER_HOLDER_KIND",
+            VoucherRule::HolderRegion => "VOUCHER_HOLDER_REGION",
+            VoucherRule::Affiliated => "VOUCHER_AFFILIATED",
+            VoucherRule::Scope => "VOUCHER_SCOPE",
+            VoucherRule::Sku => "VOUCHER_SKU",
+            VoucherRule::Stacking => "VOUCHER_STACKING",
+            VoucherRule::Budget => "VOUCHER_BUDGET_EXHAUSTED",
+            VoucherRule::GroupCap => "VOUCHER_GROUP_CAP",
+            VoucherRule::JobCap => "VOUCHER_JOB_CAP",
+        }
+    }
+
+    fn text(self) -> &'static str {
+        match self {
+            VoucherRule::WrongHolder => "belongs to another holder",
+            VoucherRule::NotRedeemed => "is not redeemed yet",
+            VoucherRule::AlreadyRedeemed => "was redeemed before",
+            VoucherRule::Suspended => "is suspended",
+            VoucherRule::NotSuspended => "is not suspended",
+            VoucherRule::Revoked => "is revoked",
+            VoucherRule::Expired => "has expired",
+            VoucherRule::NotYetValid => "is not valid yet",
+            VoucherRule::Exhausted => "has nothing left",
+            VoucherRule::ProgrammeNotInForce => "is of a programme that is not in force",
+            VoucherRule::HolderKind => "is of a programme that is not for this kind of holder",
+            VoucherRule::HolderRegion => "is of a programme that is not for holders of this region",
+            VoucherRule::Affiliated => "cannot pay a provider under the holder's own controller",
+            VoucherRule::Scope => "is not recognised at this site",
+            VoucherRule::Sku => "does not subsidise any resource class asked for",
+            VoucherRule::Stacking => "cannot be combined with the other vouchers",
+            VoucherRule::Budget => "is of a programme whose budget is used up",
+            VoucherRule::GroupCap => "is of a programme whose cap for the holder's group and year is used up",
+            VoucherRule::JobCap => "is of a programme whose cap for this job is used up",
+        }
+    }
+}
