@@ -10,6 +10,8 @@
 
 mod receive;
 mod segment;
+#[cfg(test)]
+mod tests;
 
 pub use receive::SegmentReceiver;
 use segment::{Content, OpenSegment, Place, Recovered, SealedSegment};
@@ -165,13 +167,12 @@ impl<F: Files> Archive<F> {
     /// A snapshot that was applied up to `index` and had given `next` records is where this replica starts.
     ///
     /// # Errors
-    /// [`ArchiveError::Gap`] when fewer are held: the archive lost what it had promised, or segments must be fetched first.
+    /// When the sync fails, or [`ArchiveError::Gap`] when fewer are held: the archive lost what it had promised, or segments must be fetched first.
     pub fn start_at(&mut self, index: u64, next: u64) -> Result<(), ArchiveError> {
         if self.next < next {
             return Err(ArchiveError::Gap { number: next, next: self.next });
         }
-        self.durable_index = self.durable_index.max(index);
-        Ok(())
+        self.commit(index).map(|_| ())
     }
 
     /// Appends the record of this number, or skips it when it is held already.

@@ -6,6 +6,8 @@
 
 mod codec;
 mod files;
+#[cfg(test)]
+mod tests;
 
 pub use codec::{Part, SnapshotDecoder, SnapshotEncoder};
 pub use files::{SnapshotReceiver, SnapshotStore, Stored};

@@ -28,16 +28,17 @@ impl<F: Files> Archive<F> {
         let ours = self.manifest();
         let mut missing = Vec::new();
         for their in theirs {
-            let Some(our) = ours.iter().find(|our| our.segment == their.segment && our.end >= their.end) else {
+            let our = ours.iter().find(|our| our.segment == their.segment);
+            let Some(our) = our.filter(|our| our.sealed || our.bytes >= their.bytes) else {
                 missing.push(their.clone());
                 continue;
             };
-            if our.sealed != their.sealed && our.bytes < their.bytes {
-                missing.push(their.clone());
-                continue;
-            }
-            let sha256 = if our.bytes == their.bytes { our.sha256.clone() } else { self.prefix_sha256(their)? };
-            if sha256 != their.sha256 {
+            let same = if their.sealed || our.bytes <= their.bytes {
+                our == their
+            } else {
+                self.prefix_sha256(their)? == their.sha256
+            };
+            if !same {
                 let what = "it differs from the other replicas'".into();
                 return Err(ArchiveError::Damaged { segment: their.segment, what });
             }
