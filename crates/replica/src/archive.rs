@@ -230,22 +230,19 @@ impl<F: Files> Archive<F> {
         Ok(self.files.read(&name, offset, bytes_max)?)
     }
 
-    /// The latest record of an ended job.
+    /// The records of an ended job, oldest first: one with many attempts leaves State in parts.
     ///
     /// # Errors
     /// When a segment is damaged or cannot be read.
-    pub fn find_job(&self, job: u64) -> Result<Option<Record>, ArchiveError> {
-        if let Some(open) = &self.open
-            && let Some(record) = open.find_job(&self.files, job)?
-        {
-            return Ok(Some(record));
+    pub fn find_job(&self, job: u64) -> Result<Vec<Record>, ArchiveError> {
+        let mut records = Vec::new();
+        for sealed in &self.sealed {
+            sealed.find_job(&self.files, job, &mut records)?;
         }
-        for sealed in self.sealed.iter().rev() {
-            if let Some(record) = sealed.find_job(&self.files, job)? {
-                return Ok(Some(record));
-            }
+        if let Some(open) = &self.open {
+            open.find_job(&self.files, job, &mut records)?;
         }
-        Ok(None)
+        Ok(records)
     }
 
     /// Calls `each` with the records from `from` on, in order, until it answers false.

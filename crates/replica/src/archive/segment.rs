@@ -1,7 +1,7 @@
 //! The bytes of one segment: `magic`, a header frame, record frames; when sealed also an index frame (ended jobs, sorted), a seal
 //! frame and the seal's offset. Frames are `crate::frame`'s; all numbers are little-endian.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message;
 use sha2::{Digest, Sha256};
@@ -11,9 +11,12 @@ use crate::files::Files;
 use crate::frame;
 
 const MAGIC: [u8; 8] = *b"HESUANA1";
-const RECORD_HEAD: usize = 17;
+/// Number and job of a record.
+const RECORD_HEAD: usize = 16;
+/// Job and offset in the index.
+const PAIR: usize = 16;
 const BUFFER_BYTES_MAX: usize = 64 << 10;
-/// Index and seal of a segment are read back in one piece.
+/// Seal and offset are not longer together.
 const TAIL_BYTES_MAX: u64 = 256;
 
 const HEADER: u8 = 1;
@@ -107,7 +110,7 @@ fn damaged(segment: u64, what: impl Into<String>) -> ArchiveError {
 fn parse_record(kind: u8, body: &[u8]) -> Option<(u64, Record)> {
     let number = frame::u64_at(body, 0)?;
     let job = frame::u64_at(body, 8)?;
-    let bytes = body.get(RECORD_HEAD - 1..)?.into();
+    let bytes = body.get(RECORD_HEAD..)?.into();
     match kind {
         JOB => Some((number, Record { job: Some(job), bytes })),
         JOURNAL => Some((number, Record { job: None, bytes })),
@@ -172,35 +175,45 @@ impl SealedSegment {
         self.sha256.expect("known once the archive is open")
     }
 
-    pub(super) fn find_job<F: Files>(&self, files: &F, job: u64) -> Result<Option<Record>, ArchiveError> {
+    /// Appends what it holds of a job.
+    pub(super) fn find_job<F: Files>(
+        &self,
+        files: &F,
+        job: u64,
+        records: &mut Vec<Record>,
+    ) -> Result<(), ArchiveError> {
         if !(self.seal.job_min..=self.seal.job_max).contains(&job) {
-            return Ok(None);
+            return Ok(());
         }
         let name = sealed_name(self.number);
         let fail = || damaged(self.number, "its index does not fit");
-        let index_bytes = self.seal_offset.checked_sub(self.seal.index_offset).ok_or_else(fail)? as usize;
+        let index_bytes = self.seal_offset.checked_sub(self.seal.index_offset).ok_or_else(fail)?;
+        let index_bytes = usize::try_from(index_bytes).map_err(|_| fail())?;
         let index = files.read(&name, self.seal.index_offset, index_bytes)?;
         let (kind, pairs, _) = frame::parse(&index, 0).ok_or_else(fail)?;
-        if kind != INDEX || pairs.len() % 16 != 0 {
+        let (pairs, rest) = pairs.as_chunks::<PAIR>();
+        if kind != INDEX || !rest.is_empty() {
             return Err(fail());
         }
-        let pair = |at: usize| (frame::u64_at(pairs, at * 16).unwrap_or(0), frame::u64_at(pairs, at * 16 + 8).unwrap_or(0));
-        let (mut low, mut high) = (0, pairs.len() / 16);
-        while low < high {
-            let middle = low.midpoint(high);
-            if pair(middle).0 < job { low = middle + 1 } else { high = middle }
+        let job_of = |pair: &[u8; PAIR]| frame::u64_at(pair, 0).unwrap_or(0);
+        let first = pairs.partition_point(|pair| job_of(pair) < job);
+        for pair in pairs[first..].iter().take_while(|pair| job_of(pair) == job) {
+            let offset = frame::u64_at(pair, 8).unwrap_or(0);
+            let length = frame::length(&files.read(&name, offset, frame::HEAD)?, 0).unwrap_or(0);
+            let bytes = files.read(&name, offset, frame::HEAD + length)?;
+            records.push(record_of_job(&bytes, 0, job).ok_or_else(|| damaged(self.number, torn_record(job)))?);
         }
-        if low * 16 == pairs.len() || pair(low).0 != job {
-            return Ok(None);
-        }
-        let offset = pair(low).1;
-        let head = files.read(&name, offset, frame::HEAD)?;
-        let length = frame::length(&head, 0).unwrap_or(0);
-        let bytes = files.read(&name, offset, frame::HEAD + length)?;
-        let record = frame::parse(&bytes, 0).and_then(|(kind, body, _)| parse_record(kind, body));
-        let (_, record) = record.ok_or_else(|| damaged(self.number, format!("the record of job {job} does not fit")))?;
-        Ok(Some(record))
+        Ok(())
     }
+}
+
+fn torn_record(job: u64) -> String {
+    format!("a record of job {job} does not fit")
+}
+
+fn record_of_job(bytes: &[u8], at: usize, job: u64) -> Option<Record> {
+    let (kind, body, _) = frame::parse(bytes, at)?;
+    parse_record(kind, body).map(|(_, record)| record).filter(|record| record.job == Some(job))
 }
 
 /// What a crash left of the segment being written.
@@ -220,7 +233,8 @@ pub(super) struct OpenSegment {
     end: u64,
     bytes: u64,
     hasher: Sha256,
-    jobs: BTreeMap<u64, u64>,
+    /// Job and offset of each record about a job.
+    jobs: BTreeSet<(u64, u64)>,
     buffer: Vec<u8>,
     dirty: bool,
 }
@@ -305,7 +319,7 @@ impl OpenSegment {
         assert_eq!(number, self.end, "archive records are consecutive");
         let kind = if record.job.is_some() { JOB } else { JOURNAL };
         let job = record.job.unwrap_or(0);
-        let mut frame = Vec::with_capacity(frame::HEAD + RECORD_HEAD + record.bytes.len());
+        let mut frame = Vec::with_capacity(frame::HEAD + 1 + RECORD_HEAD + record.bytes.len());
         frame::push(&mut frame, kind, &[&number.to_le_bytes(), &job.to_le_bytes(), &record.bytes]);
         self.jobs.extend(record.job.map(|job| (job, self.bytes)));
         self.end += 1;
@@ -337,18 +351,29 @@ impl OpenSegment {
         Ok(content)
     }
 
-    pub(super) fn find_job<F: Files>(&self, files: &F, job: u64) -> Result<Option<Record>, ArchiveError> {
-        let Some(offset) = self.jobs.get(&job) else { return Ok(None) };
+    /// Appends what it holds of a job.
+    pub(super) fn find_job<F: Files>(
+        &self,
+        files: &F,
+        job: u64,
+        records: &mut Vec<Record>,
+    ) -> Result<(), ArchiveError> {
+        let mut offsets = self.jobs.range((job, 0)..=(job, u64::MAX)).peekable();
+        if offsets.peek().is_none() {
+            return Ok(());
+        }
         let content = self.content(files)?;
-        let record = frame::parse(&content.bytes, *offset as usize).and_then(|(kind, body, _)| parse_record(kind, body));
-        let (_, record) = record.ok_or_else(|| damaged(self.place.number, format!("the record of job {job} does not fit")))?;
-        Ok(Some(record))
+        for (_, offset) in offsets {
+            let record = record_of_job(&content.bytes, usize::try_from(*offset).unwrap_or(usize::MAX), job);
+            records.push(record.ok_or_else(|| damaged(self.place.number, torn_record(job)))?);
+        }
+        Ok(())
     }
 
     /// Index, seal, the final name; all of it durable.
     pub(super) fn seal<F: Files>(mut self, files: &mut F) -> Result<SealedSegment, ArchiveError> {
         let index_offset = self.bytes;
-        let mut pairs = Vec::with_capacity(self.jobs.len() * 16);
+        let mut pairs = Vec::with_capacity(self.jobs.len() * PAIR);
         for (job, offset) in &self.jobs {
             pairs.extend_from_slice(&job.to_le_bytes());
             pairs.extend_from_slice(&offset.to_le_bytes());
@@ -360,8 +385,8 @@ impl OpenSegment {
             end: self.end,
             index_offset,
             // Without a job the range is empty, for no job has the number 0.
-            job_min: self.jobs.first_key_value().map_or(1, |(job, _)| *job),
-            job_max: self.jobs.last_key_value().map_or(0, |(job, _)| *job),
+            job_min: self.jobs.first().map_or(1, |(job, _)| *job),
+            job_max: self.jobs.last().map_or(0, |(job, _)| *job),
             content_sha256: self.hasher.clone().finalize().to_vec(),
         };
         let seal_offset = self.bytes;
@@ -378,7 +403,7 @@ impl OpenSegment {
     }
 
     fn empty(place: Place) -> Self {
-        let (hasher, jobs, buffer) = (Sha256::new(), BTreeMap::new(), Vec::new());
+        let (hasher, jobs, buffer) = (Sha256::new(), BTreeSet::new(), Vec::new());
         Self { place, end: place.first, bytes: 0, hasher, jobs, buffer, dirty: false }
     }
 

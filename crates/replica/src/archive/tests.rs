@@ -77,16 +77,22 @@ fn records_applied_again_are_skipped_and_missing_ones_are_refused() {
 }
 
 #[test]
-fn an_ended_job_is_found_in_sealed_and_open_segments() {
+fn all_records_of_an_ended_job_are_found_in_sealed_and_open_segments() {
     let mut archive = open(MemoryFiles::default());
     fill(&mut archive, 0..70);
     for number in 0..70 {
         if let Some(job) = record(number).job {
-            assert_eq!(archive.find_job(job).expect("readable"), Some(record(number)), "job {job}");
+            assert_eq!(archive.find_job(job).expect("readable"), [record(number)], "job {job}");
         }
     }
-    assert_eq!(archive.find_job(999).expect("readable"), None);
-    assert_eq!(archive.find_job(5_000).expect("readable"), None);
+    let parts: Vec<Record> =
+        (0..70).map(|part: u64| Record { job: Some(4711), bytes: part.to_string().into_bytes().into() }).collect();
+    for (number, part) in (70..).zip(&parts) {
+        archive.append(number, part).expect("appended");
+    }
+    assert_eq!(archive.find_job(4711).expect("readable"), parts);
+    assert_eq!(archive.find_job(999).expect("readable"), []);
+    assert_eq!(archive.find_job(0).expect("readable"), []);
 }
 
 #[test]
