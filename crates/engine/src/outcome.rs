@@ -45,6 +45,38 @@ pub enum Reply {
     },
 }
 
+impl Reply {
+    /// As three numbers, for digests and snapshots.
+    pub(crate) fn numbers(self) -> (u32, u64, u32) {
+        match self {
+            Reply::Done => (1, 0, 0),
+            Reply::Job(id) => (2, id.0, 0),
+            Reply::Quote(id) => (3, id, 0),
+            Reply::Org(id) => (4, id.0.into(), 0),
+            Reply::Site(id) => (5, id.0.into(), 0),
+            Reply::Number(id) => (6, id.into(), 0),
+            Reply::Vouchers { first, count } => (7, first, count),
+            Reply::Counts { taken, refused } => (8, taken.into(), refused),
+        }
+    }
+
+    /// The reverse of [`Reply::numbers`].
+    pub(crate) fn of_numbers(kind: u32, first: u64, second: u32) -> Option<Self> {
+        let small = u32::try_from(first);
+        Some(match kind {
+            1 => Reply::Done,
+            2 => Reply::Job(JobId(first)),
+            3 => Reply::Quote(first),
+            4 => Reply::Org(OrgId(small.ok()?)),
+            5 => Reply::Site(SiteId(small.ok()?)),
+            6 => Reply::Number(small.ok()?),
+            7 => Reply::Vouchers { first, count: second },
+            8 => Reply::Counts { taken: small.ok()?, refused: second },
+            _ => return None,
+        })
+    }
+}
+
 /// A refusal: stable code, the field and the figures, one English line. The same on every replica.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {

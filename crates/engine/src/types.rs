@@ -103,6 +103,8 @@ pub struct Request {
     pub funding: Funding,
     /// Decides whether it may be placed under a lease only.
     pub on_site_lost: OnSiteLost,
+    /// The binding quote taken up: while it lives, it pays.
+    pub quote: Option<u64>,
 }
 
 /// SHA-256 of a script.

@@ -5,7 +5,7 @@
 //! - `price::offers`: where a class may go, cheapest for its payer first (score);
 //! - `view::SiteView::find`: the host where it strands least (place);
 //! - [`Planner`]: the leader's queues over these, looked at only where something changed;
-//! - [`feasible`], [`quote()`], [`explain()`]: the same questions, asked by submit and by users.
+//! - [`quote()`], [`explain()`]: the same questions, asked by users.
 
 mod class;
 mod explain;
@@ -21,9 +21,10 @@ mod reason;
 mod view;
 
 pub use explain::{Explanation, SiteExplanation, explain};
-pub use filter::{allowed, ever_fits, open};
+pub use filter::{allowed, ever_fits, models_ever, open};
 pub use need::{DEVICE_MILLI, GpuNeed, accepts_model, choose_devices, price_lines};
 pub use planner::Planner;
-pub use price::{price, quote_request};
-pub use quote::{SiteQuote, feasible, feasible_at, quote};
+pub use price::price;
+pub(crate) use quote::feasible_at;
+pub use quote::{SiteQuote, quote};
 pub use reason::{Reason, Verdict};

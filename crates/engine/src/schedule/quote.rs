@@ -1,5 +1,5 @@
 //! What each site says to a request that is not queued: could it ever run there, at which price, would it fit now.
-//! Asked by apply at submit and by users who want a quote.
+//! Asked by users who want a quote; submit asks the same filters.
 
 use hesuan_ledger::Quote;
 use hesuan_ledger::types::Fen;
@@ -26,17 +26,9 @@ pub struct SiteQuote {
     pub fits_now: bool,
 }
 
-/// Whether a request could ever run at each site, and for how much, in order of site: it lets itself be placed there, some
-/// host is large enough, everything has a price, and it can be paid with present funds. `fits_now` is not looked at.
-/// Pure in (state, request, at): apply uses it.
-#[must_use]
-pub fn feasible(state: &State, request: &Request, at: Timestamp) -> Vec<SiteQuote> {
-    state.sites().map(|site| feasible_at(state, request, site, at)).collect()
-}
-
-/// [`feasible`] of one site.
-#[must_use]
-pub fn feasible_at(state: &State, request: &Request, site: &Site, at: Timestamp) -> SiteQuote {
+/// Whether a request could ever run at a site, and for how much: it lets itself be placed there, some host is large
+/// enough, everything has a price, and it can be paid with present funds.
+pub(crate) fn feasible_at(state: &State, request: &Request, site: &Site, at: Timestamp) -> SiteQuote {
     let refused = |reason| SiteQuote { site: site.id, price: None, model: None, reasons: vec![reason], fits_now: false };
     let never = filter::allowed(request, site).or_else(|| filter::ever_fits(state, site, &request.resources));
     if let Some(reason) = never {

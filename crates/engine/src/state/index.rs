@@ -33,6 +33,8 @@ pub(super) struct Index {
     pub(super) pending_total: u64,
     pub(super) ended: BTreeSet<(Timestamp, JobId)>,
     pub(super) script_bytes: u64,
+    // Binding quotes that a job in State was submitted with.
+    pub(super) quotes: BTreeSet<u64>,
 }
 
 impl Index {
@@ -41,6 +43,7 @@ impl Index {
         let mut index = Self::default();
         for (id, class) in tables.classes.iter() {
             index.classes.insert(class.request.clone(), ClassId(id as u32));
+            index.quotes.extend(class.request.quote);
         }
         for (_, principal) in tables.principals.iter() {
             if !principal.revoked {

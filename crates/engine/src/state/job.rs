@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use hesuan_ledger::Leg;
 use hesuan_ledger::types::{Fen, HoldId, SiteId, Timestamp};
 
 use crate::types::{ClassId, Digest, HostId, PrincipalId, Request};
@@ -242,9 +243,30 @@ pub struct Ended {
     /// Text of the agent or of the cluster.
     pub message: Box<str>,
     /// What it cost; `None` if nothing was billed.
-    pub receipt: Option<Box<hesuan_ledger::Receipt>>,
+    pub receipt: Option<Receipt>,
     /// Given back since.
     pub refunded: Fen,
+    /// Its agent could not run it or lost it; a task is placed again only so often after that.
+    pub agent_fault: bool,
+}
+
+/// What an attempt cost and who paid: `gross = legs + copay`. The ledger keeps the whole receipt for its settlement window.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Receipt {
+    /// List price.
+    pub gross: Fen,
+    /// What each voucher paid.
+    pub legs: Box<[Leg]>,
+    /// What remained for the payer.
+    pub copay: Fen,
+}
+
+impl Receipt {
+    /// What vouchers paid.
+    #[must_use]
+    pub fn subsidy(&self) -> Fen {
+        Fen(self.gross.0 - self.copay.0)
+    }
 }
 
 impl Attempt {

@@ -1,11 +1,27 @@
 //! The replicated state: tables, and the indexes derived from them. It changes only in [`State::apply`]; everything else
 //! here reads. Commands live one group to a file beside this one.
 
+pub mod access;
+mod apply;
+pub mod archive;
+mod check;
+mod cluster;
+mod ending;
+mod housekeeping;
 mod index;
 pub mod job;
+mod jobs;
 pub mod limits;
+mod money;
+mod placement;
 pub mod principal;
+mod quotes;
+mod record;
+mod reports;
+mod requests;
 pub mod site;
+mod sites;
+mod snapshot;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,12 +30,18 @@ use hesuan_ledger::Ledger;
 use hesuan_ledger::paged::{PagedMap, PagedVec};
 use hesuan_ledger::types::{SiteId, Timestamp};
 
-pub use self::job::{Attempt, Class, Ended, Job, JobState, Progress, Script, Spec};
+pub use self::job::{Attempt, Class, Ended, Job, JobState, Progress, Receipt, Script, Spec};
 pub use self::limits::Limits;
 pub use self::principal::Principal;
 pub use self::site::{Agent, Amounts, Generic, Gpu, Host, Site};
 
+pub use self::cluster::LEVEL;
+pub use self::ending::LOSSES_MAX;
+pub use self::jobs::{PRIORITY_MAX, RETRIES_MAX, TASKS_MAX};
+pub use self::snapshot::{DecodeError, Decoder, Frozen};
+
 use self::index::Index;
+use self::requests::Requests;
 use crate::command::Member;
 use crate::types::{ClassId, Digest, HostId, JobId, OnSiteLost, PrincipalId, TaskId};
 
@@ -44,6 +66,23 @@ pub struct Genesis {
 pub struct State {
     tables: Tables,
     index: Index,
+    // Outcomes of the entry being applied, for the digest.
+    entry: Vec<u8>,
+    #[cfg(feature = "planted")]
+    planted: Planted,
+}
+
+/// Bugs that the simulator must find; never in a release.
+#[cfg(feature = "planted")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Planted {
+    /// As it should be.
+    #[default]
+    None,
+    /// The end of an attempt captures and leaves the hold open.
+    CaptureWithoutRelease,
+    /// A report of an older attempt is taken for the present one.
+    StaleAttemptAccepted,
 }
 
 /// What is encoded: equal tables are equal states. Cloning copies page pointers.
@@ -59,6 +98,7 @@ pub(crate) struct Tables {
     jobs: PagedVec<Job>,
     attempts: PagedMap<TaskId, Attempt>,
     scripts: PagedMap<Digest, Script>,
+    requests: Requests,
     ledger: Ledger,
 }
 
@@ -104,6 +144,12 @@ pub struct AssignmentView<'a> {
 }
 
 impl State {
+    /// Switches a planted bug on.
+    #[cfg(feature = "planted")]
+    pub fn set_planted(&mut self, planted: Planted) {
+        self.planted = planted;
+    }
+
     /// The job, while it is in State (ended ones leave for the archive).
     #[must_use]
     pub fn job(&self, id: JobId) -> Option<&Job> {

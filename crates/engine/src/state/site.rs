@@ -5,7 +5,7 @@ use hesuan_ledger::types::{OrgId, RegionCode, SiteId, Timestamp};
 
 use crate::command::{HostInventory, SiteState};
 use crate::schedule::GpuNeed;
-use crate::types::{HostId, Resources, TaskId};
+use crate::types::{HostId, PrincipalId, Resources, TaskId};
 
 /// A data centre.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,6 +45,8 @@ pub struct Agent {
     pub instance: u128,
     /// The replica it hangs on.
     pub replica: u64,
+    /// With whose token.
+    pub principal: PrincipalId,
     /// When.
     pub attached_at: Timestamp,
 }

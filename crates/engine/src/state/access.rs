@@ -1,0 +1,185 @@
+//! Who may do what: one table of command kind x role, used by apply for writes and by the server for reads. What a role is
+//! bound to (an org, a site, a region) is checked with the table.
+
+use hesuan_ledger::types::{OrgId, RegionCode, SiteId};
+
+use super::principal::Principal;
+use super::State;
+use crate::command::{Body, Command, MoneyCommand, Role};
+use crate::outcome::Rejection;
+use crate::types::PrincipalId;
+
+/// What a command or a read is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// The cluster as a whole.
+    Cluster,
+    /// One organisation's jobs or money.
+    Org(OrgId),
+    /// One site.
+    Site(SiteId),
+    /// One region's programmes.
+    Region(RegionCode),
+    /// Known only once the command is judged; the kind alone is checked first.
+    Later,
+}
+
+/// Kinds of commands and reads: the rows of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Submit a job, take a binding quote.
+    Submit,
+    /// Cancel a job.
+    Cancel,
+    /// Redeem a voucher.
+    Redeem,
+    /// Create an organisation.
+    CreateOrg,
+    /// Top up, withdraw, refund.
+    MoveMoney,
+    /// Change a site's prices.
+    SetPrices,
+    /// Programmes, agreements, vouchers.
+    Programmes,
+    /// Create a site.
+    CreateSite,
+    /// Open, cordon, drain a site.
+    SetSiteState,
+    /// Principals and limits.
+    Administer,
+    /// Attach an agent, report of its tasks.
+    Agent,
+    /// What only the leader proposes.
+    Lead,
+    /// See jobs, their logs and receipts.
+    ReadJobs,
+    /// See an organisation's wallet.
+    ReadWallet,
+    /// See vouchers of a holder.
+    ReadVouchers,
+    /// See sites, hosts, prices, programmes, agreements, limits, the cluster's state.
+    ReadPublic,
+    /// See the trial balance.
+    ReadBooks,
+    /// See principals.
+    ReadPrincipals,
+}
+
+/// The table: which roles may do which kind of thing. [`Role::Member`], [`Role::Operator`], [`Role::Node`] and
+/// [`Role::Issuer`] only within what they are bound to.
+#[must_use]
+pub fn roles(kind: Kind) -> &'static [Role] {
+    use Role::{Admin, Auditor, Issuer, Member, Node, Operator, Treasurer};
+    match kind {
+        Kind::Submit | Kind::Redeem => &[Member],
+        Kind::Cancel => &[Member, Admin],
+        Kind::CreateOrg => &[Admin, Treasurer],
+        Kind::MoveMoney => &[Treasurer],
+        Kind::SetPrices => &[Operator],
+        Kind::Programmes => &[Issuer],
+        Kind::CreateSite | Kind::Administer => &[Admin],
+        Kind::SetSiteState => &[Admin, Operator],
+        Kind::Agent => &[Node],
+        Kind::Lead => &[],
+        Kind::ReadJobs => &[Member, Admin, Auditor],
+        Kind::ReadWallet => &[Member, Treasurer, Auditor],
+        Kind::ReadVouchers => &[Member, Issuer, Auditor],
+        Kind::ReadPublic => &[Member, Admin, Operator, Issuer, Treasurer, Auditor, Node],
+        Kind::ReadBooks => &[Treasurer, Auditor],
+        Kind::ReadPrincipals => &[Admin, Auditor],
+    }
+}
+
+/// The row a command belongs to.
+#[must_use]
+pub fn kind_of(body: &Body) -> Kind {
+    match body {
+        Body::SubmitJob(_) | Body::BindQuote { .. } => Kind::Submit,
+        Body::CancelJob { .. } => Kind::Cancel,
+        Body::Money(money) => match money {
+            MoneyCommand::CreateOrg(_) => Kind::CreateOrg,
+            MoneyCommand::TopUp { .. } | MoneyCommand::Withdraw { .. } | MoneyCommand::Refund { .. } => Kind::MoveMoney,
+            MoneyCommand::SetPrices { .. } => Kind::SetPrices,
+            MoneyCommand::CreateProgramme(_)
+            | MoneyCommand::CreateAgreement { .. }
+            | MoneyCommand::EndAgreement { .. }
+            | MoneyCommand::IssueVouchers { .. }
+            | MoneyCommand::SuspendVoucher { .. }
+            | MoneyCommand::ResumeVoucher { .. }
+            | MoneyCommand::RevokeVoucher { .. } => Kind::Programmes,
+            MoneyCommand::RedeemVoucher { .. } => Kind::Redeem,
+        },
+        Body::CreateSite { .. } => Kind::CreateSite,
+        Body::SetSiteState { .. } => Kind::SetSiteState,
+        Body::CreatePrincipal(_) | Body::RevokePrincipal { .. } | Body::SetLimits(_) | Body::AddMember(_) => {
+            Kind::Administer
+        }
+        Body::AttachAgent { .. } | Body::Reports(_) => Kind::Agent,
+        Body::Decisions(_) | Body::SiteLost { .. } | Body::Tick | Body::SetLevel(_) => Kind::Lead,
+    }
+}
+
+/// Whether a principal may do this kind of thing within this scope.
+#[must_use]
+pub fn may(principal: &Principal, kind: Kind, scope: Scope) -> bool {
+    // What everybody may read has no scope to be bound to.
+    let scope = if kind == Kind::ReadPublic { Scope::Later } else { scope };
+    !principal.revoked && roles(kind).iter().any(|role| principal.has(*role) && covers(principal, *role, scope))
+}
+
+/// Whether a principal may read this; the cluster itself may read everything.
+#[must_use]
+pub fn may_read(state: &State, principal: PrincipalId, kind: Kind, scope: Scope) -> bool {
+    principal == PrincipalId::CLUSTER || state.principal(principal).is_some_and(|principal| may(principal, kind, scope))
+}
+
+/// The organisation to which the principal's reads of jobs are bound; `None` = it may see those of all.
+#[must_use]
+pub fn jobs_seen(principal: &Principal) -> Option<OrgId> {
+    if may(principal, Kind::ReadJobs, Scope::Cluster) { None } else { principal.org }
+}
+
+fn covers(principal: &Principal, role: Role, scope: Scope) -> bool {
+    match (role, scope) {
+        (_, Scope::Later) => true,
+        (Role::Member, Scope::Org(org)) => principal.org == Some(org),
+        (Role::Operator | Role::Node, Scope::Site(site)) => principal.site == Some(site),
+        (Role::Issuer, Scope::Region(region)) => principal.region == Some(region),
+        (Role::Member | Role::Operator | Role::Node | Role::Issuer, _) => false,
+        (Role::Admin | Role::Treasurer | Role::Auditor, _) => true,
+    }
+}
+
+/// Whether the sender of a command may send this kind at all.
+pub(super) fn judge(state: &State, command: &Command) -> Result<(), Rejection> {
+    if command.principal == PrincipalId::CLUSTER {
+        return Ok(());
+    }
+    let Some(principal) = state.principal(command.principal) else {
+        return Err(Rejection::denied("UNKNOWN_PRINCIPAL", format!("no principal {}", command.principal.0)));
+    };
+    if principal.revoked {
+        return Err(Rejection::denied("PRINCIPAL_REVOKED", format!("the token of {} was revoked", principal.name)));
+    }
+    let kind = kind_of(&command.body);
+    if may(principal, kind, Scope::Later) { Ok(()) } else { Err(refusal(principal, kind)) }
+}
+
+/// Whether the sender may do this within the scope that its command turned out to have.
+pub(super) fn judge_scope(state: &State, principal: PrincipalId, kind: Kind, scope: Scope) -> Result<(), Rejection> {
+    if principal == PrincipalId::CLUSTER {
+        return Ok(());
+    }
+    let principal = state.principal(principal).expect("judged before");
+    if may(principal, kind, scope) { Ok(()) } else { Err(refusal(principal, kind)) }
+}
+
+fn refusal(principal: &Principal, kind: Kind) -> Rejection {
+    let needed: Vec<String> = roles(kind).iter().map(|role| format!("{role:?}").to_lowercase()).collect();
+    let text = if needed.is_empty() {
+        "only the cluster itself does this".to_owned()
+    } else {
+        format!("{} may not do this; it takes the role {} for what it is about", principal.name, needed.join(" or "))
+    };
+    Rejection::denied("PERMISSION_DENIED", text)
+}

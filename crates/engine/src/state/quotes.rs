@@ -1,0 +1,166 @@
+//! What a job would cost where, for the check at submit, for binding quotes and for the hold at placement. A binding quote
+//! holds the funds of one task at one site; the job that takes it up asks for that site and carries the quote in its request.
+
+use hesuan_ledger::types::{Fen, Funding, HoldKey, Line, QuoteId, SiteId, Sku, Stamp, Timestamp, VoucherId};
+use hesuan_ledger::{HoldRequest, QuoteRequest};
+
+use super::money::money_refused;
+use super::State;
+use crate::command::SubmitJob;
+use crate::outcome::{Rejection, RejectionKind, Reply};
+use crate::schedule::{self, Reason, feasible_at};
+use crate::types::{PrincipalId, Request};
+
+const VALID_MS_DEFAULT: u64 = 10 * 60_000;
+const VALID_MS_MAX: u64 = 24 * 3_600_000;
+
+impl State {
+    /// The bill of one task of this request at a site, on devices of this model.
+    #[must_use]
+    pub fn bill(&self, request: &Request, site: SiteId, model: Option<&str>, at: Timestamp) -> QuoteRequest {
+        let prices = self.tables.ledger.site(site).map(|site| &site.prices);
+        let priced = |sku: &Sku| prices.is_some_and(|prices| prices.at(sku, at).is_some());
+        let lines: Vec<Line> = schedule::price_lines(&request.resources, model, priced);
+        let funding = if request.funding.wallet_only {
+            Funding::WalletOnly
+        } else if request.funding.vouchers.is_empty() {
+            Funding::Auto
+        } else {
+            Funding::Vouchers(request.funding.vouchers.iter().copied().map(VoucherId).collect())
+        };
+        QuoteRequest {
+            payer: request.org,
+            site,
+            lines,
+            walltime_ms_max: request.walltime_ms_max,
+            funding,
+            copay_max: request.funding.copay_max,
+            job: None,
+        }
+    }
+
+    /// The binding quote that still pays for this request, if any: taken up or expired ones are gone.
+    #[must_use]
+    pub fn live_quote(&self, request: &Request, at: Timestamp) -> Option<(QuoteId, &hesuan_ledger::BoundQuote)> {
+        let id = QuoteId(request.quote?);
+        let bound = self.tables.ledger.bound_quote(id).filter(|bound| bound.expires_at > at)?;
+        Some((id, bound))
+    }
+
+    pub(super) fn hold_request(
+        &self,
+        key: HoldKey,
+        request: &Request,
+        site: SiteId,
+        model: Option<&str>,
+        at: Timestamp,
+    ) -> HoldRequest {
+        let quote = self.live_quote(request, at).map(|(id, _)| id);
+        HoldRequest { key, request: self.bill(request, site, model, at), quote }
+    }
+
+    /// The list price at the first site that could ever run the request and be paid now; else what each site says. Whether a
+    /// site is open or full now is not asked: that may change by itself.
+    pub(super) fn first_that_could(&self, request: &Request, at: Timestamp) -> Result<Fen, Rejection> {
+        let mut refusals = Vec::new();
+        for site in self.sites() {
+            let quote = feasible_at(self, request, site, at);
+            if let Some(price) = quote.price {
+                return Ok(price.gross);
+            }
+            refusals.extend(quote.reasons.into_iter().map(|reason| (site.name.clone(), reason)));
+        }
+        // Where the payer did not exclude it, only money is missing: then that is what is said.
+        let is_money = |reason: &Reason| matches!(reason, Reason::Money { .. });
+        let excluded = |reason: &Reason| matches!(reason, Reason::SiteNotAllowed | Reason::RegionNotAllowed { .. });
+        let money = refusals.iter().any(|(_, reason)| is_money(reason))
+            && refusals.iter().all(|(_, reason)| is_money(reason) || excluded(reason));
+        let (kind, code, text) = if money {
+            (RejectionKind::Funds, "FUNDS", "the funds at hand pay for no site that could run it")
+        } else {
+            (RejectionKind::Unsatisfiable, "UNSATISFIABLE", "no site could ever run it")
+        };
+        let line = |(site, reason): (Box<str>, Reason)| (site, reason.code(), reason.to_string().into());
+        let sites = refusals.into_iter().map(line).collect();
+        Err(Rejection { sites, ..Rejection::new(kind, code, "spec", text) })
+    }
+
+    pub(super) fn bind_quote(
+        &mut self,
+        principal: PrincipalId,
+        at: Timestamp,
+        job: &SubmitJob,
+        valid_ms: u64,
+    ) -> Result<Reply, Rejection> {
+        self.check_form(job)?;
+        let valid_ms = if valid_ms == 0 { VALID_MS_DEFAULT } else { valid_ms };
+        if valid_ms > VALID_MS_MAX {
+            let text = format!("valid_ms is {valid_ms}; a quote binds for at most {VALID_MS_MAX} ms");
+            return Err(Rejection::invalid("OUT_OF_RANGE", "valid_ms", text));
+        }
+        check_single(job)?;
+        let request = self.resolve(principal, job)?;
+        // The refusal, with all sites, is that of a submit.
+        self.first_that_could(&request, at)?;
+        let quotes = self.sites().map(|site| feasible_at(self, &request, site, at));
+        let priced = quotes.filter_map(|quote| Some((quote.price?.copay, quote.site, quote.model)));
+        // Cheapest for the user; of equals the smaller number.
+        let (_, site, model) = priced.min().expect("the first that could is one of them");
+        let bill = self.bill(&request, site, model.as_deref(), at);
+        let by = Stamp { at, actor: principal.0 };
+        let expires_at = Timestamp(at.0.saturating_add(valid_ms));
+        let id = self.tables.ledger.hold_quote(&bill, expires_at, by).map_err(money_refused)?;
+        Ok(Reply::Quote(id.0))
+    }
+
+    /// Binds the request to the quote: its site, its model, its funds.
+    pub(super) fn take_up_quote(
+        &self,
+        quote: u64,
+        request: &mut Request,
+        job: &SubmitJob,
+        at: Timestamp,
+    ) -> Result<(), Rejection> {
+        check_single(job)?;
+        request.quote = Some(quote);
+        let Some((_, bound)) = self.live_quote(request, at) else {
+            let text = format!("quote {quote} is unknown, expired or taken up");
+            return Err(Rejection::precondition("QUOTE_EXPIRED", "quote_id", text));
+        };
+        if self.index.quotes.contains(&quote) {
+            let text = format!("a job has taken quote {quote} up already");
+            return Err(Rejection::precondition("QUOTE_TAKEN", "quote_id", text));
+        }
+        let pinned = &bound.pinned;
+        let skus = pinned.lines.iter().map(|priced| priced.line.sku.as_str());
+        let model: Option<Box<str>> = skus.filter_map(|sku| sku.strip_prefix("gpu/")).map(Box::from).next();
+        let site = self.site(pinned.site).expect("the ledger's sites are those of the state");
+        if let Some(reason) = schedule::allowed(request, site) {
+            let text = format!("quote {quote} is for {}: {reason}", site.name);
+            return Err(Rejection::precondition("QUOTE_MISMATCH", "quote_id", text));
+        }
+        let accepted = model.as_deref().is_none_or(|model| schedule::accepts_model(&request.resources, model));
+        let bill = self.bill(request, pinned.site, model.as_deref(), at);
+        let same = accepted
+            && pinned.payer == bill.payer
+            && pinned.lines.iter().map(|priced| &priced.line).eq(&bill.lines)
+            && pinned.funding == bill.funding
+            && pinned.copay_max == bill.copay_max
+            && bill.walltime_ms_max <= pinned.walltime_ms_max;
+        if !same {
+            let text = format!("quote {quote} was made for another payer, other resources, time or funding");
+            return Err(Rejection::precondition("QUOTE_MISMATCH", "quote_id", text));
+        }
+        request.sites = vec![pinned.site];
+        request.resources.gpu_models = model.into_iter().collect();
+        Ok(())
+    }
+}
+
+fn check_single(job: &SubmitJob) -> Result<(), Rejection> {
+    if job.tasks == 1 {
+        return Ok(());
+    }
+    let text = format!("a binding quote is for one task; this array has {}", job.tasks);
+    Err(Rejection::invalid("QUOTE_ARRAY", "spec.array_count", text))
+}
