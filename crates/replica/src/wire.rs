@@ -160,7 +160,7 @@ pub struct PeerMessage {
     /// The receiver's replica id.
     #[prost(uint64, tag = "2")]
     pub to: u64,
-    /// The sender's replica id; for an answer to a forwarded read, the replica that answers.
+    /// The sender's replica id.
     #[prost(uint64, tag = "3")]
     pub from: u64,
     /// The sender's term; 0 only for [`MessageKind::ReadIndex`].

@@ -70,7 +70,9 @@ impl Node {
     fn check_caught_up(&self, id: u64) -> Result<(), ProposeError> {
         let progress = self.raw.raft.prs().get(id);
         let lag = self.raw.raft.raft_log.last_index() - progress.map_or(0, |progress| progress.matched);
-        if progress.is_some_and(|progress| progress.recent_active) && lag <= PROMOTE_LAG_MAX {
+        // One just added counts as active before it ever answered.
+        let answered = progress.is_some_and(|progress| progress.recent_active && progress.matched > 0);
+        if answered && lag <= PROMOTE_LAG_MAX {
             return Ok(());
         }
         Err(ProposeError::ConfChange(format!(

@@ -182,6 +182,8 @@ impl Node {
             // Becoming leader with entries not reported durable is an assertion in raft-rs. The vote request left after
             // they were, so only a shell that reports late gets here, and the vote counts as lost.
             MessageKind::RequestVoteResponse if !self.all_persisted() => {}
+            // raft-rs would pass it on in the asker's name; the asker tries again with the leader it then knows.
+            MessageKind::ReadIndex if self.role() != Role::Leader => {}
             _ => {
                 let message = message
                     .to_raft(kind)

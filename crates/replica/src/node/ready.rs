@@ -6,7 +6,7 @@ use raft::eraftpb::{Entry, EntryType, Message};
 
 use super::{Node, Output, PendingBatch, Persist, RoleChange};
 use crate::store::LogBatch;
-use crate::wire::{HardState, LogEntry, PeerMessage, SnapshotMeta};
+use crate::wire::{HardState, LogEntry, MessageKind, PeerMessage, SnapshotMeta};
 
 impl Node {
     /// What there is to do next, or `None`. Call it until it returns `None` after feeding the node anything.
@@ -39,8 +39,8 @@ impl Node {
                 .read_states
                 .extend(self.our_read(&state.request_ctx).map(|context| (context, state.index)));
         }
-        let now = to_wire(ready.take_messages());
-        let mut send_after = to_wire(ready.take_persisted_messages());
+        let now = self.to_wire(ready.take_messages());
+        let mut send_after = self.to_wire(ready.take_persisted_messages());
         self.note_snapshots_sent(&now, output);
         // raft-rs lets a leader send at once because its vote was durable before it could win. The only voter wins by
         // itself, before anything is durable; a learner must not see entries of a term that a crash could repeat.
@@ -201,13 +201,29 @@ impl Node {
         self.reported = now;
         Some(now)
     }
-}
 
-/// Proposals and local messages have no form on the wire; a leader that only proposes for itself makes none.
-fn to_wire(messages: Vec<Message>) -> Vec<(u64, PeerMessage)> {
-    messages
-        .into_iter()
-        .filter_map(PeerMessage::from_raft)
-        .map(|message| (message.to, message))
-        .collect()
+    /// Proposals and local messages have no form on the wire; a leader that only proposes for itself makes none.
+    fn to_wire(&self, messages: Vec<Message>) -> Vec<(u64, PeerMessage)> {
+        let messages = messages.into_iter().filter_map(PeerMessage::from_raft);
+        messages.map(|message| (message.to, self.rebased(message))).collect()
+    }
+
+    /// raft-rs 0.7 with `batch_append` adds entries to an empty append that still waits to be sent, without looking whether
+    /// they follow it; after a rejection in between they begin earlier. The receiver would acknowledge entries it does not
+    /// have. What was meant is an append right before the first entry.
+    fn rebased(&self, mut message: PeerMessage) -> PeerMessage {
+        let Some(first) = message
+            .entries
+            .first()
+            .filter(|_| message.kind() == MessageKind::Append)
+        else {
+            return message;
+        };
+        if first.index != message.index + 1 {
+            message.index = first.index - 1;
+            let term = self.raw.store().term_at(message.index);
+            message.log_term = term.expect("the entry before one that could be read has a term");
+        }
+        message
+    }
 }
