@@ -196,6 +196,11 @@ impl Ledger {
         self.holds.iter().map(|(id, hold)| (HoldId(id), hold))
     }
 
+    /// How many holds are open.
+    pub fn open_hold_count(&self) -> usize {
+        self.holds.len()
+    }
+
     /// A binding quote that is neither taken up nor over.
     pub fn bound_quote(&self, id: QuoteId) -> Option<&BoundQuote> {
         self.quotes.get(id.0)

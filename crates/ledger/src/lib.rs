@@ -25,6 +25,7 @@ mod quote;
 mod refund;
 mod rejection;
 mod settle;
+mod snapshot;
 pub mod types;
 mod voucher;
 
@@ -44,5 +45,6 @@ pub use programme::{
 pub use quote::{Leg, LegPin, Quote, QuoteRequest};
 pub use refund::Refund;
 pub use rejection::{Rejection, RejectionKind, Subject, VoucherRule};
+pub use snapshot::{CHUNK_BYTES_MAX, SnapshotError};
 pub use settle::{CaptureWindow, Receipt, ReceiptLine};
 pub use voucher::{NewVoucher, Voucher, VoucherState};

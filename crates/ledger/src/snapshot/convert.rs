@@ -1,0 +1,625 @@
+//! Between the tables and their records. Loading takes nothing on trust: what an expectation elsewhere in the crate rests on is checked here.
+
+use super::SnapshotError;
+use super::records::*;
+use crate::account::LAST_DEBIT_KIND;
+use crate::agreement::{Agreement, NewAgreement};
+use crate::hold::{BoundQuote, Hold, Pinned, job_caps};
+use crate::journal::{Journal, JournalEntry};
+use crate::ledger::{KeyState, Ledger};
+use crate::paged::PagedVec;
+use crate::party::{NewOrg, Org, OrgKind, Site};
+use crate::price::{Price, PriceSheets, PricedLine};
+use crate::programme::{BudgetPolicy, ExpiryBasis, Funder, Programme, Rate, Redemption, Revision, Stacking, Terms};
+use crate::quote::{Leg, LegPin};
+use crate::settle::{Capture, CaptureWindow, Receipt, ReceiptLine};
+use crate::types::{
+    AgreementId, BasisPoints, Fen, Funding, HoldId, HoldKey, Line, OrgId, ProgrammeId, QuoteId, RegionCode, SiteId, Sku, Timestamp,
+    VoucherId,
+};
+use crate::voucher::{Voucher, VoucherState};
+
+const KINDS: [OrgKind; 4] = [OrgKind::Enterprise, OrgKind::Team, OrgKind::Lab, OrgKind::Provider];
+const STATES: [VoucherState; 6] = [
+    VoucherState::Issued,
+    VoucherState::Active,
+    VoucherState::Suspended,
+    VoucherState::Exhausted,
+    VoucherState::Expired,
+    VoucherState::Revoked,
+];
+
+/// Builds a ledger record by record.
+#[derive(Default)]
+pub(super) struct Loader {
+    ledger: Ledger,
+    records: u64,
+    next_ids: [u64; 3],
+    ended: bool,
+}
+
+impl Loader {
+    pub(super) fn records(&self) -> u64 {
+        self.records
+    }
+
+    pub(super) fn load(&mut self, record: Record) -> Result<(), SnapshotError> {
+        let number = self.records;
+        let table = record.table.ok_or(SnapshotError::Damaged { record: number })?;
+        if let Table::Header(header) = &table
+            && header.version > super::VERSION
+        {
+            return Err(SnapshotError::Newer { version: header.version });
+        }
+        self.table(table).map_err(|what| SnapshotError::Impossible { record: number, what })?;
+        self.records += 1;
+        Ok(())
+    }
+
+    pub(super) fn finish(mut self) -> Result<Ledger, SnapshotError> {
+        if !self.ended {
+            return Err(SnapshotError::CutShort);
+        }
+        let impossible = |what| SnapshotError::Impossible { record: self.records - 1, what };
+        let [quotes, holds, captures] = self.next_ids;
+        self.ledger.quotes.skip_to(quotes);
+        self.ledger.holds.skip_to(holds);
+        self.ledger.captures.skip_to(captures);
+        let mut totals = [0; crate::account::KINDS];
+        for account in self.ledger.accounts() {
+            let balance = self.ledger.balance(account);
+            if balance < Fen::ZERO {
+                return Err(impossible("a balance is negative"));
+            }
+            totals[account.kind()] += i128::from(balance.0);
+        }
+        if totals[..=LAST_DEBIT_KIND].iter().sum::<i128>() != totals[LAST_DEBIT_KIND + 1..].iter().sum() {
+            return Err(impossible("debits and credits differ"));
+        }
+        self.ledger.totals = totals;
+        Ok(self.ledger)
+    }
+
+    fn table(&mut self, table: Table) -> Result<(), &'static str> {
+        if self.ended || (self.records == 0) != matches!(table, Table::Header(_)) {
+            return Err("a record out of place");
+        }
+        match table {
+            Table::Header(header) => self.header(header),
+            Table::Org(record) => self.org(record),
+            Table::Site(record) => self.site(record),
+            Table::Programme(record) => self.programme(record),
+            Table::Agreement(record) => self.agreement(record),
+            Table::Voucher(record) => self.voucher(record),
+            Table::Quote(record) => self.quote(record),
+            Table::Hold(record) => self.hold(record),
+            Table::Capture(record) => self.capture(record),
+            Table::GroupUse(record) => {
+                let key = (ProgrammeId(record.programme), OrgId(record.group), record.year);
+                self.ledger.group_use.insert(key, Fen(record.used));
+                Ok(())
+            }
+            Table::Entry(record) => {
+                let hash = record.hash.try_into().map_err(|_| "a hash of another length")?;
+                self.ledger.journal.pending.push(JournalEntry { index: record.index, record: record.record.into(), hash });
+                Ok(())
+            }
+            Table::End(end) => {
+                self.ended = true;
+                if end.records == self.records { Ok(()) } else { Err("records are missing") }
+            }
+        }
+    }
+
+    fn header(&mut self, header: Header) -> Result<(), &'static str> {
+        let ledger = &mut self.ledger;
+        ledger.time = Timestamp(header.time_ms);
+        ledger.treasury = Fen(header.treasury);
+        let head = header.journal_head.try_into().map_err(|_| "a hash of another length")?;
+        ledger.journal = Journal::restore(header.journal_index, head, Vec::new());
+        ledger.window = CaptureWindow { keep_ms: header.window_keep_ms, count_max: header.window_count_max };
+        self.next_ids = header.next_ids.try_into().map_err(|_| "another number of tables")?;
+        Ok(())
+    }
+
+    fn org(&mut self, record: OrgRecord) -> Result<(), &'static str> {
+        let id = OrgId(record.id);
+        let [available, held, topped_up, withdrawn, spent, receivable, claim] = amounts(record.amounts)?;
+        let registered = NewOrg {
+            name: record.name.into(),
+            kind: *KINDS.get(record.kind as usize).ok_or("an unknown kind of organisation")?,
+            region: RegionCode(record.region),
+            control_group: record.control_group.into(),
+            credit_code: record.credit_code.into(),
+        };
+        let group = OrgId(record.group);
+        self.ledger.org_names.insert(registered.name.clone(), id);
+        self.ledger.groups.insert(registered.control_group.clone(), group);
+        let org = Org { id, registered, group, available, held, topped_up, withdrawn, spent, receivable, claim };
+        dense(&mut self.ledger.orgs, u64::from(id.0), org)
+    }
+
+    fn site(&mut self, record: SiteRecord) -> Result<(), &'static str> {
+        let price = |price: PriceRecord| Price {
+            sku: price.sku.into(),
+            effective_from: Timestamp(price.effective_from),
+            version: price.version,
+            millifen_per_unit_hour: price.millifen,
+        };
+        let prices = PriceSheets::restore(record.prices.into_iter().map(price).collect(), record.version);
+        let site = Site { region: RegionCode(record.region), provider: OrgId(record.provider), prices };
+        self.known_org(site.provider)?;
+        self.ledger.sites.insert(SiteId(record.id), site);
+        Ok(())
+    }
+
+    fn programme(&mut self, record: ProgrammeRecord) -> Result<(), &'static str> {
+        let id = ProgrammeId(record.id);
+        let funders = record.funders.into_iter().map(|funder| Funder { name: funder.name.into(), share: funder.weight });
+        let funders: Vec<Funder> = funders.collect();
+        let [budget, uncommitted, unfunded, uncalled, issued, held, captured, lapsed, revoked] = amounts(record.amounts)?;
+        if funders.is_empty() || funders.len() != record.due.len() || funders.iter().any(|funder| funder.share == 0) {
+            return Err("a programme without its funders");
+        }
+        if record.revisions.is_empty() {
+            return Err("a programme without terms");
+        }
+        let revisions = record.revisions.into_iter().map(revision).collect::<Result<_, _>>()?;
+        let name: Box<str> = record.name.into();
+        self.ledger.programme_names.insert(name.clone(), id);
+        let programme = Programme {
+            id,
+            name,
+            region: RegionCode(record.region),
+            funders,
+            budget_policy: if record.commit_at_hold { BudgetPolicy::CommitAtHold } else { BudgetPolicy::CommitAtIssue },
+            redemption: redemption(record.holder_redeemed),
+            revisions,
+            budget,
+            uncommitted,
+            unfunded,
+            uncalled,
+            due: record.due.into_iter().map(Fen).collect(),
+            issued,
+            held,
+            captured,
+            lapsed,
+            revoked,
+        };
+        dense(&mut self.ledger.programmes, u64::from(id.0), programme)
+    }
+
+    fn agreement(&mut self, record: AgreementRecord) -> Result<(), &'static str> {
+        let agreed = NewAgreement {
+            issuer_region: RegionCode(record.issuer_region),
+            provider_region: record.provider_region.map(RegionCode),
+            sites: record.sites.into_iter().map(SiteId).collect(),
+            skus: record.skus.into_iter().map(Sku::from).collect(),
+            rate: BasisPoints(record.rate),
+            cap_per_job: record.cap_per_job.map(Fen),
+            from: Timestamp(record.from),
+            until: Timestamp(record.until),
+        };
+        let agreement = Agreement { id: AgreementId(record.id), version: record.version, agreed };
+        dense(&mut self.ledger.agreements, u64::from(record.id), agreement)
+    }
+
+    fn voucher(&mut self, record: VoucherRecord) -> Result<(), &'static str> {
+        let [face, available, held, captured, lapsed, revoked] = amounts(record.amounts)?;
+        let voucher = Voucher {
+            id: VoucherId(record.id),
+            code: record.code.into(),
+            programme: ProgrammeId(record.programme),
+            holder: OrgId(record.holder),
+            state: *STATES.get(record.state as usize).ok_or("an unknown state of a voucher")?,
+            from: Timestamp(record.from),
+            until: Timestamp(record.until),
+            face,
+            available,
+            held,
+            captured,
+            lapsed,
+            revoked,
+        };
+        self.known_org(voucher.holder)?;
+        self.ledger.programme(voucher.programme).ok_or("a voucher without its programme")?;
+        let ledger = &mut self.ledger;
+        ledger.voucher_codes.insert(voucher.code.clone(), voucher.id);
+        if matches!(voucher.state, VoucherState::Active | VoucherState::Suspended) {
+            ledger.by_holder.insert((voucher.holder, voucher.id), ());
+        }
+        if !matches!(voucher.state, VoucherState::Expired | VoucherState::Revoked) {
+            ledger.voucher_ends.insert((voucher.until, voucher.id), ());
+        }
+        dense(&mut ledger.vouchers, record.id, voucher)
+    }
+
+    fn quote(&mut self, record: QuoteRecord) -> Result<(), &'static str> {
+        let pinned = self.pinned(record.pinned.ok_or("a quote without its bill")?)?;
+        let expires_at = Timestamp(record.expires_at);
+        self.ledger.quote_ends.insert((expires_at, QuoteId(record.id)), ());
+        dense(&mut self.ledger.quotes, record.id, BoundQuote { expires_at, pinned })
+    }
+
+    fn hold(&mut self, record: HoldRecord) -> Result<(), &'static str> {
+        let key = key(record.key)?;
+        let pinned = self.pinned(record.pinned.ok_or("a hold without its bill")?)?;
+        self.count_job(key, &pinned.legs, &pinned.pins, &[]);
+        self.ledger.keys.insert(key, KeyState::Open(HoldId(record.id)));
+        let hold = Hold { key, opened_at: Timestamp(record.opened_at), quote: record.quote.map(QuoteId), pinned };
+        dense(&mut self.ledger.holds, record.id, hold)
+    }
+
+    fn capture(&mut self, record: CaptureRecord) -> Result<(), &'static str> {
+        let key = key(record.key)?;
+        let [gross, copay, wallet, refunded] = amounts(record.amounts)?;
+        let legs_refunded: Vec<Fen> = record.legs.iter().map(|leg| Fen(leg.refunded)).collect();
+        let mut funders_refunded: Vec<Vec<Fen>> =
+            record.legs.iter().map(|leg| leg.funders_refunded.iter().copied().map(Fen).collect()).collect();
+        if refunded == Fen::ZERO {
+            funders_refunded.clear();
+        }
+        let (legs, pins) = self.legs(record.legs, record.lines.len())?;
+        let line = |line: LineRecord| ReceiptLine {
+            sku: line.sku.into(),
+            milli_units: line.milli_units,
+            millifen_per_unit_hour: line.millifen,
+            price_version: line.price_version,
+            gross: Fen(line.gross),
+        };
+        self.known_org(OrgId(record.payer))?;
+        self.known_org(OrgId(record.provider))?;
+        let receipt = Receipt {
+            hold: HoldId(record.hold),
+            key,
+            payer: OrgId(record.payer),
+            site: SiteId(record.site),
+            provider: OrgId(record.provider),
+            at: Timestamp(record.at),
+            wall_ms: record.wall_ms,
+            lines: record.lines.into_iter().map(line).collect(),
+            gross,
+            legs,
+            copay,
+            wallet,
+            refunded,
+        };
+        self.count_job(key, &receipt.legs, &pins, &legs_refunded);
+        self.ledger.keys.insert(key, KeyState::Ended(record.id));
+        dense(&mut self.ledger.captures, record.id, Capture { receipt, pins, legs_refunded, funders_refunded })
+    }
+
+    fn pinned(&self, record: PinnedRecord) -> Result<Pinned, &'static str> {
+        let (payer, provider) = (OrgId(record.payer), OrgId(record.provider));
+        self.known_org(payer)?;
+        self.known_org(provider)?;
+        let lines = record.lines.into_iter().map(|line| PricedLine {
+            line: Line { sku: line.sku.into(), milli_units: line.milli_units },
+            millifen_per_unit_hour: line.millifen,
+            price_version: line.price_version,
+        });
+        let lines: Vec<PricedLine> = lines.collect();
+        let (legs, pins) = self.legs(record.legs, lines.len())?;
+        let funding = match record.funding {
+            0 => Funding::Auto,
+            1 => Funding::Vouchers(record.named.into_iter().map(VoucherId).collect()),
+            2 => Funding::WalletOnly,
+            _ => return Err("an unknown kind of funding"),
+        };
+        Ok(Pinned {
+            payer,
+            site: SiteId(record.site),
+            provider,
+            walltime_ms_max: record.walltime_ms_max,
+            funding,
+            copay_max: record.copay_max.map(Fen),
+            lines,
+            legs,
+            pins,
+            stack_max: BasisPoints(record.stack_max),
+            gross: Fen(record.gross),
+            wallet: Fen(record.wallet),
+        })
+    }
+
+    fn legs(&self, records: Vec<LegRecord>, lines: usize) -> Result<(Vec<Leg>, Vec<LegPin>), &'static str> {
+        let mut both = (Vec::with_capacity(records.len()), Vec::with_capacity(records.len()));
+        for record in records {
+            let voucher = VoucherId(record.voucher);
+            self.ledger.voucher(voucher).ok_or("a leg without its voucher")?;
+            self.ledger.programme(ProgrammeId(record.programme)).ok_or("a leg without its programme")?;
+            if record.rates.len() != lines {
+                return Err("a leg with rates for other lines");
+            }
+            both.0.push(Leg {
+                voucher,
+                programme: ProgrammeId(record.programme),
+                agreement: AgreementId(record.agreement),
+                rate: BasisPoints(record.rate),
+                eligible: Fen(record.eligible),
+                amount: Fen(record.amount),
+                redemption: redemption(record.holder_redeemed),
+            });
+            both.1.push(LegPin {
+                revision: record.revision,
+                agreement_version: record.agreement_version,
+                group: OrgId(record.group),
+                year: record.year,
+                cover_ms: record.cover_ms,
+                rates: record.rates.into_iter().map(BasisPoints).collect(),
+                reinstate: record.reinstate,
+                programme_job_cap: record.programme_job_cap,
+                agreement_job_cap: record.agreement_job_cap,
+            });
+        }
+        Ok(both)
+    }
+
+    fn count_job(&mut self, key: HoldKey, legs: &[Leg], pins: &[LegPin], refunded: &[Fen]) {
+        for (index, (leg, pin)) in legs.iter().zip(pins).enumerate() {
+            for cap in job_caps(leg, pin) {
+                let mut entry = self.ledger.job_use.get(&(key.job, cap)).copied().unwrap_or_default();
+                entry.used.0 += leg.amount.0 - refunded.get(index).copied().unwrap_or_default().0;
+                entry.records += 1;
+                self.ledger.job_use.insert((key.job, cap), entry);
+            }
+        }
+    }
+
+    fn known_org(&self, id: OrgId) -> Result<(), &'static str> {
+        self.ledger.org(id).map(drop).ok_or("an unknown organisation")
+    }
+}
+
+impl From<&Org> for OrgRecord {
+    fn from(org: &Org) -> Self {
+        let amounts = [org.available, org.held, org.topped_up, org.withdrawn, org.spent, org.receivable, org.claim];
+        Self {
+            id: org.id.0,
+            name: org.registered.name.to_string(),
+            kind: org.registered.kind as u32,
+            region: org.registered.region.0,
+            control_group: org.registered.control_group.to_string(),
+            credit_code: org.registered.credit_code.to_string(),
+            group: org.group.0,
+            amounts: amounts.map(|amount| amount.0).to_vec(),
+        }
+    }
+}
+
+pub(super) fn site_record(id: SiteId, site: &Site) -> SiteRecord {
+    let price = |price: &Price| PriceRecord {
+        sku: price.sku.to_string(),
+        effective_from: price.effective_from.0,
+        version: price.version,
+        millifen: price.millifen_per_unit_hour,
+    };
+    SiteRecord {
+        id: id.0,
+        region: site.region.0,
+        provider: site.provider.0,
+        version: site.prices.version(),
+        prices: site.prices.prices().iter().map(price).collect(),
+    }
+}
+
+impl From<&Programme> for ProgrammeRecord {
+    fn from(programme: &Programme) -> Self {
+        let funder = |funder: &Funder| NamedWeight { name: funder.name.to_string(), weight: funder.share };
+        let committed = [programme.budget, programme.uncommitted, programme.unfunded, programme.uncalled];
+        let vouchers = [programme.issued, programme.held, programme.captured, programme.lapsed, programme.revoked];
+        Self {
+            id: programme.id.0,
+            name: programme.name.to_string(),
+            region: programme.region.0,
+            funders: programme.funders.iter().map(funder).collect(),
+            commit_at_hold: programme.budget_policy == BudgetPolicy::CommitAtHold,
+            holder_redeemed: programme.redemption == Redemption::Holder,
+            revisions: programme.revisions.iter().map(revision_record).collect(),
+            amounts: committed.iter().chain(&vouchers).map(|amount| amount.0).collect(),
+            due: programme.due.iter().map(|due| due.0).collect(),
+        }
+    }
+}
+
+fn revision_record(revision: &Revision) -> RevisionRecord {
+    let terms = &revision.terms;
+    let rate = |rate: &Rate| NamedWeight { name: rate.sku.to_string(), weight: rate.rate.0 };
+    RevisionRecord {
+        effective_from: revision.effective_from.0,
+        rates: terms.rates.iter().map(rate).collect(),
+        excluded_skus: terms.excluded_skus.iter().map(Sku::to_string).collect(),
+        cap_per_control_group: terms.cap_per_control_group.map(|cap| cap.0),
+        cap_per_job: terms.cap_per_job.map(|cap| cap.0),
+        holder_kinds: terms.holder_kinds.iter().map(|kind| *kind as u32).collect(),
+        holder_regions: terms.holder_regions.iter().map(|region| region.0).collect(),
+        stack_max: match terms.stacking {
+            Stacking::Exclusive => None,
+            Stacking::Stackable { total_max } => Some(total_max.0),
+        },
+        from: terms.from.0,
+        until: terms.until.0,
+        expiry_at_hold: terms.expiry_basis == ExpiryBasis::Hold,
+        carry_over: terms.carry_over,
+        reinstate_refunds: terms.reinstate_refunds,
+    }
+}
+
+fn revision(record: RevisionRecord) -> Result<Revision, &'static str> {
+    let kind = |kind: u32| KINDS.get(kind as usize).copied().ok_or("an unknown kind of organisation");
+    let rate = |rate: NamedWeight| Rate { sku: rate.name.into(), rate: BasisPoints(rate.weight) };
+    let total_max = record.stack_max.map(BasisPoints);
+    Ok(Revision {
+        effective_from: Timestamp(record.effective_from),
+        terms: Terms {
+            rates: record.rates.into_iter().map(rate).collect(),
+            excluded_skus: record.excluded_skus.into_iter().map(Sku::from).collect(),
+            cap_per_control_group: record.cap_per_control_group.map(Fen),
+            cap_per_job: record.cap_per_job.map(Fen),
+            holder_kinds: record.holder_kinds.into_iter().map(kind).collect::<Result<_, _>>()?,
+            holder_regions: record.holder_regions.into_iter().map(RegionCode).collect(),
+            stacking: total_max.map_or(Stacking::Exclusive, |total_max| Stacking::Stackable { total_max }),
+            from: Timestamp(record.from),
+            until: Timestamp(record.until),
+            expiry_basis: if record.expiry_at_hold { ExpiryBasis::Hold } else { ExpiryBasis::Usage },
+            carry_over: record.carry_over,
+            reinstate_refunds: record.reinstate_refunds,
+        },
+    })
+}
+
+impl From<&Agreement> for AgreementRecord {
+    fn from(agreement: &Agreement) -> Self {
+        let agreed = &agreement.agreed;
+        Self {
+            id: agreement.id.0,
+            version: agreement.version,
+            issuer_region: agreed.issuer_region.0,
+            provider_region: agreed.provider_region.map(|region| region.0),
+            sites: agreed.sites.iter().map(|site| site.0).collect(),
+            skus: agreed.skus.iter().map(Sku::to_string).collect(),
+            rate: agreed.rate.0,
+            cap_per_job: agreed.cap_per_job.map(|cap| cap.0),
+            from: agreed.from.0,
+            until: agreed.until.0,
+        }
+    }
+}
+
+impl From<&Voucher> for VoucherRecord {
+    fn from(voucher: &Voucher) -> Self {
+        let parts = [voucher.face, voucher.available, voucher.held, voucher.captured, voucher.lapsed, voucher.revoked];
+        Self {
+            id: voucher.id.0,
+            code: voucher.code.to_string(),
+            programme: voucher.programme.0,
+            holder: voucher.holder.0,
+            state: voucher.state as u32,
+            from: voucher.from.0,
+            until: voucher.until.0,
+            amounts: parts.map(|part| part.0).to_vec(),
+        }
+    }
+}
+
+pub(super) fn quote_record(id: u64, quote: &BoundQuote) -> QuoteRecord {
+    QuoteRecord { id, expires_at: quote.expires_at.0, pinned: Some(pinned_record(&quote.pinned)) }
+}
+
+pub(super) fn hold_record(id: u64, hold: &Hold) -> HoldRecord {
+    HoldRecord {
+        id,
+        key: Some(key_record(hold.key)),
+        opened_at: hold.opened_at.0,
+        quote: hold.quote.map(|quote| quote.0),
+        pinned: Some(pinned_record(&hold.pinned)),
+    }
+}
+
+pub(super) fn capture_record(id: u64, capture: &Capture) -> CaptureRecord {
+    let receipt = &capture.receipt;
+    let line = |line: &ReceiptLine| LineRecord {
+        sku: line.sku.to_string(),
+        milli_units: line.milli_units,
+        millifen: line.millifen_per_unit_hour,
+        price_version: line.price_version,
+        gross: line.gross.0,
+    };
+    let mut legs = leg_records(&receipt.legs, &capture.pins);
+    for (index, leg) in legs.iter_mut().enumerate() {
+        leg.refunded = capture.legs_refunded[index].0;
+        leg.funders_refunded = capture.funders_refunded.get(index).into_iter().flatten().map(|fen| fen.0).collect();
+    }
+    CaptureRecord {
+        id,
+        hold: receipt.hold.0,
+        key: Some(key_record(receipt.key)),
+        payer: receipt.payer.0,
+        site: receipt.site.0,
+        provider: receipt.provider.0,
+        at: receipt.at.0,
+        wall_ms: receipt.wall_ms,
+        lines: receipt.lines.iter().map(line).collect(),
+        legs,
+        amounts: [receipt.gross, receipt.copay, receipt.wallet, receipt.refunded].map(|fen| fen.0).to_vec(),
+    }
+}
+
+fn pinned_record(pinned: &Pinned) -> PinnedRecord {
+    let line = |priced: &PricedLine| LineRecord {
+        sku: priced.line.sku.to_string(),
+        milli_units: priced.line.milli_units,
+        millifen: priced.millifen_per_unit_hour,
+        price_version: priced.price_version,
+        gross: 0,
+    };
+    let (funding, named) = match &pinned.funding {
+        Funding::Auto => (0, Vec::new()),
+        Funding::Vouchers(named) => (1, named.iter().map(|voucher| voucher.0).collect()),
+        Funding::WalletOnly => (2, Vec::new()),
+    };
+    PinnedRecord {
+        payer: pinned.payer.0,
+        site: pinned.site.0,
+        provider: pinned.provider.0,
+        walltime_ms_max: pinned.walltime_ms_max,
+        funding,
+        named,
+        copay_max: pinned.copay_max.map(|copay| copay.0),
+        lines: pinned.lines.iter().map(line).collect(),
+        legs: leg_records(&pinned.legs, &pinned.pins),
+        stack_max: pinned.stack_max.0,
+        gross: pinned.gross.0,
+        wallet: pinned.wallet.0,
+    }
+}
+
+fn leg_records(legs: &[Leg], pins: &[LegPin]) -> Vec<LegRecord> {
+    let record = |(leg, pin): (&Leg, &LegPin)| LegRecord {
+        voucher: leg.voucher.0,
+        programme: leg.programme.0,
+        agreement: leg.agreement.0,
+        rate: leg.rate.0,
+        eligible: leg.eligible.0,
+        amount: leg.amount.0,
+        holder_redeemed: leg.redemption == Redemption::Holder,
+        revision: pin.revision,
+        agreement_version: pin.agreement_version,
+        group: pin.group.0,
+        year: pin.year,
+        cover_ms: pin.cover_ms,
+        rates: pin.rates.iter().map(|rate| rate.0).collect(),
+        reinstate: pin.reinstate,
+        programme_job_cap: pin.programme_job_cap,
+        agreement_job_cap: pin.agreement_job_cap,
+        refunded: 0,
+        funders_refunded: Vec::new(),
+    };
+    legs.iter().zip(pins).map(record).collect()
+}
+
+fn key_record(key: HoldKey) -> KeyRecord {
+    KeyRecord { job: key.job, task: key.task, attempt: key.attempt }
+}
+
+fn key(record: Option<KeyRecord>) -> Result<HoldKey, &'static str> {
+    let record = record.ok_or("a hold without its key")?;
+    Ok(HoldKey { job: record.job, task: record.task, attempt: record.attempt })
+}
+
+fn redemption(holder_redeemed: bool) -> Redemption {
+    if holder_redeemed { Redemption::Holder } else { Redemption::Provider }
+}
+
+fn amounts<const N: usize>(given: Vec<i64>) -> Result<[Fen; N], &'static str> {
+    let given: [i64; N] = given.try_into().map_err(|_| "another number of amounts")?;
+    Ok(given.map(Fen))
+}
+
+fn dense<T: Clone>(table: &mut PagedVec<T>, id: u64, value: T) -> Result<(), &'static str> {
+    if id < table.next_id() {
+        return Err("an id out of order");
+    }
+    table.insert(id, value);
+    Ok(())
+}
