@@ -1,6 +1,12 @@
 //! The words between processes: the messages of `proto/` and their gRPC clients and servers (feature `grpc`).
 //!
-//! Nothing here decides anything about jobs or money; that is the engine's and the ledger's.
+//! Nothing here decides anything about jobs or money; that is the engine's and the ledger's. Requests become commands in
+//! [`convert`], commands become bytes of the log in [`codec`], and refusals become statuses in `refusal`.
+
+pub mod codec;
+pub mod convert;
+#[cfg(feature = "grpc")]
+pub mod refusal;
 
 /// `hesuan.v1`: the public interface.
 #[allow(missing_docs, unreachable_pub, clippy::all)]

@@ -1,0 +1,26 @@
+//! What an agent is told of one task.
+
+use hesuan_engine::state::AssignmentView;
+
+use crate::convert::site::task_id_message;
+use crate::internal::v1::Assignment;
+
+/// The assignment as it goes to the site's agent, payload and script in full.
+#[must_use]
+pub fn message(view: &AssignmentView<'_>) -> Assignment {
+    let resources = &view.request.resources;
+    Assignment {
+        task: Some(task_id_message(view.task)),
+        payload: view.spec.payload.to_vec(),
+        script: view.script.map(|script| script.to_vec()).unwrap_or_default(),
+        cpu_milli: resources.cpu_milli,
+        memory_mib: resources.memory_mib,
+        host: view.host.to_owned(),
+        gpu_indices: view.gpu_indices.to_vec(),
+        gpu_milli: u32::try_from(resources.gpu_milli).unwrap_or(u32::MAX),
+        walltime_ms_max: view.request.walltime_ms_max,
+        requeue_on_site_lost: view.requeue_on_site_lost,
+        array_count: if view.spec.array { view.spec.tasks } else { 0 },
+        cancel_requested: view.cancel_requested,
+    }
+}

@@ -1,0 +1,443 @@
+//! Bad requests: each is refused with a code and the name of the field at fault, at the replica that takes it and in apply.
+
+use hesuan_api::codec::{decode_command, encode_command};
+use hesuan_api::internal::v1::{self as wire, command::Body};
+use hesuan_api::v1;
+use hesuan_engine::outcome::RejectionKind;
+use hesuan_engine::types::PrincipalId;
+use prost::Message;
+
+/// 16 bytes of a UUIDv7.
+fn request_id() -> Vec<u8> {
+    let mut id = vec![1; 16];
+    id[6] = 0x71;
+    id[8] = 0x81;
+    id
+}
+
+fn spec() -> v1::JobSpec {
+    v1::JobSpec {
+        name: "train".into(),
+        command: vec!["/bin/true".into()],
+        resources: Some(v1::Resources {
+            cpu_milli: 1000,
+            memory_mib: 1024,
+            ..Default::default()
+        }),
+        walltime_ms_max: 60_000,
+        ..Default::default()
+    }
+}
+
+fn submit(change: impl FnOnce(&mut v1::JobSpec)) -> Body {
+    let mut spec = spec();
+    change(&mut spec);
+    Body::SubmitJob(v1::SubmitJobRequest {
+        request_id: request_id(),
+        spec: Some(spec),
+        ..Default::default()
+    })
+}
+
+fn resources(change: impl FnOnce(&mut v1::Resources)) -> Body {
+    submit(|spec| change(spec.resources.as_mut().expect("the spec of this test has resources")))
+}
+
+fn programme(change: impl FnOnce(&mut v1::Programme)) -> Body {
+    let mut programme = v1::Programme {
+        name: "songjiang-2026".into(),
+        region: 310117,
+        funders: vec![v1::Funder {
+            name: "songjiang".into(),
+            share: 1,
+        }],
+        budget_fen: 1_000_000,
+        rates: vec![v1::Rate {
+            sku: "gpu/*".into(),
+            rate_bp: 3000,
+        }],
+        ..Default::default()
+    };
+    change(&mut programme);
+    Body::CreateProgramme(v1::CreateProgrammeRequest {
+        request_id: request_id(),
+        programme: Some(programme),
+    })
+}
+
+fn agreement(change: impl FnOnce(&mut v1::Agreement)) -> Body {
+    let mut agreement = v1::Agreement {
+        issuer_region: 310117,
+        provider_region: 330100,
+        rate_bp: 2000,
+        ..Default::default()
+    };
+    change(&mut agreement);
+    Body::CreateAgreement(v1::CreateAgreementRequest {
+        request_id: request_id(),
+        agreement: Some(agreement),
+    })
+}
+
+fn issue(change: impl FnOnce(&mut v1::NewVoucher)) -> Body {
+    let mut voucher = v1::NewVoucher {
+        code: "SJ-1".into(),
+        holder: "lab".into(),
+        face_fen: 100,
+        from_ms: 0,
+        until_ms: 10,
+    };
+    change(&mut voucher);
+    Body::IssueVouchers(v1::IssueVouchersRequest {
+        request_id: request_id(),
+        programme: "songjiang-2026".into(),
+        vouchers: vec![voucher],
+    })
+}
+
+fn top_up(amount_fen: i64) -> Body {
+    Body::TopUp(v1::TopUpRequest {
+        request_id: request_id(),
+        org: "acme".into(),
+        amount_fen,
+        reference: String::new(),
+    })
+}
+
+fn prices(sku: &str, price: u64) -> Body {
+    Body::SetPrices(v1::SetPricesRequest {
+        request_id: request_id(),
+        site: "hefei".into(),
+        prices: vec![v1::UnitPrice {
+            sku: sku.into(),
+            millifen_per_unit_hour: price,
+        }],
+        effective_from_ms: 0,
+    })
+}
+
+fn principal(change: impl FnOnce(&mut v1::Principal)) -> Body {
+    let mut principal = v1::Principal {
+        name: "wang".into(),
+        roles: vec![v1::Role::Auditor.into()],
+        ..Default::default()
+    };
+    change(&mut principal);
+    Body::CreatePrincipal(v1::CreatePrincipalRequest {
+        request_id: request_id(),
+        principal: Some(principal),
+        token_sha256: vec![7; 32],
+    })
+}
+
+fn attach(change: impl FnOnce(&mut wire::AttachAgent)) -> Body {
+    let host = wire::HostInventory {
+        name: "h1".into(),
+        cpu_milli: 1000,
+        memory_mib: 1024,
+        ..Default::default()
+    };
+    let mut attach = wire::AttachAgent {
+        site: "hefei".into(),
+        instance: vec![1; 16],
+        replica: 1,
+        hosts: vec![host],
+    };
+    change(&mut attach);
+    Body::AttachAgent(attach)
+}
+
+fn pair(key: &str, value: &str) -> v1::KeyValue {
+    v1::KeyValue {
+        key: key.into(),
+        value: value.into(),
+    }
+}
+
+#[test]
+fn a_good_request_of_each_kind_is_taken() {
+    let good = [
+        submit(|_| {}),
+        resources(|r| r.gpu_milli = 500),
+        resources(|r| r.gpu_milli = 8000),
+        submit(|s| {
+            s.command.clear();
+            s.script = "#!/bin/sh\necho 你好\n".into();
+            s.name = "训练".into();
+        }),
+        programme(|_| {}),
+        agreement(|_| {}),
+        agreement(|a| {
+            a.provider_region = 0;
+            a.sites = vec!["hefei".into()];
+        }),
+        issue(|_| {}),
+        top_up(1),
+        prices("gpu/a800", 325_000),
+        principal(|_| {}),
+        attach(|_| {}),
+    ];
+    for body in good {
+        let text = format!("{body:?}");
+        let bytes = encode_command(PrincipalId(3), body).unwrap_or_else(|refused| panic!("{text}: {refused:?}"));
+        let command = decode_command(&bytes).unwrap_or_else(|refused| panic!("{text}: {refused:?}"));
+        assert_eq!(command.principal, PrincipalId(3));
+    }
+}
+
+#[test]
+fn a_bad_request_is_refused_by_field() {
+    let bad = [
+        ("spec.resources", "FIELD_MISSING", submit(|s| s.resources = None)),
+        ("spec.command", "FIELD_MISSING", submit(|s| s.command.clear())),
+        (
+            "spec.command[0]",
+            "FIELD_MISSING",
+            submit(|s| s.command = vec![String::new()]),
+        ),
+        (
+            "spec.command[1]",
+            "FIELD_MALFORMED",
+            submit(|s| s.command.push("a\0b".into())),
+        ),
+        (
+            "spec.script",
+            "FIELD_CONFLICT",
+            submit(|s| s.script = "#!/bin/sh".into()),
+        ),
+        (
+            "spec.script",
+            "FIELD_MALFORMED",
+            submit(|s| {
+                s.command.clear();
+                s.script = "echo".into();
+            }),
+        ),
+        (
+            "spec.script",
+            "FIELD_TOO_LONG",
+            submit(|s| {
+                s.command.clear();
+                s.script = format!("#!{}", "x".repeat(128 << 10));
+            }),
+        ),
+        (
+            "spec",
+            "FIELD_TOO_LONG",
+            submit(|s| s.command.push("x".repeat(256 << 10))),
+        ),
+        ("spec.name", "FIELD_TOO_LONG", submit(|s| s.name = "n".repeat(129))),
+        ("spec.name", "FIELD_MALFORMED", submit(|s| s.name = "a\x1b[31m".into())),
+        ("spec.org", "FIELD_MALFORMED", submit(|s| s.org = "a b".into())),
+        (
+            "spec.walltime_ms_max",
+            "FIELD_OUT_OF_RANGE",
+            submit(|s| s.walltime_ms_max = 0),
+        ),
+        (
+            "spec.walltime_ms_max",
+            "FIELD_OUT_OF_RANGE",
+            submit(|s| s.walltime_ms_max = u64::MAX),
+        ),
+        ("spec.priority", "FIELD_OUT_OF_RANGE", submit(|s| s.priority = -1001)),
+        (
+            "spec.array_count",
+            "FIELD_OUT_OF_RANGE",
+            submit(|s| s.array_count = 100_001),
+        ),
+        (
+            "spec.retries_max",
+            "FIELD_OUT_OF_RANGE",
+            submit(|s| s.retries_max = u32::MAX),
+        ),
+        (
+            "spec.on_site_lost",
+            "FIELD_UNKNOWN_VALUE",
+            submit(|s| s.on_site_lost = 9),
+        ),
+        ("spec.regions[0]", "FIELD_OUT_OF_RANGE", submit(|s| s.regions = vec![7])),
+        (
+            "spec.sites",
+            "FIELD_DUPLICATE",
+            submit(|s| s.sites = vec!["a".into(), "a".into()]),
+        ),
+        (
+            "spec.environment[0].key",
+            "FIELD_MALFORMED",
+            submit(|s| s.environment = vec![pair("1A", "")]),
+        ),
+        (
+            "spec.environment",
+            "FIELD_TOO_LONG",
+            submit(|s| s.environment = vec![pair("A", &"x".repeat(64 << 10))]),
+        ),
+        (
+            "spec.environment",
+            "FIELD_DUPLICATE",
+            submit(|s| s.environment = vec![pair("A", "1"), pair("A", "2")]),
+        ),
+        (
+            "spec.labels",
+            "FIELD_DUPLICATE",
+            submit(|s| s.labels = vec![pair("a", "1"), pair("a", "1")]),
+        ),
+        (
+            "spec.funding.wallet_only",
+            "FIELD_CONFLICT",
+            submit(|s| {
+                s.funding = Some(v1::Funding {
+                    vouchers: vec![1],
+                    wallet_only: true,
+                    copay_fen_max: None,
+                });
+            }),
+        ),
+        (
+            "spec.funding.copay_fen_max",
+            "FIELD_OUT_OF_RANGE",
+            submit(|s| {
+                s.funding = Some(v1::Funding {
+                    copay_fen_max: Some(-1),
+                    ..Default::default()
+                });
+            }),
+        ),
+        (
+            "spec.resources.cpu_milli",
+            "FIELD_OUT_OF_RANGE",
+            resources(|r| r.cpu_milli = 0),
+        ),
+        (
+            "spec.resources.memory_mib",
+            "FIELD_OUT_OF_RANGE",
+            resources(|r| r.memory_mib = u64::MAX),
+        ),
+        (
+            "spec.resources.gpu_milli",
+            "FIELD_OUT_OF_RANGE",
+            resources(|r| r.gpu_milli = 1500),
+        ),
+        (
+            "spec.resources.gpu_models",
+            "FIELD_CONFLICT",
+            resources(|r| r.gpu_models = vec!["a800".into()]),
+        ),
+        (
+            "spec.resources.generic[0].amount",
+            "FIELD_OUT_OF_RANGE",
+            resources(|r| {
+                r.generic = vec![v1::NamedAmount {
+                    name: "fpga".into(),
+                    amount: 0,
+                }];
+            }),
+        ),
+        ("amount_fen", "FIELD_OUT_OF_RANGE", top_up(0)),
+        ("amount_fen", "FIELD_OUT_OF_RANGE", top_up(-5)),
+        ("amount_fen", "FIELD_OUT_OF_RANGE", top_up(i64::MAX)),
+        ("prices[0].sku", "FIELD_MALFORMED", prices("disk", 1)),
+        (
+            "prices[0].millifen_per_unit_hour",
+            "FIELD_OUT_OF_RANGE",
+            prices("cpu", u64::MAX),
+        ),
+        ("programme.rates", "FIELD_MISSING", programme(|p| p.rates.clear())),
+        (
+            "programme.rates[0].rate_bp",
+            "FIELD_OUT_OF_RANGE",
+            programme(|p| p.rates[0].rate_bp = 10_001),
+        ),
+        (
+            "programme.until_ms",
+            "FIELD_OUT_OF_RANGE",
+            programme(|p| {
+                p.from_ms = 10;
+                p.until_ms = 10;
+            }),
+        ),
+        (
+            "programme.budget_fen",
+            "FIELD_OUT_OF_RANGE",
+            programme(|p| p.budget_fen = -1),
+        ),
+        ("programme.funders", "FIELD_MISSING", programme(|p| p.funders.clear())),
+        (
+            "programme.holder_kinds[0]",
+            "FIELD_UNKNOWN_VALUE",
+            programme(|p| p.holder_kinds = vec![77]),
+        ),
+        (
+            "agreement.sites",
+            "FIELD_CONFLICT",
+            agreement(|a| a.sites = vec!["hefei".into()]),
+        ),
+        (
+            "agreement.provider_region",
+            "FIELD_MISSING",
+            agreement(|a| a.provider_region = 0),
+        ),
+        ("vouchers[0].code", "FIELD_MISSING", issue(|v| v.code.clear())),
+        ("vouchers[0].face_fen", "FIELD_OUT_OF_RANGE", issue(|v| v.face_fen = 0)),
+        ("vouchers[0].until_ms", "FIELD_OUT_OF_RANGE", issue(|v| v.from_ms = 99)),
+        ("principal.roles", "FIELD_MISSING", principal(|p| p.roles.clear())),
+        (
+            "principal.org",
+            "FIELD_MISSING",
+            principal(|p| p.roles = vec![v1::Role::Member.into()]),
+        ),
+        (
+            "principal.site",
+            "FIELD_MISSING",
+            principal(|p| p.roles = vec![v1::Role::Node.into()]),
+        ),
+        (
+            "principal.region",
+            "FIELD_MISSING",
+            principal(|p| p.roles = vec![v1::Role::Issuer.into()]),
+        ),
+        ("instance", "FIELD_MALFORMED", attach(|a| a.instance = vec![1])),
+        (
+            "hosts[0].cpu_milli",
+            "FIELD_OUT_OF_RANGE",
+            attach(|a| a.hosts[0].cpu_milli = 0),
+        ),
+        ("hosts", "FIELD_DUPLICATE", attach(|a| a.hosts.push(a.hosts[0].clone()))),
+    ];
+    for (field, code, body) in bad {
+        let raw = wire::Command {
+            principal: 3,
+            body: Some(body.clone()),
+        }
+        .encode_to_vec();
+        let refused = encode_command(PrincipalId(3), body).expect_err(field);
+        assert_eq!((&*refused.field, refused.code), (field, code), "{}", refused.message);
+        assert_eq!(refused.kind, RejectionKind::Invalid);
+        assert!(refused.message.contains(field), "{field}: {}", refused.message);
+        assert!(!refused.message.ends_with('.'), "{}", refused.message);
+        assert_eq!(
+            decode_command(&raw).expect_err(field),
+            refused,
+            "apply refuses what the replica refused"
+        );
+    }
+}
+
+#[test]
+fn a_request_id_is_a_uuid_of_version_7() {
+    let cancel = |request_id: Vec<u8>| {
+        Body::CancelJob(v1::CancelJobRequest {
+            request_id,
+            job_id: 1,
+            reason: String::new(),
+        })
+    };
+    let code = |id| encode_command(PrincipalId(1), cancel(id)).map_err(|refused| (refused.code, refused.field));
+    assert!(code(request_id()).is_ok());
+    assert_eq!(code(Vec::new()), Err(("FIELD_MISSING", "request_id".into())));
+    assert_eq!(code(vec![1; 15]), Err(("FIELD_MALFORMED", "request_id".into())));
+    assert_eq!(
+        code(vec![0x41; 16]),
+        Err(("FIELD_MALFORMED", "request_id".into())),
+        "version 4 holds no time"
+    );
+}
