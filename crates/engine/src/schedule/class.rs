@@ -97,12 +97,13 @@ impl ClassPlan {
     /// The next task to decide: the oldest job first, then the smallest task.
     pub(crate) fn next_task(&mut self, state: &State, id: ClassId, flights: &Flights) -> Option<(JobId, u32)> {
         while let Some((&job_id, &from)) = self.again.first_key_value() {
-            let task = state.job(job_id).filter(|job| job.class == id && job.placeable() > flights.of_job(job_id)).and_then(
-                |job| {
+            let task = state
+                .job(job_id)
+                .filter(|job| job.class == id && job.placeable() > flights.of_job(job_id))
+                .and_then(|job| {
                     let mut tasks = job.pending_tasks(from).take_while(|task| (job_id, *task) < self.cursor);
                     tasks.find(|task| !flights.has(job_id, *task))
-                },
-            );
+                });
             match task {
                 Some(task) => {
                     self.again.insert(job_id, task);

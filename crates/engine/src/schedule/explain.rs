@@ -3,7 +3,7 @@
 
 use super::filter;
 use super::planner::Planner;
-use super::price::price;
+use super::price::bill;
 use super::reason::{Reason, Verdict};
 use super::view::{Need, SiteView};
 use crate::state::{Job, JobState, Site, State};
@@ -70,7 +70,11 @@ pub fn explain(
             reasons.push(Reason::AheadInQueue { ahead: position - 1 });
         }
         reasons.sort_by_key(|reason| std::cmp::Reverse(reason.verdict()));
-        explanation.sites.push(SiteExplanation { site: site.id, verdict: Verdict::of(&reasons), reasons });
+        explanation.sites.push(SiteExplanation {
+            site: site.id,
+            verdict: Verdict::of(&reasons),
+            reasons,
+        });
     }
     Some(explanation)
 }
@@ -109,23 +113,28 @@ fn site_reasons(
         return reasons;
     }
     let need = Need::of(&request.resources);
-    let known = planner.and_then(|planner| planner.view.sites.get(&site.id));
-    reasons.extend(match known {
-        Some(view) => filter::capacity(view, &request.resources, &need),
-        None => filter::capacity(&SiteView::of(state, site.id), &request.resources, &need),
-    });
-    let prices = filter::models_ever(state, site, &request.resources)
-        .into_iter()
-        .map(|model| price(state, request, site.id, model.as_deref(), now).map(|_| ()));
-    let mut refusals = Vec::new();
-    for price in prices {
-        match price {
-            Ok(()) => return reasons,
+    let mut view = SiteView::of(state, site.id);
+    // The planner's own view may be behind the state until its next pass; what it has in flight is not.
+    if let Some(planner) = planner {
+        for flight in planner.flights.all() {
+            view.reserve(flight.decision.host, &flight.need, &flight.decision.gpu_indices);
+        }
+    }
+    let (mut payable, mut refusals) = (Vec::new(), Vec::new());
+    let models = filter::models_ever(state, site, &request.resources);
+    for model in &models {
+        match bill(state, request, site.id, model.as_deref(), now) {
+            Ok(_) => payable.push(model.clone()),
             Err(reason) => refusals.push(reason),
         }
     }
-    refusals.dedup();
-    reasons.extend(refusals);
+    // A site fits if one model is both free and payable.
+    let short = filter::capacity(&view, &need, if payable.is_empty() { &models } else { &payable });
+    if payable.is_empty() || !short.is_empty() {
+        reasons.extend(short);
+        refusals.dedup();
+        reasons.extend(refusals);
+    }
     reasons
 }
 
@@ -142,22 +151,39 @@ fn position(state: &State, id: JobId, job: &Job) -> (u64, u64) {
         } else if others == priority && state.head_job(class).is_some_and(|head| head < id) {
             let before = if counted < COUNTED_MAX {
                 let left = (COUNTED_MAX - counted) as usize;
-                let before = state.pending_jobs(class, JobId(0)).take(left).take_while(|(job, _)| *job < id).count() as u64;
+                let before = state
+                    .pending_jobs(class, JobId(0))
+                    .take(left)
+                    .take_while(|(job, _)| *job < id)
+                    .count() as u64;
                 counted += before;
-                if before < left as u64 { before } else { spread(state, class, id, jobs) }
+                if before < left as u64 {
+                    before
+                } else {
+                    spread(state, class, id, jobs)
+                }
             } else {
                 spread(state, class, id, jobs)
             };
             ahead += before;
         }
     }
-    if job.placeable() > 0 { (ahead + 1, queued) } else { (0, queued) }
+    if job.placeable() > 0 {
+        (ahead + 1, queued)
+    } else {
+        (0, queued)
+    }
 }
 
 /// Jobs of a class before `id`, if its numbers are spread evenly from its head to the newest job of all.
 fn spread(state: &State, class: crate::types::ClassId, id: JobId, jobs: u64) -> u64 {
     let head = state.head_job(class).map_or(0, |head| head.0);
-    let newest = state.jobs_newest_first(None).next().map_or(id.0, |(newest, _)| newest.0);
+    let newest = state
+        .jobs_newest_first(None)
+        .next()
+        .map_or(id.0, |(newest, _)| newest.0);
     let (part, whole) = (id.0.saturating_sub(head), (newest + 1).saturating_sub(head).max(1));
-    u64::try_from(u128::from(jobs) * u128::from(part) / u128::from(whole)).unwrap_or(jobs).min(jobs)
+    u64::try_from(u128::from(jobs) * u128::from(part) / u128::from(whole))
+        .unwrap_or(jobs)
+        .min(jobs)
 }

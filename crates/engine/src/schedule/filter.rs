@@ -48,9 +48,13 @@ pub fn ever_fits(state: &State, site: &Site, resources: &Resources) -> Option<Re
     if hosts().any(|host| holds(host, resources)) {
         return None;
     }
-    let Some(_) = hosts().next() else { return Some(Reason::NoHosts) };
+    let Some(_) = hosts().next() else {
+        return Some(Reason::NoHosts);
+    };
     if resources.gpu_milli > 0 && !hosts().any(|host| devices(host, resources).next().is_some()) {
-        let present: BTreeSet<&str> = hosts().flat_map(|host| host.gpus.iter().map(|gpu| &*gpu.model)).collect();
+        let present: BTreeSet<&str> = hosts()
+            .flat_map(|host| host.gpus.iter().map(|gpu| &*gpu.model))
+            .collect();
         return Some(Reason::GpuModel {
             wanted: resources.gpu_models.clone(),
             present: present.into_iter().map(Box::from).collect(),
@@ -58,16 +62,33 @@ pub fn ever_fits(state: &State, site: &Site, resources: &Resources) -> Option<Re
     }
     let never = |resource: &str, need: u64, of: &dyn Fn(&Host) -> u64| {
         let largest = hosts().map(of).max().unwrap_or(0);
-        (largest < need).then(|| Reason::NeverFits { resource: resource.into(), need, largest })
+        (largest < need).then(|| Reason::NeverFits {
+            resource: resource.into(),
+            need,
+            largest,
+        })
     };
     never("cpu", resources.cpu_milli, &|host| host.total.cpu_milli)
         .or_else(|| never("memory", resources.memory_mib, &|host| host.total.memory_mib))
-        .or_else(|| never("gpu", resources.gpu_milli, &|host| 1000 * most_of_a_model(host, resources)))
+        .or_else(|| {
+            never("gpu", resources.gpu_milli, &|host| {
+                1000 * most_of_a_model(host, resources)
+            })
+        })
         .or_else(|| {
             let total = |host: &Host, name: &str| host.generic(name).map_or(0, |generic| generic.total);
-            resources.generic.iter().find_map(|(name, need)| never(name, *need, &|host| total(host, name)))
+            resources
+                .generic
+                .iter()
+                .find_map(|(name, need)| never(name, *need, &|host| total(host, name)))
         })
-        .or_else(|| Some(Reason::NeverFits { resource: "host".into(), need: 1, largest: 0 }))
+        .or_else(|| {
+            Some(Reason::NeverFits {
+                resource: "host".into(),
+                need: 1,
+                largest: 0,
+            })
+        })
 }
 
 /// Models of the site's devices that the request accepts, with a host that has enough of them in total; one `None` for a
@@ -88,14 +109,17 @@ pub fn models_ever(state: &State, site: &Site, resources: &Resources) -> Vec<Opt
     models.into_iter().map(|model| Some(Box::from(model))).collect()
 }
 
-/// What is short on the hosts of a site right now; empty if the task fits on one of them.
-pub(crate) fn capacity(view: &SiteView, resources: &Resources, need: &Need) -> Vec<Reason> {
-    let models: Vec<Option<u16>> = if need.gpu == GpuNeed::Nothing {
-        vec![None]
-    } else {
-        let places = 0..view.models.len();
-        places.filter(|&place| accepts_model(resources, &view.models[place])).map(|place| Some(place as u16)).collect()
-    };
+/// What is short on the hosts of a site right now, on devices of one of these models (one `None` for a request without
+/// GPUs); empty if the task fits on one of them.
+pub(crate) fn capacity(view: &SiteView, need: &Need, models: &[Option<Box<str>>]) -> Vec<Reason> {
+    let place = |name: &Box<str>| view.models.binary_search(name).ok().map(|place| place as u16);
+    let models: Vec<Option<u16>> = models
+        .iter()
+        .filter_map(|model| match model {
+            None => Some(None),
+            Some(name) => place(name).map(Some),
+        })
+        .collect();
     if models.iter().any(|model| view.find(need, *model).is_some()) {
         return Vec::new();
     }
@@ -103,22 +127,39 @@ pub(crate) fn capacity(view: &SiteView, resources: &Resources, need: &Need) -> V
     let mut reasons = Vec::new();
     let free = most(&|slot| slot.cpu_milli);
     if free < need.cpu_milli {
-        reasons.push(Reason::CapacityCpu { need: need.cpu_milli, free });
+        reasons.push(Reason::CapacityCpu {
+            need: need.cpu_milli,
+            free,
+        });
     }
     let free = most(&|slot| slot.memory_mib);
     if free < need.memory_mib {
-        reasons.push(Reason::CapacityMemory { need: need.memory_mib, free });
+        reasons.push(Reason::CapacityMemory {
+            need: need.memory_mib,
+            free,
+        });
     }
     if need.gpu != GpuNeed::Nothing {
-        let free = most(&|slot| models.iter().map(|model| gpu_free(slot, need.gpu, *model)).max().unwrap_or(0));
-        if free < resources.gpu_milli {
-            reasons.push(Reason::CapacityGpu { need: resources.gpu_milli, free });
+        let free = most(&|slot| {
+            models
+                .iter()
+                .map(|model| gpu_free(slot, need.gpu, *model))
+                .max()
+                .unwrap_or(0)
+        });
+        let wanted = need.gpu.milli();
+        if free < wanted {
+            reasons.push(Reason::CapacityGpu { need: wanted, free });
         }
     }
     for (name, amount) in &need.generic {
         let free = most(&|slot| slot.free_of(name));
         if free < *amount {
-            reasons.push(Reason::CapacityGeneric { name: name.clone(), need: *amount, free });
+            reasons.push(Reason::CapacityGeneric {
+                name: name.clone(),
+                need: *amount,
+                free,
+            });
         }
     }
     if reasons.is_empty() {
@@ -130,7 +171,11 @@ pub(crate) fn capacity(view: &SiteView, resources: &Resources, need: &Need) -> V
 /// Thousandths of devices of a model that a task of this kind could get: the best single device for a share, untouched
 /// devices otherwise.
 fn gpu_free(slot: &Slot, need: GpuNeed, model: Option<u16>) -> u64 {
-    let of_model = slot.devices.iter().filter(|device| Some(device.0) == model).map(|device| u64::from(device.1));
+    let of_model = slot
+        .devices
+        .iter()
+        .filter(|device| Some(device.0) == model)
+        .map(|device| u64::from(device.1));
     match need {
         GpuNeed::Whole(_) => of_model.filter(|free| *free >= 1000).sum(),
         _ => of_model.max().unwrap_or(0),
@@ -138,7 +183,10 @@ fn gpu_free(slot: &Slot, need: GpuNeed, model: Option<u16>) -> u64 {
 }
 
 fn devices<'a>(host: &'a Host, resources: &'a Resources) -> impl Iterator<Item = &'a str> {
-    host.gpus.iter().map(|gpu| &*gpu.model).filter(|model| accepts_model(resources, model))
+    host.gpus
+        .iter()
+        .map(|gpu| &*gpu.model)
+        .filter(|model| accepts_model(resources, model))
 }
 
 fn count_of(host: &Host, model: &str) -> u64 {
@@ -146,7 +194,10 @@ fn count_of(host: &Host, model: &str) -> u64 {
 }
 
 fn most_of_a_model(host: &Host, resources: &Resources) -> u64 {
-    devices(host, resources).map(|model| count_of(host, model)).max().unwrap_or(0)
+    devices(host, resources)
+        .map(|model| count_of(host, model))
+        .max()
+        .unwrap_or(0)
 }
 
 /// Whether the task would fit on the host if it were empty.
@@ -154,5 +205,8 @@ fn holds(host: &Host, resources: &Resources) -> bool {
     host.total.cpu_milli >= resources.cpu_milli
         && host.total.memory_mib >= resources.memory_mib
         && (resources.gpu_milli == 0 || most_of_a_model(host, resources) >= GpuNeed::of(resources).devices() as u64)
-        && resources.generic.iter().all(|(name, need)| host.generic(name).is_some_and(|generic| generic.total >= *need))
+        && resources
+            .generic
+            .iter()
+            .all(|(name, need)| host.generic(name).is_some_and(|generic| generic.total >= *need))
 }

@@ -61,6 +61,11 @@ impl Flights {
         tasks.map(|task| self.by_task.get(task).expect("flights by host are flights"))
     }
 
+    /// All of them, in no order: reserving them is the same in any.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Flight> {
+        self.by_task.values()
+    }
+
     /// What the decisions in flight will hold of a wallet.
     pub(crate) fn wallet(&self, org: OrgId) -> Fen {
         Fen(self.wallets.get(&org).copied().unwrap_or(0))
@@ -75,21 +80,31 @@ impl Flights {
         let (job, task) = (flight.decision.job, flight.decision.task);
         *self.by_job.entry(job).or_default() += 1;
         *self.by_org.entry(flight.org).or_default() += 1;
-        self.by_host.entry(flight.decision.host).or_default().insert((job, task));
+        self.by_host
+            .entry(flight.decision.host)
+            .or_default()
+            .insert((job, task));
         self.in_order.push_back((flight.decided_at, (job, task)));
         add(&mut self.wallets, flight.org, flight.bill.wallet);
         for (voucher, amount) in flight.bill.legs.iter() {
             add(&mut self.vouchers, *voucher, *amount);
         }
         let before = self.by_task.insert((job, task), flight);
-        assert!(before.is_none(), "task {task} of job {} is decided once at a time", job.0);
+        assert!(
+            before.is_none(),
+            "task {task} of job {} is decided once at a time",
+            job.0
+        );
     }
 
     pub(crate) fn end(&mut self, job: JobId, task: u32) -> Option<Flight> {
         let flight = self.by_task.remove(&(job, task))?;
         drop_count(&mut self.by_job, job);
         drop_count(&mut self.by_org, flight.org);
-        let on_host = self.by_host.get_mut(&flight.decision.host).expect("a flight is listed at its host");
+        let on_host = self
+            .by_host
+            .get_mut(&flight.decision.host)
+            .expect("a flight is listed at its host");
         on_host.remove(&(job, task));
         if on_host.is_empty() {
             self.by_host.remove(&flight.decision.host);
@@ -119,7 +134,9 @@ impl Flights {
 }
 
 fn drop_count<K: Hash + Eq>(counts: &mut HashMap<K, u32>, key: K) {
-    let count = counts.get_mut(&key).expect("a flight is counted for its job and its org");
+    let count = counts
+        .get_mut(&key)
+        .expect("a flight is counted for its job and its org");
     *count -= 1;
     if *count == 0 {
         counts.remove(&key);

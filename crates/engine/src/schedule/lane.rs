@@ -19,7 +19,13 @@ pub(crate) struct Room {
 
 impl Room {
     /// A host that takes nothing.
-    pub(crate) const CLOSED: Room = Room { cpu_milli: 0, memory_mib: 0, whole: 0, part: 0, key: u64::MAX };
+    pub(crate) const CLOSED: Room = Room {
+        cpu_milli: 0,
+        memory_mib: 0,
+        whole: 0,
+        part: 0,
+        key: u64::MAX,
+    };
 
     fn has(&self, ask: &Ask) -> bool {
         self.key != u64::MAX
@@ -113,8 +119,11 @@ impl Lane {
                 continue;
             }
             let (left, right) = (2 * node, 2 * node + 1);
-            let (first, second) =
-                if self.nodes[left].key <= self.nodes[right].key { (left, right) } else { (right, left) };
+            let (first, second) = if self.nodes[left].key <= self.nodes[right].key {
+                (left, right)
+            } else {
+                (right, left)
+            };
             stack[depth] = second;
             stack[depth + 1] = first;
             depth += 2;

@@ -28,3 +28,6 @@ pub use price::price;
 pub(crate) use quote::feasible_at;
 pub use quote::{SiteQuote, quote};
 pub use reason::{Reason, Verdict};
+
+#[cfg(test)]
+mod tests;

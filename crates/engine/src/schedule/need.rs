@@ -39,6 +39,12 @@ impl GpuNeed {
         }
     }
 
+    /// Thousandths taken in all.
+    #[must_use]
+    pub fn milli(self) -> u64 {
+        self.devices() as u64 * u64::from(self.milli_per_device())
+    }
+
     /// Devices used.
     #[must_use]
     pub fn devices(self) -> usize {
@@ -69,8 +75,11 @@ pub fn choose_devices(need: GpuNeed, free: impl Iterator<Item = (u32, u32)>) -> 
             .map(|(index, _)| vec![index]),
         GpuNeed::Whole(count) => {
             let wanted = count as usize;
-            let mut chosen: Vec<u32> =
-                free.filter(|&(_, left)| u64::from(left) >= DEVICE_MILLI).map(|(index, _)| index).take(wanted).collect();
+            let mut chosen: Vec<u32> = free
+                .filter(|&(_, left)| u64::from(left) >= DEVICE_MILLI)
+                .map(|(index, _)| index)
+                .take(wanted)
+                .collect();
             chosen.sort_unstable();
             (chosen.len() == wanted).then_some(chosen)
         }
@@ -90,9 +99,7 @@ pub fn price_lines(resources: &Resources, model: Option<&str>, priced: impl Fn(&
     push(Sku::from("cpu"), resources.cpu_milli);
     push(Sku::from("mem"), milli_gib(resources.memory_mib));
     if let Some(model) = model {
-        let gpu = GpuNeed::of(resources);
-        let milli = gpu.devices() as u64 * u64::from(gpu.milli_per_device());
-        push(Sku::from(format!("gpu/{model}")), milli);
+        push(Sku::from(format!("gpu/{model}")), GpuNeed::of(resources).milli());
     }
     for (name, amount) in &resources.generic {
         let sku = Sku::from(format!("res/{name}"));
@@ -117,14 +124,20 @@ mod tests {
 
     #[test]
     fn a_share_goes_where_it_leaves_least() {
-        assert_eq!(choose_devices(GpuNeed::Share(300), free(&[1000, 400, 200, 350])), Some(vec![3]));
+        assert_eq!(
+            choose_devices(GpuNeed::Share(300), free(&[1000, 400, 200, 350])),
+            Some(vec![3])
+        );
         assert_eq!(choose_devices(GpuNeed::Share(300), free(&[1000, 1000])), Some(vec![0]));
         assert_eq!(choose_devices(GpuNeed::Share(300), free(&[200, 0])), None);
     }
 
     #[test]
     fn whole_devices_must_be_untouched() {
-        assert_eq!(choose_devices(GpuNeed::Whole(2), free(&[999, 1000, 0, 1000])), Some(vec![1, 3]));
+        assert_eq!(
+            choose_devices(GpuNeed::Whole(2), free(&[999, 1000, 0, 1000])),
+            Some(vec![1, 3])
+        );
         assert_eq!(choose_devices(GpuNeed::Whole(3), free(&[999, 1000, 0, 1000])), None);
         assert_eq!(choose_devices(GpuNeed::Nothing, free(&[])), Some(vec![]));
     }
@@ -140,6 +153,9 @@ mod tests {
         };
         let lines = price_lines(&resources, Some("a800"), |sku| sku.as_str() == "res/fpga");
         let lines: Vec<(&str, u64)> = lines.iter().map(|line| (line.sku.as_str(), line.milli_units)).collect();
-        assert_eq!(lines, [("cpu", 500), ("mem", 1), ("gpu/a800", 2000), ("res/fpga", 2000)]);
+        assert_eq!(
+            lines,
+            [("cpu", 500), ("mem", 1), ("gpu/a800", 2000), ("res/fpga", 2000)]
+        );
     }
 }

@@ -84,7 +84,10 @@ impl Planner {
 
     /// Starts over from the state: on becoming leader, or after the state was replaced. Decisions in flight are forgotten.
     pub fn reset(&mut self, state: &State) {
-        *self = Self { view: View::of(state), ..Self::default() };
+        *self = Self {
+            view: View::of(state),
+            ..Self::default()
+        };
         self.changed.classes = state.pending_classes().collect();
     }
 
@@ -121,7 +124,9 @@ impl Planner {
                 Effect::DecisionJudged { job, task, refused } => self.land(state, *job, *task, refused.is_some()),
                 // Placed by a decision that is not ours (of the leader before): its host has less than we believe.
                 Effect::Assigned { task, .. } if !self.flights.has(task.job, task.task) => {
-                    self.changed.hosts.extend(state.attempt(*task).map(|attempt| attempt.host));
+                    self.changed
+                        .hosts
+                        .extend(state.attempt(*task).map(|attempt| attempt.host));
                 }
                 _ => {}
             }
@@ -172,7 +177,11 @@ impl Planner {
         max: usize,
         decisions: &mut Vec<Decision>,
     ) -> Standing {
-        if class.offers.iter().any(|offer| offer.full && self.grown.contains_key(&offer.site)) {
+        if class
+            .offers
+            .iter()
+            .any(|offer| offer.full && self.grown.contains_key(&offer.site))
+        {
             self.wait_no_more(class);
         }
         if class.refusals >= 2 && class.waited_for != class.refusals {
@@ -181,7 +190,9 @@ impl Planner {
         }
         let next_rank = self.next_rank();
         loop {
-            let Some((job, task)) = class.next_task(state, id, &self.flights) else { return Standing::Idle };
+            let Some((job, task)) = class.next_task(state, id, &self.flights) else {
+                return Standing::Idle;
+            };
             if decisions.len() >= max || next_rank.is_some_and(|next| next < class.rank(id, job)) {
                 return Standing::Ready(job);
             }
@@ -193,8 +204,15 @@ impl Planner {
                 self.price(state, now, class);
                 choice = self.choose(state, id, job, class);
             }
-            let Choice::Found(place, spot) = choice else { return Standing::Parked };
-            let decision = Decision { job, task, host: spot.host, gpu_indices: spot.gpu_indices };
+            let Choice::Found(place, spot) = choice else {
+                return Standing::Parked;
+            };
+            let decision = Decision {
+                job,
+                task,
+                host: spot.host,
+                gpu_indices: spot.gpu_indices,
+            };
             self.view.reserve(decision.host, &class.need, &decision.gpu_indices);
             self.flights.begin(Flight {
                 class: id,
@@ -215,7 +233,10 @@ impl Planner {
     /// Makes the offers of a class anew if what they were made from has changed.
     fn price(&mut self, state: &State, now: Timestamp, class: &mut ClassPlan) {
         let funds = self.funds.get(&class.request.org).copied().unwrap_or(0);
-        let basis = Basis { rules: self.rules, funds };
+        let basis = Basis {
+            rules: self.rules,
+            funds,
+        };
         if class.basis == Some(basis) && now.0 < class.quoted_at.0.saturating_add(QUOTE_MS_MAX) {
             return;
         }
@@ -248,14 +269,21 @@ impl Planner {
                 }
                 continue;
             }
-            let site = self.view.sites.get(&offer.site).expect("offers are of sites in the view");
+            let site = self
+                .view
+                .sites
+                .get(&offer.site)
+                .expect("offers are of sites in the view");
             let Some(spot) = site.find(&class.need, offer.model) else {
                 offer.full = true;
                 class.waits_as = Some(rank);
                 self.full.entry(offer.site).or_default().insert(rank);
                 continue;
             };
-            if best.as_ref().is_none_or(|(_, found)| (spot.key, spot.host) < (found.key, found.host)) {
+            if best
+                .as_ref()
+                .is_none_or(|(_, found)| (spot.key, spot.host) < (found.key, found.host))
+            {
                 cheapest = Some(offer.bill.copay);
                 best = Some((place, spot));
             }

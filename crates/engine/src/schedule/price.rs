@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use hesuan_ledger::types::{Fen, Funding as Money, Line, VoucherId};
-use hesuan_ledger::{Quote, QuoteRequest, Rejection};
+use hesuan_ledger::types::{Fen, VoucherId};
+use hesuan_ledger::{Quote, Rejection};
 
 use super::class::Offer;
 use super::filter;
 use super::flight::Flights;
-use super::need::{GpuNeed, accepts_model, price_lines};
+use super::need::{GpuNeed, accepts_model};
 use super::reason::Reason;
 use super::view::View;
 use crate::state::{Site, State};
@@ -28,49 +28,59 @@ pub(crate) struct Bill {
 impl Bill {
     fn of(quote: &Quote) -> Self {
         let legs = quote.legs.iter().map(|leg| (leg.voucher, leg.amount)).collect();
-        Self { copay: quote.copay, wallet: quote.wallet, legs }
+        Self {
+            copay: quote.copay,
+            wallet: quote.wallet,
+            legs,
+        }
     }
 }
 
-/// The bill of one task, as the ledger is asked for it. `model` is that of the devices it gets.
-#[must_use]
-pub fn quote_request(state: &State, request: &Request, site: SiteId, model: Option<&str>, at: Timestamp) -> QuoteRequest {
-    QuoteRequest {
-        payer: request.org,
-        site,
-        lines: lines(state, request, site, model, at),
-        walltime_ms_max: request.walltime_ms_max,
-        funding: if request.funding.wallet_only {
-            Money::WalletOnly
-        } else if request.funding.vouchers.is_empty() {
-            Money::Auto
-        } else {
-            Money::Vouchers(request.funding.vouchers.iter().map(|voucher| VoucherId(*voucher)).collect())
-        },
-        copay_max: request.funding.copay_max,
-        job: None,
-    }
-}
-
-fn lines(state: &State, request: &Request, site: SiteId, model: Option<&str>, at: Timestamp) -> Vec<Line> {
-    let site = state.ledger().site(site);
-    price_lines(&request.resources, model, |sku| site.is_some_and(|site| site.prices.at(sku, at).is_some()))
-}
-
-/// The price of one task at a site, and that its payer can bear it now.
+/// The price of one task at a site, and that its payer can bear it now. A binding quote that is still good has its money held
+/// already; see [`bill`].
 ///
 /// # Errors
 /// No price, or the ledger refuses.
-pub fn price(state: &State, request: &Request, site: SiteId, model: Option<&str>, at: Timestamp) -> Result<Quote, Reason> {
-    let asked = quote_request(state, request, site, model, at);
+pub fn price(
+    state: &State,
+    request: &Request,
+    site: SiteId,
+    model: Option<&str>,
+    at: Timestamp,
+) -> Result<Quote, Reason> {
+    let asked = state.bill(request, site, model, at);
     let quote = state.ledger().quote(&asked, at);
     let affordable = quote.and_then(|quote| state.ledger().afford(&asked, &quote).map(|()| quote));
     affordable.map_err(|refused| reason(state, request.org, &refused))
 }
 
+/// The price as the planner compares it. What a binding quote holds is not asked of wallet and vouchers again.
+pub(crate) fn bill(
+    state: &State,
+    request: &Request,
+    site: SiteId,
+    model: Option<&str>,
+    at: Timestamp,
+) -> Result<Bill, Reason> {
+    if let Some((_, bound)) = state.live_quote(request, at) {
+        let pinned = &bound.pinned;
+        let asked = state.bill(request, site, model, at).lines;
+        if pinned.site == site && pinned.lines.iter().map(|priced| &priced.line).eq(&asked) {
+            return Ok(Bill {
+                copay: pinned.wallet,
+                wallet: Fen::ZERO,
+                legs: Arc::new([]),
+            });
+        }
+    }
+    price(state, request, site, model, at).map(|quote| Bill::of(&quote))
+}
+
 fn reason(state: &State, org: OrgId, refused: &Rejection) -> Reason {
     if let Rejection::NoPrice { sku, .. } = refused {
-        return Reason::NoPrice { sku: sku.as_str().into() };
+        return Reason::NoPrice {
+            sku: sku.as_str().into(),
+        };
     }
     let held = match refused {
         Rejection::InsufficientFunds { .. } | Rejection::CopayOverMax { .. } => {
@@ -79,7 +89,11 @@ fn reason(state: &State, org: OrgId, refused: &Rejection) -> Reason {
         }
         _ => Fen::ZERO,
     };
-    Reason::Money { code: refused.code(), text: refused.to_string().into(), held }
+    Reason::Money {
+        code: refused.code(),
+        text: refused.to_string().into(),
+        held,
+    }
 }
 
 /// Every site and model the class may go to and can pay, cheapest first, then by site and model; and whether the ledger
@@ -90,8 +104,13 @@ pub(crate) fn offers(state: &State, view: &View, request: &Request, at: Timestam
     for site in state.sites().filter(|site| filter::allowed(request, site).is_none()) {
         for model in models(view, request, site) {
             let name = model.map(|model| &*view.sites[&site.id].models[usize::from(model)]);
-            match price(state, request, site.id, name, at) {
-                Ok(quote) => offers.push(Offer { bill: Bill::of(&quote), site: site.id, model, full: false }),
+            match bill(state, request, site.id, name, at) {
+                Ok(bill) => offers.push(Offer {
+                    bill,
+                    site: site.id,
+                    model,
+                    full: false,
+                }),
                 Err(_) => refused = true,
             }
         }
@@ -102,7 +121,9 @@ pub(crate) fn offers(state: &State, view: &View, request: &Request, at: Timestam
 
 /// Models of the site's devices that the request takes; one `None` for a request without GPUs.
 fn models(view: &View, request: &Request, site: &Site) -> Vec<Option<u16>> {
-    let Some(site) = view.sites.get(&site.id) else { return Vec::new() };
+    let Some(site) = view.sites.get(&site.id) else {
+        return Vec::new();
+    };
     if GpuNeed::of(&request.resources) == GpuNeed::Nothing {
         return vec![None];
     }
@@ -116,5 +137,8 @@ pub(crate) fn affordable(state: &State, flights: &Flights, org: OrgId, bill: &Bi
     let wallet = state.ledger().org(org).map_or(0, |org| org.available.0);
     let voucher = |id: VoucherId| state.ledger().voucher(id).map_or(0, |voucher| voucher.available.0);
     wallet - flights.wallet(org).0 >= bill.wallet.0
-        && bill.legs.iter().all(|(id, amount)| voucher(*id) - flights.voucher(*id).0 >= amount.0)
+        && bill
+            .legs
+            .iter()
+            .all(|(id, amount)| voucher(*id) - flights.voucher(*id).0 >= amount.0)
 }

@@ -12,7 +12,9 @@ use crate::types::{ClassId, HostId, JobId, SiteId, Timestamp};
 impl Planner {
     /// A decision was judged, or was never proposed.
     pub(super) fn land(&mut self, state: &State, job: JobId, task: u32, refused: bool) {
-        let Some(flight) = self.flights.end(job, task) else { return };
+        let Some(flight) = self.flights.end(job, task) else {
+            return;
+        };
         if self.short.contains_key(&flight.org) {
             self.changed.orgs.insert(flight.org);
         }
@@ -33,7 +35,9 @@ impl Planner {
     /// Something happened to a job. New jobs are ahead of every cursor; here it is about those already passed.
     pub(super) fn look_again(&mut self, state: &State, id: JobId, from_task: u32) {
         let Some(job) = state.job(id) else { return };
-        let Some(class) = self.classes.get_mut(&job.class) else { return };
+        let Some(class) = self.classes.get_mut(&job.class) else {
+            return;
+        };
         let wake = if job.placeable() > 0 {
             class.look_again(id, from_task)
         } else {
@@ -119,7 +123,11 @@ impl Planner {
         }
         while self.delayed.first().is_some_and(|(until, _)| *until <= now) {
             let (until, id) = self.delayed.pop_first().expect("it has a first");
-            if self.classes.get(&id).is_some_and(|class| class.standing == Standing::Delayed(until)) {
+            if self
+                .classes
+                .get(&id)
+                .is_some_and(|class| class.standing == Standing::Delayed(until))
+            {
                 self.restand(state, now, id);
             }
         }
@@ -136,7 +144,9 @@ impl Planner {
 
     /// A class has, or may have, tasks it had not before.
     fn wake(&mut self, state: &State, now: Timestamp, id: ClassId) {
-        let Some(request) = state.class(id).map(|class| &class.request) else { return };
+        let Some(request) = state.class(id).map(|class| &class.request) else {
+            return;
+        };
         if self.classes.get(&id).is_some_and(|class| !is_of(class, request)) {
             // The number was given to another request since.
             let mut class = self.classes.remove(&id).expect("it was just found");
@@ -162,9 +172,16 @@ impl Planner {
 
     /// Ready if it has a task to place, idle otherwise.
     fn restand(&mut self, state: &State, now: Timestamp, id: ClassId) {
-        let Some(mut class) = self.classes.remove(&id) else { return };
+        let Some(mut class) = self.classes.remove(&id) else {
+            return;
+        };
         let next = class.next_task(state, id, &self.flights);
-        self.stand(now, id, &mut class, next.map_or(Standing::Idle, |(job, _)| Standing::Ready(job)));
+        self.stand(
+            now,
+            id,
+            &mut class,
+            next.map_or(Standing::Idle, |(job, _)| Standing::Ready(job)),
+        );
         self.classes.insert(id, class);
     }
 
@@ -193,7 +210,10 @@ impl Planner {
     }
 
     fn retry_parked(&mut self) {
-        let parked = self.classes.iter().filter(|(_, class)| class.standing == Standing::Parked);
+        let parked = self
+            .classes
+            .iter()
+            .filter(|(_, class)| class.standing == Standing::Parked);
         let mut parked: Vec<ClassId> = parked.map(|(id, _)| *id).collect();
         // The table has no order of its own, and the order shows in what is decided.
         parked.sort_unstable();
@@ -222,7 +242,11 @@ impl Planner {
     fn next_to_fit(&mut self, site: SiteId, bound: Option<Rank>) -> Option<Rank> {
         loop {
             let from = self.grown.get(&site)?.map_or(Bound::Unbounded, Bound::Excluded);
-            let mut waiting = self.full.get(&site).into_iter().flat_map(|ranks| ranks.range((from, Bound::Unbounded)));
+            let mut waiting = self
+                .full
+                .get(&site)
+                .into_iter()
+                .flat_map(|ranks| ranks.range((from, Bound::Unbounded)));
             let Some(&rank) = waiting.next() else {
                 self.grown.remove(&site);
                 return None;

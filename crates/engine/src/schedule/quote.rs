@@ -29,7 +29,13 @@ pub struct SiteQuote {
 /// Whether a request could ever run at a site, and for how much: it lets itself be placed there, some host is large
 /// enough, everything has a price, and it can be paid with present funds.
 pub(crate) fn feasible_at(state: &State, request: &Request, site: &Site, at: Timestamp) -> SiteQuote {
-    let refused = |reason| SiteQuote { site: site.id, price: None, model: None, reasons: vec![reason], fits_now: false };
+    let refused = |reason| SiteQuote {
+        site: site.id,
+        price: None,
+        model: None,
+        reasons: vec![reason],
+        fits_now: false,
+    };
     let never = filter::allowed(request, site).or_else(|| filter::ever_fits(state, site, &request.resources));
     if let Some(reason) = never {
         return refused(reason);
@@ -46,9 +52,13 @@ pub(crate) fn feasible_at(state: &State, request: &Request, site: &Site, at: Tim
         }
     }
     match best {
-        Some((_, model, quote)) => {
-            SiteQuote { site: site.id, price: Some(quote), model, reasons: Vec::new(), fits_now: false }
-        }
+        Some((_, model, quote)) => SiteQuote {
+            site: site.id,
+            price: Some(quote),
+            model,
+            reasons: Vec::new(),
+            fits_now: false,
+        },
         None => refused(why.expect("a site where it ever fits has a model to price")),
     }
 }
@@ -63,12 +73,24 @@ pub fn quote(state: &State, request: &Request, at: Timestamp) -> Vec<SiteQuote> 
             let mut quote = feasible_at(state, request, site, at);
             if quote.price.is_some() {
                 quote.reasons.extend(filter::open(site, true));
-                quote.reasons.extend(filter::capacity(&SiteView::of(state, site.id), &request.resources, &need));
+                quote.reasons.extend(filter::capacity(
+                    &SiteView::of(state, site.id),
+                    &need,
+                    std::slice::from_ref(&quote.model),
+                ));
                 quote.fits_now = quote.reasons.is_empty();
             }
             quote
         })
         .collect();
-    quotes.sort_by_key(|quote| (quote.price.as_ref().map_or((true, Fen::MAX), |price| (false, price.copay)), quote.site));
+    quotes.sort_by_key(|quote| {
+        (
+            quote
+                .price
+                .as_ref()
+                .map_or((true, Fen::MAX), |price| (false, price.copay)),
+            quote.site,
+        )
+    });
     quotes
 }

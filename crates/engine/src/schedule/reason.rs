@@ -175,19 +175,6 @@ impl Reason {
             _ => Verdict::Wait,
         }
     }
-
-    /// Whether this can change only by what somebody does to the site or the job, not by work ending.
-    #[must_use]
-    pub fn is_capacity(&self) -> bool {
-        matches!(
-            self,
-            Self::CapacityCpu { .. }
-                | Self::CapacityMemory { .. }
-                | Self::CapacityGpu { .. }
-                | Self::CapacityGeneric { .. }
-                | Self::CapacityHost
-        )
-    }
 }
 
 impl fmt::Display for Reason {
@@ -200,18 +187,42 @@ impl fmt::Display for Reason {
             Self::SiteLost => write!(f, "declared lost: its agent has been silent too long"),
             Self::SiteDown => write!(f, "its agent is silent; waiting for it"),
             Self::NoHosts => write!(f, "it has no machines online"),
-            Self::NeverFits { resource, need, largest } => match &**resource {
-                "cpu" => write!(f, "need {} cores, the largest host has {}", Milli(*need), Milli(*largest)),
+            Self::NeverFits {
+                resource,
+                need,
+                largest,
+            } => match &**resource {
+                "cpu" => write!(
+                    f,
+                    "need {} cores, the largest host has {}",
+                    Milli(*need),
+                    Milli(*largest)
+                ),
                 "memory" => write!(f, "need {need} MiB of memory, the largest host has {largest}"),
-                "gpu" => write!(f, "need {} GPUs, the largest host has {}", Milli(*need), Milli(*largest)),
+                "gpu" => write!(
+                    f,
+                    "need {} GPUs, the largest host has {}",
+                    Milli(*need),
+                    Milli(*largest)
+                ),
                 "host" => write!(f, "no single host has all of it together"),
                 name => write!(f, "need {need} {name}, the largest host has {largest}"),
             },
             Self::GpuModel { wanted, present } => {
-                write!(f, "need GPU model {}, it has {}", list(wanted, "any"), list(present, "none"))
+                write!(
+                    f,
+                    "need GPU model {}, it has {}",
+                    list(wanted, "any"),
+                    list(present, "none")
+                )
             }
             Self::CapacityCpu { need, free } => {
-                write!(f, "need {} cores, at most {} free on a host", Milli(*need), Milli(*free))
+                write!(
+                    f,
+                    "need {} cores, at most {} free on a host",
+                    Milli(*need),
+                    Milli(*free)
+                )
             }
             Self::CapacityMemory { need, free } => {
                 write!(f, "need {need} MiB of memory, at most {free} free on a host")
@@ -226,7 +237,10 @@ impl fmt::Display for Reason {
             Self::NoPrice { sku } => write!(f, "it has no price for {sku}"),
             Self::Money { text, .. } => f.write_str(text),
             Self::ArrayParallelMax { running, max } => {
-                write!(f, "{running} tasks of the array run or are being started, at most {max} may")
+                write!(
+                    f,
+                    "{running} tasks of the array run or are being started, at most {max} may"
+                )
             }
             Self::InFlight => write!(f, "the decision to place it is being replicated"),
             Self::AheadInQueue { ahead } => write!(f, "it would fit; {ahead} jobs come before it"),
@@ -249,7 +263,11 @@ impl fmt::Display for Milli {
 }
 
 fn list(names: &[Box<str>], empty: &str) -> String {
-    if names.is_empty() { empty.to_owned() } else { names.join(" or ") }
+    if names.is_empty() {
+        empty.to_owned()
+    } else {
+        names.join(" or ")
+    }
 }
 
 #[cfg(test)]

@@ -28,7 +28,11 @@ impl Need {
     }
 
     fn ask(&self) -> Ask {
-        Ask { cpu_milli: self.cpu_milli, memory_mib: self.memory_mib, ..Ask::default() }
+        Ask {
+            cpu_milli: self.cpu_milli,
+            memory_mib: self.memory_mib,
+            ..Ask::default()
+        }
     }
 }
 
@@ -56,7 +60,10 @@ pub(crate) struct Slot {
 
 impl Slot {
     pub(crate) fn free_of(&self, name: &str) -> u64 {
-        self.generic.iter().find(|(known, _)| **known == *name).map_or(0, |(_, free)| *free)
+        self.generic
+            .iter()
+            .find(|(known, _)| **known == *name)
+            .map_or(0, |(_, free)| *free)
     }
 
     fn has_generic(&self, need: &Need) -> bool {
@@ -102,7 +109,13 @@ impl Slot {
                 part = part.max(*free);
             }
         }
-        Room { cpu_milli: self.cpu_milli, memory_mib: self.memory_mib, whole, part, key: self.key() }
+        Room {
+            cpu_milli: self.cpu_milli,
+            memory_mib: self.memory_mib,
+            whole,
+            part,
+            key: self.key(),
+        }
     }
 }
 
@@ -121,22 +134,32 @@ impl SiteView {
     pub(crate) fn of(state: &State, site: SiteId) -> Self {
         let mut hosts: Vec<&Host> = state.hosts_of(site).filter(|host| host.online).collect();
         hosts.sort_unstable_by_key(|host| host.id);
-        let models: BTreeSet<&str> = hosts.iter().flat_map(|host| host.gpus.iter().map(|gpu| &*gpu.model)).collect();
+        let models: BTreeSet<&str> = hosts
+            .iter()
+            .flat_map(|host| host.gpus.iter().map(|gpu| &*gpu.model))
+            .collect();
         let models: Vec<Box<str>> = models.into_iter().map(Box::from).collect();
         let slots: Vec<Slot> = hosts.into_iter().map(|host| slot_of(host, &models)).collect();
         let lane = |model| Lane::new(&slots.iter().map(|slot| slot.room(model)).collect::<Vec<_>>());
-        let (all, by_model) = (lane(None), (0..models.len()).map(|model| lane(Some(model as u16))).collect());
-        Self { slots, models, all, by_model }
-    }
-
-    pub(crate) fn model(&self, name: &str) -> Option<u16> {
-        self.models.binary_search_by(|model| (**model).cmp(name)).ok().map(|place| place as u16)
+        let (all, by_model) = (
+            lane(None),
+            (0..models.len()).map(|model| lane(Some(model as u16))).collect(),
+        );
+        Self {
+            slots,
+            models,
+            all,
+            by_model,
+        }
     }
 
     /// The host where the task strands least, and its devices (all of `model`).
     pub(crate) fn find(&self, need: &Need, model: Option<u16>) -> Option<Spot> {
         let accept = |position: usize| self.slots[position].has_generic(need);
-        let (lane, ask) = (model.map_or(&self.all, |model| &self.by_model[usize::from(model)]), need.ask());
+        let (lane, ask) = (
+            model.map_or(&self.all, |model| &self.by_model[usize::from(model)]),
+            need.ask(),
+        );
         let (key, position) = match need.gpu {
             GpuNeed::Nothing => lane.tightest(&ask, accept),
             // A device in use already, before an untouched one is broken.
@@ -146,23 +169,31 @@ impl SiteView {
             GpuNeed::Whole(count) => lane.tightest(&Ask { whole: count, ..ask }, accept),
         }?;
         let slot = &self.slots[position];
-        let gpu_indices = self.devices_on(slot, need, model).expect("the index knows the devices of its hosts");
-        Some(Spot { key, host: slot.id, gpu_indices })
-    }
-
-    /// Whether the task fits on this one host.
-    pub(crate) fn fits_on(&self, position: usize, need: &Need, model: Option<u16>) -> bool {
-        let slot = &self.slots[position];
-        slot.open
-            && slot.cpu_milli >= need.cpu_milli
-            && slot.memory_mib >= need.memory_mib
-            && slot.has_generic(need)
-            && self.devices_on(slot, need, model).is_some()
+        let gpu_indices = self
+            .devices_on(slot, need, model)
+            .expect("the index knows the devices of its hosts");
+        Some(Spot {
+            key,
+            host: slot.id,
+            gpu_indices,
+        })
     }
 
     fn devices_on(&self, slot: &Slot, need: &Need, model: Option<u16>) -> Option<Vec<u32>> {
-        let offered = slot.devices.iter().enumerate().filter(|(_, device)| Some(device.0) == model);
+        let offered = slot
+            .devices
+            .iter()
+            .enumerate()
+            .filter(|(_, device)| Some(device.0) == model);
         choose_devices(need.gpu, offered.map(|(index, device)| (index as u32, device.1)))
+    }
+
+    /// Takes a task's needs out of what is free on one of its hosts.
+    pub(crate) fn reserve(&mut self, host: HostId, need: &Need, gpu_indices: &[u32]) {
+        if let Ok(position) = self.slots.binary_search_by_key(&host, |slot| slot.id) {
+            self.slots[position].take(need, gpu_indices);
+            self.reindex(position);
+        }
     }
 
     fn reindex(&mut self, position: usize) {
@@ -175,14 +206,26 @@ impl SiteView {
 }
 
 fn slot_of(host: &Host, models: &[Box<str>]) -> Slot {
-    let model = |name: &str| models.binary_search_by(|model| (**model).cmp(name)).expect("the site lists all models");
+    let model = |name: &str| {
+        models
+            .binary_search_by(|model| (**model).cmp(name))
+            .expect("the site lists all models")
+    };
     Slot {
         id: host.id,
         open: host.takes_work(),
         cpu_milli: host.free.cpu_milli,
         memory_mib: host.free.memory_mib,
-        devices: host.gpus.iter().map(|gpu| (model(&gpu.model) as u16, gpu.free_milli)).collect(),
-        generic: host.generic.iter().map(|resource| (resource.name.clone(), resource.free)).collect(),
+        devices: host
+            .gpus
+            .iter()
+            .map(|gpu| (model(&gpu.model) as u16, gpu.free_milli))
+            .collect(),
+        generic: host
+            .generic
+            .iter()
+            .map(|resource| (resource.name.clone(), resource.free))
+            .collect(),
     }
 }
 
@@ -191,7 +234,7 @@ fn slot_of(host: &Host, models: &[Box<str>]) -> Slot {
 pub(crate) struct View {
     pub(crate) sites: BTreeMap<SiteId, SiteView>,
     /// Looked up only.
-    places: HashMap<HostId, (SiteId, usize)>,
+    sites_of: HashMap<HostId, SiteId>,
 }
 
 impl View {
@@ -206,36 +249,53 @@ impl View {
     /// Reads one site afresh.
     pub(crate) fn rebuild(&mut self, state: &State, id: SiteId) {
         let site = SiteView::of(state, id);
-        self.places.retain(|_, (place, _)| *place != id);
-        self.places.extend(site.slots.iter().enumerate().map(|(position, slot)| (slot.id, (id, position))));
+        self.sites_of.retain(|_, site| *site != id);
+        self.sites_of.extend(site.slots.iter().map(|slot| (slot.id, id)));
         self.sites.insert(id, site);
-    }
-
-    /// Where a host is: its site and its place there.
-    pub(crate) fn place(&self, host: HostId) -> Option<(SiteId, usize)> {
-        self.places.get(&host).copied()
     }
 
     /// Reads one host afresh; `false` if it is unknown or its devices changed, so that its site must be rebuilt.
     pub(crate) fn refresh(&mut self, host: &Host) -> bool {
-        let Some((site, position)) = self.place(host.id) else { return false };
-        let site = self.sites.get_mut(&site).expect("a placed host's site is in the view");
-        let slot = &site.slots[position];
+        let Some(site) = self.sites_of.get(&host.id) else {
+            return false;
+        };
+        let site = self.sites.get_mut(site).expect("a known host's site is in the view");
+        let position = site
+            .slots
+            .binary_search_by_key(&host.id, |slot| slot.id)
+            .expect("its site has the host");
+        let slot = &mut site.slots[position];
         let same_devices = slot.devices.len() == host.gpus.len()
-            && slot.devices.iter().zip(&host.gpus).all(|(device, gpu)| site.models[usize::from(device.0)] == gpu.model);
+            && slot
+                .devices
+                .iter()
+                .zip(&host.gpus)
+                .all(|(device, gpu)| site.models[usize::from(device.0)] == gpu.model);
         if !same_devices || !host.online {
             return false;
         }
-        site.slots[position] = slot_of(host, &site.models);
+        slot.open = host.takes_work();
+        (slot.cpu_milli, slot.memory_mib) = (host.free.cpu_milli, host.free.memory_mib);
+        slot.devices
+            .iter_mut()
+            .zip(&host.gpus)
+            .for_each(|(device, gpu)| device.1 = gpu.free_milli);
+        slot.generic = host
+            .generic
+            .iter()
+            .map(|resource| (resource.name.clone(), resource.free))
+            .collect();
         site.reindex(position);
         true
     }
 
     /// Takes a task's needs out of what is free.
     pub(crate) fn reserve(&mut self, host: HostId, need: &Need, gpu_indices: &[u32]) {
-        let Some((site, position)) = self.place(host) else { return };
-        let site = self.sites.get_mut(&site).expect("a placed host's site is in the view");
-        site.slots[position].take(need, gpu_indices);
-        site.reindex(position);
+        if let Some(site) = self.sites_of.get(&host) {
+            self.sites
+                .get_mut(site)
+                .expect("a known host's site is in the view")
+                .reserve(host, need, gpu_indices);
+        }
     }
 }

@@ -1,0 +1,180 @@
+//! Vouchers decide where it is cheapest; money in flight is not spent twice.
+
+use hesuan_ledger::types::BasisPoints;
+use hesuan_ledger::{Funder, NewProgramme, NewVoucher, Rate, Terms};
+
+use super::*;
+use crate::types::RequestId;
+
+impl World {
+    /// A voucher of `fen` for `lab`, redeemed, that pays half of everything in the region.
+    fn voucher(&mut self, region: u32, fen: i64) {
+        let programme = format!("half-{region}");
+        self.apply(Body::Money(MoneyCommand::CreateProgramme(NewProgramme {
+            name: (*programme).into(),
+            region: RegionCode(region),
+            funders: vec![Funder {
+                name: "city".into(),
+                share: 1,
+            }],
+            budget: Fen(10_000_000),
+            terms: Terms {
+                rates: vec![Rate {
+                    sku: "*".into(),
+                    rate: BasisPoints(5_000),
+                }],
+                ..Terms::default()
+            },
+            ..NewProgramme::default()
+        })));
+        let (code, until) = (format!("code-{region}"), Timestamp(self.now + 1_000 * HOUR));
+        let (from, face) = (Timestamp(0), Fen(fen));
+        let voucher = NewVoucher {
+            code: (*code).into(),
+            holder: "lab".into(),
+            face,
+            from,
+            until,
+        };
+        self.apply(Body::Money(MoneyCommand::IssueVouchers {
+            programme: (*programme).into(),
+            vouchers: vec![voucher],
+        }));
+        let lab = Body::CreatePrincipal(NewPrincipal {
+            name: format!("member-{region}").into(),
+            roles: vec![Role::Member],
+            org: Some("lab".into()),
+            site: None,
+            region: None,
+            token_sha256: [200; 32],
+        });
+        let Reply::Number(member) = self.apply(lab) else {
+            panic!("a principal has a number")
+        };
+        let redeem = Body::Money(MoneyCommand::RedeemVoucher { code: (*code).into() });
+        let made_at = u128::from(self.now) << 80;
+        let id = Some(RequestId(made_at | u128::from(region)));
+        self.apply_command(Command {
+            principal: PrincipalId(member),
+            request_id: id,
+            digest: [0; 16],
+            body: redeem,
+        })
+        .expect("the holder redeems");
+    }
+
+    fn sites(&self, placed: &[Decision]) -> Vec<SiteId> {
+        placed.iter().map(|decision| self.site_of(decision)).collect()
+    }
+}
+
+#[test]
+fn a_voucher_makes_the_dearer_site_the_cheaper_one_until_it_is_used_up() {
+    let mut world = World::new();
+    let hangzhou = world.site("hangzhou", 330100, 100, &[host(64)]);
+    let songjiang = world.site("songjiang", 310117, 120, &[host(64)]);
+    world.submit(job());
+    assert_eq!(
+        world
+            .settle()
+            .iter()
+            .map(|decision| world.site_of(decision))
+            .collect::<Vec<_>>(),
+        [hangzhou]
+    );
+    // Pays 60 of 120 three times; of the fourth it could pay 10, and 110 is more than 100.
+    world.voucher(310117, 190);
+    for _ in 0..5 {
+        world.submit(job());
+    }
+    let placed = world.settle();
+    assert_eq!(
+        world.sites(&placed),
+        [songjiang, songjiang, songjiang, hangzhou, hangzhou]
+    );
+}
+
+#[test]
+fn the_wallet_is_not_spent_twice_while_decisions_are_in_flight() {
+    let mut world = World::new();
+    world.site("a", 310117, 100, &[host(64)]);
+    world.org("poor", 350);
+    for _ in 0..3 {
+        world.submit(SubmitJob {
+            org: "poor".into(),
+            ..job()
+        });
+    }
+    world.submit(SubmitJob {
+        org: "poor".into(),
+        walltime_ms_max: 2 * HOUR,
+        ..job()
+    });
+    let decisions = world.plan();
+    assert_eq!(decisions.len(), 3);
+    assert_eq!(world.plan(), []);
+    assert_eq!(world.judge(decisions), (3, 0));
+    assert_eq!(world.plan(), [], "50 fen are left, 200 are needed");
+}
+
+#[test]
+fn the_bound_on_the_co_pay_keeps_a_job_out_of_dear_sites() {
+    let mut world = World::new();
+    let dear = world.site("dear", 310117, 200, &[host(8)]);
+    let cheap = world.site("cheap", 330100, 100, &[host(1)]);
+    let mut bounded = job();
+    bounded.funding.copay_max = Some(Fen(150));
+    let first = world.submit(bounded.clone());
+    let second = world.submit(bounded);
+    let placed = world.settle();
+    assert_eq!(world.sites(&placed), [cheap]);
+    assert_eq!(placed[0].job, first);
+    assert_eq!(world.codes(second, dear), ["COPAY_OVER_MAX"]);
+    assert_eq!(world.codes(second, cheap), ["CAPACITY_CPU", "CAPACITY_MEMORY"]);
+}
+
+#[test]
+fn a_binding_quote_pays_although_the_wallet_is_empty() {
+    let mut world = World::new();
+    let site = world.site("a", 310117, 100, &[host(8)]);
+    world.org("poor", 100);
+    let wanted = SubmitJob {
+        org: "poor".into(),
+        ..job()
+    };
+    let Reply::Quote(quote) = world.apply(Body::BindQuote {
+        job: wanted.clone(),
+        valid_ms: HOUR,
+    }) else {
+        panic!("a binding quote has a number")
+    };
+    let job = world.submit(SubmitJob {
+        quote: Some(quote),
+        ..wanted
+    });
+    assert_eq!(world.codes(job, site), [] as [&str; 0]);
+    assert_eq!(world.settle().len(), 1);
+}
+
+#[test]
+fn new_prices_and_a_new_voucher_are_seen_at_once() {
+    let mut world = World::new();
+    let a = world.site("a", 310117, 100, &[host(64)]);
+    let b = world.site("b", 330100, 90, &[host(64)]);
+    world.submit(job());
+    let placed = world.settle();
+    assert_eq!(world.sites(&placed), [b]);
+    world.voucher(310117, 10_000);
+    world.submit(job());
+    let placed = world.settle();
+    assert_eq!(world.sites(&placed), [a]);
+    let prices = vec![("cpu".into(), 1_000), ("mem".into(), 0)];
+    world.apply(Body::Money(MoneyCommand::SetPrices {
+        site: "b".into(),
+        prices,
+        effective_from: None,
+    }));
+    world.submit(job());
+    let placed = world.settle();
+    assert_eq!(world.sites(&placed), [b]);
+}
