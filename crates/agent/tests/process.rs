@@ -132,6 +132,7 @@ fn the_environment_is_the_spec_and_ours() {
         "HESUAN_GPUS=2,5",
         "CUDA_VISIBLE_DEVICES=2,5",
         &format!("HOME={}", home.display()),
+        &format!("TMPDIR={}", home.display()),
     ] {
         assert!(out.lines().any(|found| found == line), "{line} in {out}");
     }

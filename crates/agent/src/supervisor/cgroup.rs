@@ -93,6 +93,15 @@ impl CgroupPlan {
         }
     }
 
+    /// The file through which a process with one thread moves itself. Version 1 has one for single threads, which does not take the
+    /// kernel's lock against forks: with `cgroup.procs` every fork of the machine waits for every move, tens of milliseconds each.
+    fn entrance(&self) -> &'static str {
+        match self {
+            CgroupPlan::None | CgroupPlan::V2(_) => "cgroup.procs",
+            CgroupPlan::V1 { .. } => "tasks",
+        }
+    }
+
     /// Kills whatever is left in a task's groups and removes them, for a task whose supervisor died.
     pub fn clear(&self, task: &str) {
         TaskCgroup {
@@ -168,7 +177,7 @@ impl TaskCgroup {
             }
         }
         for hierarchy in self.plan.hierarchies() {
-            fs::write(self.file(hierarchy, "cgroup.procs"), "0")?;
+            fs::write(self.file(hierarchy, self.plan.entrance()), "0")?;
         }
         Ok(())
     }
@@ -177,7 +186,7 @@ impl TaskCgroup {
     pub fn leave(&self) {
         for hierarchy in self.plan.hierarchies() {
             // When this fails the supervisor stays inside, is counted there, and the group stays behind until the daemon clears it.
-            let _ = fs::write(hierarchy.home.join("cgroup.procs"), "0");
+            let _ = fs::write(hierarchy.home.join(self.plan.entrance()), "0");
         }
     }
 

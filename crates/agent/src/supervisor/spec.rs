@@ -1,8 +1,9 @@
 //! The files by which daemon and supervisor talk: what to run, who runs it, and how it ended.
 //!
 //! In a task's directory lie `spec.json` (written by the daemon), `claim.json` (who supervises; made at most once), `exit.json`
-//! (how it ended), `stdout` and `stderr` (made at the first byte), `script`, the FIFOs `control` (commands to the supervisor) and
-//! `alive` (its read end hangs up when the supervisor is gone), and the task's own `home` and `tmp`.
+//! (how it ended), `stdout` and `stderr` (made at the first byte), `script`, the FIFO `control` (commands to the supervisor, its only
+//! reader, so that a writer sees at once when the supervisor is gone), and the task's own `home`, which is also its TMPDIR.
+//! Few files, because at hundreds of tasks a second making inodes is what the machine does most.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -42,8 +43,9 @@ pub struct TaskSpec {
     pub cgroup: CgroupPlan,
 }
 
-/// Who supervises a task. Made by a hard link, so exactly one process ever holds it; the daemon takes it itself (`supervisor` empty)
-/// to make sure that a supervisor which has not begun never will.
+/// Who supervises a task. The file can be made once only, so exactly one process ever holds it; the daemon takes it itself
+/// (`supervisor` empty) to make sure that a supervisor which has not begun never will. A file that is not whole yet is a
+/// claim as well: its maker starts the task only after it is written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
     /// The supervisor, or nobody when the daemon revoked the start.
@@ -122,12 +124,8 @@ pub fn write_record<T: Serialize>(path: &Path, record: &T, sync: bool) -> io::Re
 
 /// Takes the claim of a task's directory. `false` when somebody else has it already.
 pub fn take_claim(directory: &Path, claim: &Claim) -> io::Result<bool> {
-    let temporary = directory.join(format!("claim.{}", std::process::id()));
-    fs::write(&temporary, serde_json::to_vec(claim)?)?;
-    let linked = fs::hard_link(&temporary, directory.join("claim.json"));
-    fs::remove_file(&temporary)?;
-    match linked {
-        Ok(()) => Ok(true),
+    match File::create_new(directory.join("claim.json")) {
+        Ok(mut file) => file.write_all(&serde_json::to_vec(claim)?).map(|()| true),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
         Err(error) => Err(error),
     }

@@ -10,9 +10,8 @@ mod start;
 mod watcher;
 
 use std::collections::HashMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -95,8 +94,29 @@ struct Shared {
 enum Entry {
     /// A starter has it or will have it; signals wait.
     Starting(Vec<StopSignal>),
-    /// Its supervisor runs; a child of this process unless adopted.
-    Running(Option<Child>),
+    /// Its supervisor runs.
+    Running(Supervised),
+}
+
+/// A running supervisor.
+struct Supervised {
+    /// Present unless adopted from an earlier daemon.
+    child: Option<Child>,
+    /// The write end of its FIFO; in error once the supervisor, the only reader, is gone.
+    control: File,
+}
+
+impl Supervised {
+    /// Passes a signal on. Fails when the supervisor is gone, and then the watcher is about to notice.
+    fn command(&mut self, task: TaskKey, signal: StopSignal) {
+        let command = match signal {
+            StopSignal::Term => CONTROL_TERM,
+            StopSignal::Kill => CONTROL_KILL,
+        };
+        if let Err(error) = self.control.write_all(&[command]) {
+            tracing::debug!(%task, ?signal, %error, "supervisor not reached");
+        }
+    }
 }
 
 impl ProcessBackend {
@@ -179,7 +199,7 @@ impl Backend for ProcessBackend {
     fn signal(&mut self, task: TaskKey, signal: StopSignal) {
         match self.shared.lock_tasks().get_mut(&task) {
             Some(Entry::Starting(waiting)) => waiting.push(signal),
-            Some(Entry::Running(_)) => self.shared.command(task, signal),
+            Some(Entry::Running(supervised)) => supervised.command(task, signal),
             None => {}
         }
     }
@@ -246,22 +266,6 @@ impl Shared {
     fn tell(&self, event: BackendEvent) {
         // When nobody listens any more, the daemon is stopping, and the next one finds everything on disk.
         let _ = self.events.send(event);
-    }
-
-    /// Passes a signal to the supervisor. Opening fails when it is gone, and then the watcher is about to notice.
-    fn command(&self, task: TaskKey, signal: StopSignal) {
-        let command = match signal {
-            StopSignal::Term => CONTROL_TERM,
-            StopSignal::Kill => CONTROL_KILL,
-        };
-        let control = self.task_directory(task).join("control");
-        let opened = fs::OpenOptions::new()
-            .write(true)
-            .custom_flags(nix::libc::O_NONBLOCK)
-            .open(control);
-        if let Err(error) = opened.and_then(|mut control| control.write_all(&[command])) {
-            tracing::debug!(%task, ?signal, %error, "supervisor not reached");
-        }
     }
 }
 

@@ -2,12 +2,14 @@
 
 use std::fs;
 use std::io;
+use std::path::Path;
+use std::time::Duration;
 
 use hesuan_api::internal::v1::TaskEnd;
 
-use super::start::open_alive;
-use super::{Shared, read_exit};
-use crate::core::{Observed, ObservedState, Outcome};
+use super::start::open_control;
+use super::{Shared, Supervised, read_exit};
+use crate::core::{Observed, ObservedState, Outcome, StopSignal};
 use crate::supervisor::spec::{Claim, read_record};
 use crate::task::TaskKey;
 
@@ -32,20 +34,15 @@ impl Shared {
         if let Some(outcome) = read_exit(&directory) {
             return ObservedState::Ended(outcome);
         }
-        // Opened before the supervisor is looked for: if it lives after this, its end will be seen here.
-        let alive = open_alive(&directory);
-        let claim = read_record::<Claim>(&directory.join("claim.json"));
-        if let (
-            Some(Claim {
-                supervisor: Some(supervisor),
-                started_ms,
-            }),
-            Ok(alive),
-        ) = (claim, alive)
-            && supervisor.alive(&self.boot_id)
-        {
-            self.watch(task, None, alive);
-            return ObservedState::Running { started_ms };
+        // That it opens proves that a supervisor lives, and its end will be seen here from now on.
+        if let Ok(control) = open_control(&directory) {
+            let mut supervised = Supervised { child: None, control };
+            if let Some(started_ms) = started_ms(&directory) {
+                self.watch(task, supervised);
+                return ObservedState::Running { started_ms };
+            }
+            // Not begun: below it is kept from beginning, and should it be in the very middle of it, this ends the task.
+            supervised.command(task, StopSignal::Kill);
         }
         // It may have ended between the first look and now.
         ObservedState::Ended(read_exit(&directory).unwrap_or_else(|| {
@@ -57,4 +54,19 @@ impl Shared {
             }
         }))
     }
+}
+
+/// When the task's supervisor claimed it; `None` when nobody has. A claim being written is waited for.
+fn started_ms(directory: &Path) -> Option<u64> {
+    let path = directory.join("claim.json");
+    for _ in 0..100 {
+        if let Some(claim) = read_record::<Claim>(&path) {
+            return claim.supervisor.map(|_| claim.started_ms);
+        }
+        if !path.exists() {
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    None
 }

@@ -1,22 +1,23 @@
 //! Starting one task: its directory, its spec, its supervisor.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use hesuan_api::internal::v1::TaskEnd;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
-use super::{Entry, Shared};
+use super::{Entry, Shared, Supervised};
 use crate::backend::StartOrder;
 use crate::clock;
 use crate::core::{BackendEvent, Outcome};
 use crate::supervisor::SUPERVISOR_ARGUMENT;
 use crate::supervisor::launch::PATH_DEFAULT;
 use crate::supervisor::spec::TaskSpec;
+use crate::task::TaskKey;
 
 impl Shared {
     /// Starts a task and hands it to the watcher, or says why not.
@@ -25,12 +26,12 @@ impl Shared {
         let directory = self.task_directory(task);
         let outcome = match make_private_directory(&directory) {
             Ok(()) => match self.spawn(&order, &directory) {
-                Ok((child, alive)) => {
+                Ok(supervised) => {
                     self.tell(BackendEvent::Started {
                         task,
                         at_ms: clock::now_ms(),
                     });
-                    self.watch(task, Some(child), alive);
+                    self.watch(task, supervised);
                     return;
                 }
                 Err(error) => Outcome::unused(TaskEnd::StartFailed, format!("cannot start the supervisor: {error}")),
@@ -49,10 +50,8 @@ impl Shared {
         self.tell(BackendEvent::Ended { task, outcome });
     }
 
-    fn spawn(&self, order: &StartOrder, directory: &Path) -> io::Result<(Child, File)> {
-        for name in ["home", "tmp"] {
-            make_private_directory(&directory.join(name))?;
-        }
+    fn spawn(&self, order: &StartOrder, directory: &Path) -> io::Result<Supervised> {
+        make_private_directory(&directory.join("home"))?;
         if !order.script.is_empty() {
             let mut options = OpenOptions::new();
             let mut file = options
@@ -66,23 +65,25 @@ impl Shared {
             directory.join("spec.json"),
             serde_json::to_vec(&self.spec(order, directory))?,
         )?;
-        let (control, alive) = (directory.join("control"), directory.join("alive"));
-        for fifo in [&control, &alive] {
-            mkfifo(fifo, Mode::from_bits_truncate(0o600))?;
-        }
+        mkfifo(&directory.join("control"), Mode::from_bits_truncate(0o600))?;
         // Open for both, so that the supervisor can be commanded from its first moment and never sees an end.
-        let control = OpenOptions::new().read(true).write(true).open(control)?;
-        let alive_read = open_alive(directory)?;
-        let alive_write = OpenOptions::new().write(true).open(alive)?;
+        let read_end = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(directory.join("control"))?;
+        let control = open_control(directory)?;
         let child = Command::new(&self.config.supervisor)
             .arg(SUPERVISOR_ARGUMENT)
             .arg(directory)
             .env_clear()
-            .stdin(Stdio::from(control))
-            .stdout(Stdio::from(alive_write))
+            .stdin(Stdio::from(read_end))
+            .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
-        Ok((child, alive_read))
+        Ok(Supervised {
+            child: Some(child),
+            control,
+        })
     }
 
     fn spec(&self, order: &StartOrder, directory: &Path) -> TaskSpec {
@@ -103,24 +104,25 @@ impl Shared {
     }
 
     /// Hands a running task to the watcher and passes on the signals that came too early.
-    pub(super) fn watch(&self, task: crate::task::TaskKey, child: Option<Child>, alive: File) {
-        let waiting = match self.lock_tasks().insert(task, Entry::Running(child)) {
-            Some(Entry::Starting(waiting)) => waiting,
-            _ => Vec::new(),
-        };
-        for signal in waiting {
-            self.command(task, signal);
+    pub(super) fn watch(&self, task: TaskKey, mut supervised: Supervised) {
+        let mut tasks = self.lock_tasks();
+        if let Some(Entry::Starting(waiting)) = tasks.remove(&task) {
+            for signal in waiting {
+                supervised.command(task, signal);
+            }
         }
-        self.watcher.add(task, alive);
+        // While the list is locked, so that the watcher finds the task in it even if its supervisor is gone already.
+        self.watcher.add(task, &supervised.control);
+        tasks.insert(task, Entry::Running(supervised));
     }
 }
 
-/// The read end of a task's `alive`: it hangs up once the supervisor, the only writer, is gone.
-pub(super) fn open_alive(directory: &Path) -> io::Result<File> {
+/// The write end of a task's `control`. Fails when nobody reads there, that is, when there is no supervisor.
+pub(super) fn open_control(directory: &Path) -> io::Result<fs::File> {
     OpenOptions::new()
-        .read(true)
+        .write(true)
         .custom_flags(nix::libc::O_NONBLOCK)
-        .open(directory.join("alive"))
+        .open(directory.join("control"))
 }
 
 /// Other users of the machine must not read what tasks write.
@@ -130,7 +132,7 @@ fn make_private_directory(path: &Path) -> io::Result<()> {
 
 /// The whole environment of the task: a few defaults, the user's, and what nobody may overrule.
 fn environment(order: &StartOrder, directory: &Path) -> Vec<(String, String)> {
-    let path_text = |name: &str| directory.join(name).to_string_lossy().into_owned();
+    let home = directory.join("home").to_string_lossy().into_owned();
     let gpus = order
         .gpu_indices
         .iter()
@@ -139,8 +141,8 @@ fn environment(order: &StartOrder, directory: &Path) -> Vec<(String, String)> {
         .join(",");
     let mut environment: Vec<(String, String)> = [
         ("PATH", PATH_DEFAULT.to_owned()),
-        ("HOME", path_text("home")),
-        ("TMPDIR", path_text("tmp")),
+        ("HOME", home.clone()),
+        ("TMPDIR", home),
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .to_vec();

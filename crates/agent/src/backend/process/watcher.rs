@@ -1,4 +1,4 @@
-//! Noticing the ends of supervisors: one `epoll` over the `alive` FIFOs of all tasks, own children and adopted alike.
+//! Noticing the ends of supervisors: one `epoll` over the `control` FIFOs of all tasks, own children and adopted alike.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-use super::{Entry, Shared, read_exit};
+use super::{Entry, Shared, Supervised, read_exit};
 use crate::core::{BackendEvent, Outcome};
 use crate::procfs;
 use crate::supervisor::spec::{Claim, read_record, take_claim};
@@ -27,7 +27,7 @@ pub(super) struct Watcher {
     wake: EventFd,
     stopping: AtomicBool,
     next_token: AtomicU64,
-    watched: Mutex<HashMap<u64, (TaskKey, File)>>,
+    watched: Mutex<HashMap<u64, TaskKey>>,
 }
 
 impl Watcher {
@@ -44,15 +44,16 @@ impl Watcher {
         })
     }
 
-    /// Watches the read end of a task's `alive` FIFO.
-    pub(super) fn add(&self, task: TaskKey, alive: File) {
+    /// Watches the write end of a task's `control` FIFO.
+    pub(super) fn add(&self, task: TaskKey, control: &File) {
         let token = self.next_token.fetch_add(1, Ordering::Relaxed);
         let mut watched = self.watched.lock().expect("nobody panics with the list in hand");
-        // Hanging up is always told; nothing else is asked for.
+        // That nobody reads any more is always told; nothing else is asked for. Once, because a child between fork and exec may hold a copy of the
+        // descriptor and with it the entry.
         self.epoll
-            .add(&alive, EpollEvent::new(EpollFlags::empty(), token))
+            .add(control, EpollEvent::new(EpollFlags::EPOLLONESHOT, token))
             .expect("a fresh pipe can be watched: the kernel refuses only when out of memory or watches");
-        watched.insert(token, (task, alive));
+        watched.insert(token, task);
     }
 
     pub(super) fn stop(&self) {
@@ -80,8 +81,7 @@ impl Shared {
                     .lock()
                     .expect("nobody panics with the list in hand")
                     .remove(&event.data());
-                // Closing the file takes it out of the epoll.
-                if let Some((task, _alive)) = found {
+                if let Some(task) = found {
                     self.supervisor_gone(task);
                 }
             }
@@ -93,7 +93,10 @@ impl Shared {
         let directory = self.task_directory(task);
         // Read before the child is reaped, so that its pid still is its own while something might have to be killed.
         let outcome = read_exit(&directory).unwrap_or_else(|| self.clear_up(task, &directory));
-        if let Some(Entry::Running(Some(mut child))) = entry {
+        if let Some(Entry::Running(Supervised {
+            child: Some(mut child), ..
+        })) = entry
+        {
             // It has closed its last file, so it is ending; this takes microseconds.
             let _ = child.wait();
         }
