@@ -3,8 +3,8 @@
 
 use hesuan_ledger::types::{OrgId, RegionCode, SiteId};
 
-use super::principal::Principal;
 use super::State;
+use super::principal::Principal;
 use crate::command::{Body, Command, MoneyCommand, Role};
 use crate::outcome::Rejection;
 use crate::types::PrincipalId;
@@ -124,19 +124,29 @@ pub fn kind_of(body: &Body) -> Kind {
 pub fn may(principal: &Principal, kind: Kind, scope: Scope) -> bool {
     // What everybody may read has no scope to be bound to.
     let scope = if kind == Kind::ReadPublic { Scope::Later } else { scope };
-    !principal.revoked && roles(kind).iter().any(|role| principal.has(*role) && covers(principal, *role, scope))
+    !principal.revoked
+        && roles(kind)
+            .iter()
+            .any(|role| principal.has(*role) && covers(principal, *role, scope))
 }
 
 /// Whether a principal may read this; the cluster itself may read everything.
 #[must_use]
 pub fn may_read(state: &State, principal: PrincipalId, kind: Kind, scope: Scope) -> bool {
-    principal == PrincipalId::CLUSTER || state.principal(principal).is_some_and(|principal| may(principal, kind, scope))
+    principal == PrincipalId::CLUSTER
+        || state
+            .principal(principal)
+            .is_some_and(|principal| may(principal, kind, scope))
 }
 
 /// The organisation to which the principal's reads of jobs are bound; `None` = it may see those of all.
 #[must_use]
 pub fn jobs_seen(principal: &Principal) -> Option<OrgId> {
-    if may(principal, Kind::ReadJobs, Scope::Cluster) { None } else { principal.org }
+    if may(principal, Kind::ReadJobs, Scope::Cluster) {
+        None
+    } else {
+        principal.org
+    }
 }
 
 fn covers(principal: &Principal, role: Role, scope: Scope) -> bool {
@@ -156,13 +166,23 @@ pub(super) fn judge(state: &State, command: &Command) -> Result<(), Rejection> {
         return Ok(());
     }
     let Some(principal) = state.principal(command.principal) else {
-        return Err(Rejection::denied("UNKNOWN_PRINCIPAL", format!("no principal {}", command.principal.0)));
+        return Err(Rejection::denied(
+            "UNKNOWN_PRINCIPAL",
+            format!("no principal {}", command.principal.0),
+        ));
     };
     if principal.revoked {
-        return Err(Rejection::denied("PRINCIPAL_REVOKED", format!("the token of {} was revoked", principal.name)));
+        return Err(Rejection::denied(
+            "PRINCIPAL_REVOKED",
+            format!("the token of {} was revoked", principal.name),
+        ));
     }
     let kind = kind_of(&command.body);
-    if may(principal, kind, Scope::Later) { Ok(()) } else { Err(refusal(principal, kind)) }
+    if may(principal, kind, Scope::Later) {
+        Ok(())
+    } else {
+        Err(refusal(principal, kind))
+    }
 }
 
 /// Whether the sender may do this within the scope that its command turned out to have.
@@ -171,15 +191,26 @@ pub(super) fn judge_scope(state: &State, principal: PrincipalId, kind: Kind, sco
         return Ok(());
     }
     let principal = state.principal(principal).expect("judged before");
-    if may(principal, kind, scope) { Ok(()) } else { Err(refusal(principal, kind)) }
+    if may(principal, kind, scope) {
+        Ok(())
+    } else {
+        Err(refusal(principal, kind))
+    }
 }
 
 fn refusal(principal: &Principal, kind: Kind) -> Rejection {
-    let needed: Vec<String> = roles(kind).iter().map(|role| format!("{role:?}").to_lowercase()).collect();
+    let needed: Vec<String> = roles(kind)
+        .iter()
+        .map(|role| format!("{role:?}").to_lowercase())
+        .collect();
     let text = if needed.is_empty() {
         "only the cluster itself does this".to_owned()
     } else {
-        format!("{} may not do this; it takes the role {} for what it is about", principal.name, needed.join(" or "))
+        format!(
+            "{} may not do this; it takes the role {} for what it is about",
+            principal.name,
+            needed.join(" or ")
+        )
     };
     Rejection::denied("PERMISSION_DENIED", text)
 }

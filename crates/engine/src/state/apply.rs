@@ -16,7 +16,11 @@ impl State {
     /// When the entry was applied already: the caller has lost its place in the log.
     pub fn begin_entry(&mut self, index: u64, at: Timestamp) {
         let meta = &mut self.tables.meta;
-        assert!(index > meta.applied_index, "entry {index} was applied already, the state is at {}", meta.applied_index);
+        assert!(
+            index > meta.applied_index,
+            "entry {index} was applied already, the state is at {}",
+            meta.applied_index
+        );
         meta.applied_index = index;
         meta.at = meta.at.max(at);
         self.entry.clear();
@@ -44,10 +48,16 @@ impl State {
         let at = self.tables.meta.at.max(at);
         let before = effects.len();
         let outcome = match self.judge_and_perform(at, command, effects) {
-            Ok((reply, repeated)) => Outcome { reply: Ok(reply), repeated },
+            Ok((reply, repeated)) => Outcome {
+                reply: Ok(reply),
+                repeated,
+            },
             Err(rejection) => {
                 assert_eq!(effects.len(), before, "a rejection has no effects");
-                Outcome { reply: Err(rejection), repeated: false }
+                Outcome {
+                    reply: Err(rejection),
+                    repeated: false,
+                }
             }
         };
         for entry in self.tables.ledger.take_journal() {
@@ -99,9 +109,12 @@ impl State {
             Body::CreatePrincipal(new) => self.create_principal(new, effects),
             Body::RevokePrincipal { name } => self.revoke_principal(principal, name, effects),
             Body::SetLimits(change) => self.set_limits(change),
-            Body::AttachAgent { site, instance, replica, hosts } => {
-                self.attach_agent(principal, at, site, *instance, *replica, hosts, effects)
-            }
+            Body::AttachAgent {
+                site,
+                instance,
+                replica,
+                hosts,
+            } => self.attach_agent(principal, at, site, *instance, *replica, hosts, effects),
             Body::Reports(reports) => self.take_reports(principal, at, reports, effects),
             Body::Decisions(decisions) => Ok(self.take_decisions(at, decisions, effects)),
             Body::SiteLost { site, instance } => self.lose_site(at, *site, *instance, effects),

@@ -103,7 +103,10 @@ pub struct JobSummary {
 
 /// One ended attempt.
 #[derive(Clone, PartialEq, prost::Message)]
-#[allow(missing_docs, reason = "the fields are those of hesuan.v1.Attempt and hesuan.v1.Price")]
+#[allow(
+    missing_docs,
+    reason = "the fields are those of hesuan.v1.Attempt and hesuan.v1.Price"
+)]
 pub struct AttemptRecord {
     #[prost(uint32, tag = "1")]
     pub task: u32,
@@ -190,7 +193,11 @@ impl ReceiptRecord {
             amount_fen: leg.amount.0,
             holder_redeemed: leg.redemption == Redemption::Holder,
         };
-        Self { gross_fen: receipt.gross.0, copay_fen: receipt.copay.0, legs: receipt.legs.iter().map(leg).collect() }
+        Self {
+            gross_fen: receipt.gross.0,
+            copay_fen: receipt.copay.0,
+            legs: receipt.legs.iter().map(leg).collect(),
+        }
     }
 
     /// The receipt it records.
@@ -203,9 +210,17 @@ impl ReceiptRecord {
             rate: BasisPoints(leg.rate_bp),
             eligible: Fen(leg.eligible_fen),
             amount: Fen(leg.amount_fen),
-            redemption: if leg.holder_redeemed { Redemption::Holder } else { Redemption::Provider },
+            redemption: if leg.holder_redeemed {
+                Redemption::Holder
+            } else {
+                Redemption::Provider
+            },
         };
-        Receipt { gross: Fen(self.gross_fen), legs: self.legs.iter().map(leg).collect(), copay: Fen(self.copay_fen) }
+        Receipt {
+            gross: Fen(self.gross_fen),
+            legs: self.legs.iter().map(leg).collect(),
+            copay: Fen(self.copay_fen),
+        }
     }
 }
 
@@ -232,15 +247,24 @@ impl JobSummary {
         let site_name = |id: &_| state.site(*id).map_or_else(String::new, |site| site.name.to_string());
         Self {
             name: spec.name.to_string(),
-            org: state.ledger().org(request.org).map_or_else(String::new, |org| org.registered.name.to_string()),
-            submitted_by: state.principal(job.submitter).map_or_else(String::new, |who| who.name.to_string()),
+            org: state
+                .ledger()
+                .org(request.org)
+                .map_or_else(String::new, |org| org.registered.name.to_string()),
+            submitted_by: state
+                .principal(job.submitter)
+                .map_or_else(String::new, |who| who.name.to_string()),
             payload: spec.payload.to_vec(),
             script_sha256: spec.script.map_or_else(Vec::new, |digest| digest.to_vec()),
             tasks: spec.tasks,
             array: spec.array,
             parallel_max: spec.parallel_max,
             retries_max: spec.retries_max,
-            labels: spec.labels.iter().flat_map(|(key, value)| [key.to_string(), value.to_string()]).collect(),
+            labels: spec
+                .labels
+                .iter()
+                .flat_map(|(key, value)| [key.to_string(), value.to_string()])
+                .collect(),
             cpu_milli: need.cpu_milli,
             memory_mib: need.memory_mib,
             gpu_milli: need.gpu_milli,
@@ -276,8 +300,12 @@ impl AttemptRecord {
             task: id.task,
             attempt: id.attempt,
             restore_epoch: id.restore_epoch,
-            site: state.site(attempt.site).map_or_else(String::new, |site| site.name.to_string()),
-            host: state.host(attempt.host).map_or_else(String::new, |host| host.name.to_string()),
+            site: state
+                .site(attempt.site)
+                .map_or_else(String::new, |site| site.name.to_string()),
+            host: state
+                .host(attempt.host)
+                .map_or_else(String::new, |host| host.name.to_string()),
             gpu_indices: attempt.gpu_indices.to_vec(),
             placed_at_ms: attempt.placed_at.0,
             started_at_ms: attempt.started_at.unwrap_or_default().0,
@@ -313,5 +341,7 @@ pub fn state_number(state: JobState) -> u32 {
 #[must_use]
 pub fn state_of(number: u32) -> Option<JobState> {
     use JobState::{Cancelled, Failed, Lost, Pending, Running, Succeeded, TimeLimit};
-    [Pending, Running, Succeeded, Failed, Cancelled, TimeLimit, Lost].into_iter().find(|s| state_number(*s) == number)
+    [Pending, Running, Succeeded, Failed, Cancelled, TimeLimit, Lost]
+        .into_iter()
+        .find(|s| state_number(*s) == number)
 }

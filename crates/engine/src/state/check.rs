@@ -15,7 +15,10 @@ impl State {
     pub(super) fn assert_cheap_invariants(&self) {
         let holds = self.tables.ledger.open_hold_count();
         let running = self.index.running_total;
-        assert!(holds as u64 == running, "{holds} holds are open for {running} running attempts");
+        assert!(
+            holds as u64 == running,
+            "{holds} holds are open for {running} running attempts"
+        );
     }
 
     /// Recomputes everything that is derived and compares.
@@ -34,11 +37,20 @@ impl State {
     fn check_index(&self) {
         let fresh = Index::of(&self.tables);
         let same = |what: &str, equal: bool| assert!(equal, "the index of {what} is not what the tables say");
-        same("queues", fresh.queues == self.index.queues && fresh.order == self.index.order);
+        same(
+            "queues",
+            fresh.queues == self.index.queues && fresh.order == self.index.order,
+        );
         same("running attempts", fresh.running == self.index.running);
-        same("counts", fresh.pending_total == self.index.pending_total && fresh.running_total == self.index.running_total);
+        same(
+            "counts",
+            fresh.pending_total == self.index.pending_total && fresh.running_total == self.index.running_total,
+        );
         same("ended jobs", fresh.ended == self.index.ended);
-        same("names", fresh.principals == self.index.principals && fresh.sites == self.index.sites);
+        same(
+            "names",
+            fresh.principals == self.index.principals && fresh.sites == self.index.sites,
+        );
         same("hosts", fresh.hosts == self.index.hosts);
         same("tokens", fresh.tokens == self.index.tokens);
         same("classes", fresh.classes == self.index.classes);
@@ -51,13 +63,19 @@ impl State {
         let mut expected: BTreeMap<HostId, Host> = self.hosts().map(|host| (host.id, emptied(host))).collect();
         for (id, attempt) in self.tables.attempts.iter().filter(|(_, attempt)| attempt.is_running()) {
             let job = self.job(id.job).unwrap_or_else(|| panic!("{id:?} runs without a job"));
-            let host = expected.get_mut(&attempt.host).unwrap_or_else(|| panic!("{id:?} runs on no host"));
+            let host = expected
+                .get_mut(&attempt.host)
+                .unwrap_or_else(|| panic!("{id:?} runs on no host"));
             assert!(host.site == attempt.site, "{id:?} runs on a host of another site");
             host.reserve(&self.request(job).resources, &attempt.gpu_indices);
         }
         for host in self.hosts() {
             let expected = &expected[&host.id];
-            assert!(host == expected, "host {} has free {host:?}, its attempts say {expected:?}", host.name);
+            assert!(
+                host == expected,
+                "host {} has free {host:?}, its attempts say {expected:?}",
+                host.name
+            );
         }
     }
 
@@ -66,7 +84,10 @@ impl State {
         let running = self.tables.attempts.iter().filter(|(_, attempt)| attempt.is_running());
         let running: BTreeSet<HoldId> = running.map(|(_, attempt)| attempt.hold).collect();
         let open: BTreeSet<HoldId> = self.tables.ledger.open_holds().map(|(id, _)| id).collect();
-        assert!(running == open, "running attempts have the holds {running:?}, open are {open:?}");
+        assert!(
+            running == open,
+            "running attempts have the holds {running:?}, open are {open:?}"
+        );
     }
 
     fn check_jobs(&self) {
@@ -75,8 +96,14 @@ impl State {
             let progress = job.progress();
             let (mut running, mut last_words) = (0, BTreeMap::<u32, JobState>::new());
             for (attempt_id, attempt) in self.attempts(id, 0) {
-                assert!(attempt_id.task < job.spec.tasks, "{attempt_id:?} is not a task of its job");
-                assert!(attempt_id.task < progress.fresh_from, "{attempt_id:?} was placed and counts as fresh");
+                assert!(
+                    attempt_id.task < job.spec.tasks,
+                    "{attempt_id:?} is not a task of its job"
+                );
+                assert!(
+                    attempt_id.task < progress.fresh_from,
+                    "{attempt_id:?} was placed and counts as fresh"
+                );
                 match &attempt.ended {
                     None => {
                         running += 1;
@@ -86,24 +113,58 @@ impl State {
                         assert!(ended.state.is_ended(), "{attempt_id:?} ended as {:?}", ended.state);
                         assert!(ended.at >= attempt.placed_at, "{attempt_id:?} ended before it began");
                         let before = last_words.insert(attempt_id.task, ended.state);
-                        assert!(before != Some(JobState::Succeeded), "{attempt_id:?} came after a success");
+                        assert!(
+                            before != Some(JobState::Succeeded),
+                            "{attempt_id:?} came after a success"
+                        );
                     }
                 }
             }
-            assert!(running == progress.running, "job {} runs {running} tasks and counts {}", id.0, progress.running);
-            for (state, counted) in [(JobState::Succeeded, progress.succeeded), (JobState::TimeLimit, progress.time_limit)] {
+            assert!(
+                running == progress.running,
+                "job {} runs {running} tasks and counts {}",
+                id.0,
+                progress.running
+            );
+            for (state, counted) in [
+                (JobState::Succeeded, progress.succeeded),
+                (JobState::TimeLimit, progress.time_limit),
+            ] {
                 let ended = last_words.values().filter(|word| **word == state).count() as u32;
                 let whole = progress.archived_parts == 0;
-                assert!(!whole || ended == counted, "job {}: {ended} tasks {state:?}, it counts {counted}", id.0);
+                assert!(
+                    !whole || ended == counted,
+                    "job {}: {ended} tasks {state:?}, it counts {counted}",
+                    id.0
+                );
             }
-            assert!(progress.fresh_from <= job.spec.tasks, "job {} has fewer tasks than it placed", id.0);
+            assert!(
+                progress.fresh_from <= job.spec.tasks,
+                "job {} has fewer tasks than it placed",
+                id.0
+            );
             let pending = progress.returned.len() as u32 + (job.spec.tasks - progress.fresh_from);
-            assert!(job.pending() == pending, "job {} has {pending} tasks pending and counts {}", id.0, job.pending());
+            assert!(
+                job.pending() == pending,
+                "job {} has {pending} tasks pending and counts {}",
+                id.0,
+                job.pending()
+            );
             let over = job.state().is_ended();
-            assert!(over == progress.ended_at.is_some(), "job {} is over: {over}, noted: {:?}", id.0, progress.ended_at);
+            assert!(
+                over == progress.ended_at.is_some(),
+                "job {} is over: {over}, noted: {:?}",
+                id.0,
+                progress.ended_at
+            );
             assert!(!over || progress.running == 0, "job {} is over and runs", id.0);
             let sum = progress.subsidy.0 + progress.copay.0;
-            assert!(progress.gross.0 == sum, "job {} cost {} and was paid {sum}", id.0, progress.gross.0);
+            assert!(
+                progress.gross.0 == sum,
+                "job {} cost {} and was paid {sum}",
+                id.0,
+                progress.gross.0
+            );
         }
     }
 
@@ -116,12 +177,26 @@ impl State {
                 *scripts.entry(script).or_default() += 1;
             }
         }
-        let counted: BTreeMap<ClassId, u32> =
-            self.tables.classes.iter().map(|(id, class)| (ClassId(id as u32), class.jobs)).collect();
-        assert!(counted == classes, "classes count jobs {counted:?}, there are {classes:?}");
-        let counted: BTreeMap<Digest, u32> =
-            self.tables.scripts.iter().map(|(digest, script)| (*digest, script.jobs)).collect();
-        assert!(counted == scripts, "scripts count jobs {counted:?}, there are {scripts:?}");
+        let counted: BTreeMap<ClassId, u32> = self
+            .tables
+            .classes
+            .iter()
+            .map(|(id, class)| (ClassId(id as u32), class.jobs))
+            .collect();
+        assert!(
+            counted == classes,
+            "classes count jobs {counted:?}, there are {classes:?}"
+        );
+        let counted: BTreeMap<Digest, u32> = self
+            .tables
+            .scripts
+            .iter()
+            .map(|(digest, script)| (*digest, script.jobs))
+            .collect();
+        assert!(
+            counted == scripts,
+            "scripts count jobs {counted:?}, there are {scripts:?}"
+        );
         for (id, _) in self.tables.attempts.iter() {
             assert!(self.job(id.job).is_some(), "{id:?} has no job");
         }
@@ -138,7 +213,15 @@ fn emptied(host: &Host) -> Host {
         cpu_milli: host.total.cpu_milli,
         memory_mib: host.total.memory_mib,
         gpus: host.gpus.iter().map(|gpu| gpu.model.clone()).collect(),
-        generic: host.generic.iter().map(|resource| (resource.name.clone(), resource.total)).collect(),
+        generic: host
+            .generic
+            .iter()
+            .map(|resource| (resource.name.clone(), resource.total))
+            .collect(),
     };
-    Host { online: host.online, awaited: host.awaited.clone(), ..Host::new(host.id, host.site, &inventory) }
+    Host {
+        online: host.online,
+        awaited: host.awaited.clone(),
+        ..Host::new(host.id, host.site, &inventory)
+    }
 }

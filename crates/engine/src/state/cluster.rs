@@ -59,7 +59,13 @@ impl State {
 
     pub(super) fn from_tables(tables: Tables) -> Self {
         let index = Index::of(&tables);
-        Self { tables, index, entry: Vec::new(), #[cfg(feature = "planted")] planted: super::Planted::None }
+        Self {
+            tables,
+            index,
+            entry: Vec::new(),
+            #[cfg(feature = "planted")]
+            planted: super::Planted::None,
+        }
     }
 
     pub(super) fn create_principal(
@@ -75,7 +81,11 @@ impl State {
         roles.sort_unstable();
         roles.dedup();
         if roles.is_empty() {
-            return Err(Rejection::invalid("ROLE_MISSING", "principal.roles", "a principal needs at least one role"));
+            return Err(Rejection::invalid(
+                "ROLE_MISSING",
+                "principal.roles",
+                "a principal needs at least one role",
+            ));
         }
         let needs = |wanted: &[Role]| roles.iter().any(|role| wanted.contains(role));
         let org = match (&new.org, needs(&[Role::Member])) {
@@ -93,14 +103,25 @@ impl State {
             (None, false) => None,
             (given, _) => return Err(binding("principal.region", "a region", "issuer", given.is_some())),
         };
-        let token_used = self.tables.principals.iter().any(|(_, known)| known.token_sha256 == new.token_sha256);
+        let token_used = self
+            .tables
+            .principals
+            .iter()
+            .any(|(_, known)| known.token_sha256 == new.token_sha256);
         if token_used || new.token_sha256 == Digest::default() {
             let text = "this token may not be used; make a new random one";
             return Err(Rejection::invalid("TOKEN_REFUSED", "token_sha256", text));
         }
-        let number = u32::try_from(self.tables.principals.next_id()).ok().filter(|number| *number < u32::MAX);
+        let number = u32::try_from(self.tables.principals.next_id())
+            .ok()
+            .filter(|number| *number < u32::MAX);
         let Some(number) = number else {
-            return Err(Rejection::new(RejectionKind::Exhausted, "PRINCIPALS_FULL", "", "no numbers are left"));
+            return Err(Rejection::new(
+                RejectionKind::Exhausted,
+                "PRINCIPALS_FULL",
+                "",
+                "no numbers are left",
+            ));
         };
         let principal = Principal {
             id: PrincipalId(number),
@@ -126,7 +147,11 @@ impl State {
         effects: &mut Vec<Effect>,
     ) -> Result<Reply, Rejection> {
         let Some(principal) = self.principal_by_name(name) else {
-            return Err(Rejection::not_found("UNKNOWN_PRINCIPAL", "name", format!("no principal {name:?}")));
+            return Err(Rejection::not_found(
+                "UNKNOWN_PRINCIPAL",
+                "name",
+                format!("no principal {name:?}"),
+            ));
         };
         let (id, token) = (principal.id, principal.token_sha256);
         if id == asking {
@@ -134,7 +159,11 @@ impl State {
             return Err(Rejection::precondition("REVOKES_ITSELF", "name", text));
         }
         if !principal.revoked {
-            self.tables.principals.get_mut(id.0.into()).expect("found above").revoked = true;
+            self.tables
+                .principals
+                .get_mut(id.0.into())
+                .expect("found above")
+                .revoked = true;
             self.index.tokens.remove(&token);
             effects.push(Effect::PrincipalsChanged);
         }
@@ -152,20 +181,38 @@ impl State {
         if member.id == 0 {
             return Err(Rejection::invalid("MEMBER_ID", "id", "a member's id is above 0"));
         }
-        for (field, address) in [("peer_address", &member.peer_address), ("client_address", &member.client_address)] {
+        for (field, address) in [
+            ("peer_address", &member.peer_address),
+            ("client_address", &member.client_address),
+        ] {
             if address.is_empty() || address.len() > 256 {
                 let text = format!("{field} is {} bytes; it must be host:port of 1 to 256", address.len());
                 return Err(Rejection::invalid("MEMBER_ADDRESS", field, text));
             }
         }
-        if let Some(other) = self.tables.members.iter().find(|known| known.name == member.name && known.id != member.id) {
+        if let Some(other) = self
+            .tables
+            .members
+            .iter()
+            .find(|known| known.name == member.name && known.id != member.id)
+        {
             let text = format!("replica {} is already called {}", other.id, other.name);
-            return Err(Rejection::new(RejectionKind::AlreadyExists, "MEMBER_NAME_TAKEN", "name", text));
+            return Err(Rejection::new(
+                RejectionKind::AlreadyExists,
+                "MEMBER_NAME_TAKEN",
+                "name",
+                text,
+            ));
         }
         match self.tables.members.binary_search_by_key(&member.id, |known| known.id) {
             Ok(place) if self.tables.members[place].name != member.name => {
                 let text = format!("replica {} is called {}", member.id, self.tables.members[place].name);
-                return Err(Rejection::new(RejectionKind::AlreadyExists, "MEMBER_ID_TAKEN", "id", text));
+                return Err(Rejection::new(
+                    RejectionKind::AlreadyExists,
+                    "MEMBER_ID_TAKEN",
+                    "id",
+                    text,
+                ));
             }
             Ok(place) => self.tables.members[place] = member.clone(),
             Err(place) => self.tables.members.insert(place, member.clone()),
@@ -197,10 +244,19 @@ pub(super) fn check_name(name: &str, field: &str) -> Result<(), Rejection> {
 }
 
 pub(super) fn taken(code: &'static str, field: &str, what: &str, name: &str) -> Rejection {
-    Rejection::new(RejectionKind::AlreadyExists, code, field, format!("a {what} called {name:?} exists already"))
+    Rejection::new(
+        RejectionKind::AlreadyExists,
+        code,
+        field,
+        format!("a {what} called {name:?} exists already"),
+    )
 }
 
 fn binding(field: &str, what: &str, role: &str, given: bool) -> Rejection {
-    let text = if given { format!("only the role {role} has {what}") } else { format!("the role {role} needs {what}") };
+    let text = if given {
+        format!("only the role {role} has {what}")
+    } else {
+        format!("the role {role} needs {what}")
+    };
     Rejection::invalid("ROLE_BINDING", field, text)
 }

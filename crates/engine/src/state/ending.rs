@@ -52,7 +52,11 @@ impl Ending {
     /// Not billed, and placed again.
     pub(super) fn provider_fault(message: &str, agent_fault: bool) -> Self {
         let next = if agent_fault { Next::RetryLoss } else { Next::Requeue };
-        Self { next, agent_fault, ..Self::gone(message) }
+        Self {
+            next,
+            agent_fault,
+            ..Self::gone(message)
+        }
     }
 
     /// Not billed, and over.
@@ -85,7 +89,9 @@ impl State {
         let request = self.request(job).clone();
 
         let wall_ms = match ending.bill {
-            Bill::Wall(wall_ms) => wall_ms.min(at.0.saturating_sub(placed_at.0)).min(request.walltime_ms_max),
+            Bill::Wall(wall_ms) => wall_ms
+                .min(at.0.saturating_sub(placed_at.0))
+                .min(request.walltime_ms_max),
             Bill::Nothing => 0,
         };
         let receipt = self.end_hold(hold, ending.bill, wall_ms, at);
@@ -101,7 +107,9 @@ impl State {
         }
         self.index.attempt_ended(id, site);
 
-        let costs = receipt.as_ref().map_or((Fen::ZERO, Fen::ZERO, Fen::ZERO), |r| (r.gross, r.subsidy(), r.copay));
+        let costs = receipt
+            .as_ref()
+            .map_or((Fen::ZERO, Fen::ZERO, Fen::ZERO), |r| (r.gross, r.subsidy(), r.copay));
         let (state, exit_code) = (ending.state, ending.exit_code);
         let next = ending.next;
         self.attempt_mut(id).ended = Some(Box::new(Ended {
@@ -189,13 +197,18 @@ impl State {
         change(job);
         self.index.pending_total = self.index.pending_total - before + u64::from(job.pending());
         let job = self.tables.jobs.get(id.0).expect("found above");
-        self.index.requeue(id, job, self.tables.class(job.class).request.priority);
+        self.index
+            .requeue(id, job, self.tables.class(job.class).request.priority);
     }
 
     /// Attempts of the task of `id` that ended in a certain way.
     fn ended_attempts(&self, id: TaskId, which: impl Fn(&Ended) -> bool) -> usize {
-        let attempts = self.attempts(id.job, id.task).take_while(|(found, _)| found.task == id.task);
-        attempts.filter(|(_, attempt)| attempt.ended.as_deref().is_some_and(&which)).count()
+        let attempts = self
+            .attempts(id.job, id.task)
+            .take_while(|(found, _)| found.task == id.task);
+        attempts
+            .filter(|(_, attempt)| attempt.ended.as_deref().is_some_and(&which))
+            .count()
     }
 
     fn retries_max(&self, id: JobId) -> usize {
@@ -212,5 +225,9 @@ impl State {
 }
 
 fn kept(receipt: hesuan_ledger::Receipt) -> Receipt {
-    Receipt { gross: receipt.gross, legs: receipt.legs.into(), copay: receipt.copay }
+    Receipt {
+        gross: receipt.gross,
+        legs: receipt.legs.into(),
+        copay: receipt.copay,
+    }
 }

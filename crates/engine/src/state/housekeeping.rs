@@ -3,8 +3,8 @@
 
 use hesuan_ledger::types::{SiteId, Timestamp};
 
-use super::archive::{ATTEMPTS_PER_RECORD, JobRecord};
 use super::State;
+use super::archive::{ATTEMPTS_PER_RECORD, JobRecord};
 use crate::outcome::{ArchiveRecord, Effect, Reply};
 use crate::types::{JobId, TaskId};
 
@@ -39,16 +39,29 @@ impl State {
     #[must_use]
     pub fn next_due(&self) -> Option<Timestamp> {
         let sites = self.sites().filter_map(|site| {
-            if site.sweep_from.is_some() { Some(Timestamp(0)) } else { self.grace_ends(site) }
+            if site.sweep_from.is_some() {
+                Some(Timestamp(0))
+            } else {
+                self.grace_ends(site)
+            }
         });
         let ended = self.index.ended.first().map(|(ended_at, _)| {
             let limits = &self.tables.limits;
             if self.index.ended.len() as u64 > limits.ended_jobs_max {
                 return Timestamp(0);
             }
-            Timestamp(ended_at.0.saturating_add(limits.ended_job_keep_ms).saturating_add(ARCHIVE_GRAIN_MS))
+            Timestamp(
+                ended_at
+                    .0
+                    .saturating_add(limits.ended_job_keep_ms)
+                    .saturating_add(ARCHIVE_GRAIN_MS),
+            )
         });
-        let others = [self.tables.requests.next_due(&self.tables.limits), self.tables.ledger.next_expiry(), ended];
+        let others = [
+            self.tables.requests.next_due(&self.tables.limits),
+            self.tables.ledger.next_expiry(),
+            ended,
+        ];
         sites.chain(others.into_iter().flatten()).min()
     }
 
@@ -56,7 +69,9 @@ impl State {
         let limits = self.tables.limits;
         let mut budget = ARCHIVE_STEP;
         while budget > 0 {
-            let Some(&(ended_at, id)) = self.index.ended.first() else { return };
+            let Some(&(ended_at, id)) = self.index.ended.first() else {
+                return;
+            };
             let over = self.index.ended.len() as u64 > limits.ended_jobs_max;
             if !over && ended_at.0.saturating_add(limits.ended_job_keep_ms) > at.0 {
                 return;
@@ -67,7 +82,11 @@ impl State {
 
     // A job with many attempts leaves in parts, so that neither a tick nor a record grows with it. Gives the work done.
     fn archive_part(&mut self, id: JobId, effects: &mut Vec<Effect>) -> usize {
-        let mut attempts: Vec<TaskId> = self.attempts(id, 0).map(|(id, _)| id).take(ATTEMPTS_PER_RECORD + 1).collect();
+        let mut attempts: Vec<TaskId> = self
+            .attempts(id, 0)
+            .map(|(id, _)| id)
+            .take(ATTEMPTS_PER_RECORD + 1)
+            .collect();
         let is_last = attempts.len() <= ATTEMPTS_PER_RECORD;
         attempts.truncate(ATTEMPTS_PER_RECORD);
         let record = JobRecord::of(self, id, &attempts, is_last);

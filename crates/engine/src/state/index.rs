@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use hesuan_ledger::types::{SiteId, Timestamp};
 
-use super::job::{Attempt, Job};
 use super::Tables;
+use super::job::{Attempt, Job};
 use crate::types::{ClassId, Digest, HostId, JobId, PrincipalId, Request, TaskId};
 
 /// Jobs of one class that have tasks to place, oldest first.
@@ -55,7 +55,11 @@ impl Index {
             index.sites.insert(site.name.clone(), site.id);
         }
         for (_, host) in tables.hosts.iter() {
-            index.hosts.entry(host.site).or_default().insert(host.name.clone(), host.id);
+            index
+                .hosts
+                .entry(host.site)
+                .or_default()
+                .insert(host.name.clone(), host.id);
         }
         for (id, job) in tables.jobs.iter() {
             let priority = tables.class(job.class).request.priority;
@@ -81,7 +85,12 @@ impl Index {
         if queue.is_some_and(|queue| queue.jobs.contains(&id)) == wanted {
             return;
         }
-        let rank = |queue: &Queue| queue.jobs.first().map(|head| (-i64::from(queue.priority), *head, job.class));
+        let rank = |queue: &Queue| {
+            queue
+                .jobs
+                .first()
+                .map(|head| (-i64::from(queue.priority), *head, job.class))
+        };
         let before = queue.and_then(rank);
         let queue = self.queues.entry(job.class).or_default();
         queue.priority = priority;
@@ -112,7 +121,10 @@ impl Index {
     }
 
     pub(super) fn attempt_ended(&mut self, id: TaskId, site: SiteId) {
-        let at_site = self.running.get_mut(&site).expect("a running attempt is in the index of its site");
+        let at_site = self
+            .running
+            .get_mut(&site)
+            .expect("a running attempt is in the index of its site");
         assert!(at_site.remove(&id), "a running attempt is in the index of its site");
         if at_site.is_empty() {
             self.running.remove(&site);

@@ -54,8 +54,11 @@ pub struct Spec {
     /// Further attempts after a failure.
     pub retries_max: u32,
     /// Free key-value pairs, in the order given.
-    pub labels: Box<[(Box<str>, Box<str>)]>,
+    pub labels: Box<[Label]>,
 }
+
+/// A key and its value.
+pub type Label = (Box<str>, Box<str>);
 
 /// A job.
 #[derive(Clone, Debug, PartialEq)]
@@ -158,7 +161,11 @@ impl Job {
     pub fn state(&self) -> JobState {
         let progress = self.progress();
         if progress.ended() < self.spec.tasks {
-            return if progress.running > 0 { JobState::Running } else { JobState::Pending };
+            return if progress.running > 0 {
+                JobState::Running
+            } else {
+                JobState::Pending
+            };
         }
         let worst_first = [
             (progress.lost, JobState::Lost),
@@ -166,7 +173,10 @@ impl Job {
             (progress.cancelled, JobState::Cancelled),
             (progress.failed, JobState::Failed),
         ];
-        worst_first.into_iter().find(|(count, _)| *count > 0).map_or(JobState::Succeeded, |(_, state)| state)
+        worst_first
+            .into_iter()
+            .find(|(count, _)| *count > 0)
+            .map_or(JobState::Succeeded, |(_, state)| state)
     }
 
     /// How many tasks may be placed now: the pending ones, within `parallel_max`, none once a cancel was accepted.
@@ -187,7 +197,12 @@ impl Job {
         let progress = self.progress();
         let fresh = progress.fresh_from.max(from)..self.spec.tasks;
         let end = if progress.cancel_requested { 0 } else { u32::MAX };
-        progress.returned.range(from..).copied().chain(fresh).take_while(move |task| *task < end)
+        progress
+            .returned
+            .range(from..)
+            .copied()
+            .chain(fresh)
+            .take_while(move |task| *task < end)
     }
 
     /// Whether this task waits to be placed.

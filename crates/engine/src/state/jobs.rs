@@ -41,14 +41,25 @@ impl State {
         }
         self.check_room(job)?;
         let known = self.class_of(&request);
-        let satisfiable = if job.quote.is_some() { None } else { Some(self.satisfiable(known, &request, at)?) };
+        let satisfiable = if job.quote.is_some() {
+            None
+        } else {
+            Some(self.satisfiable(known, &request, at)?)
+        };
         if job.validate_only {
             return Ok(Reply::Job(JobId(0)));
         }
 
         let class = known.unwrap_or_else(|| self.add_class(request));
-        let script = job.script.as_ref().map(|(digest, bytes)| self.keep_script(*digest, bytes));
-        let record = self.tables.classes.get_mut(class.0.into()).expect("found or added above");
+        let script = job
+            .script
+            .as_ref()
+            .map(|(digest, bytes)| self.keep_script(*digest, bytes));
+        let record = self
+            .tables
+            .classes
+            .get_mut(class.0.into())
+            .expect("found or added above");
         record.jobs += 1;
         if let Some(satisfiable) = satisfiable
             && record.satisfiable != Some(satisfiable)
@@ -56,7 +67,13 @@ impl State {
             record.satisfiable = Some(satisfiable);
         }
         let priority = record.request.priority;
-        let job = Job { spec: Arc::new(spec_of(job, script)), class, submitter: principal, submitted_at: at, progress: None };
+        let job = Job {
+            spec: Arc::new(spec_of(job, script)),
+            class,
+            submitter: principal,
+            submitted_at: at,
+            progress: None,
+        };
         let id = JobId(self.tables.jobs.next_id());
         self.index.pending_total += u64::from(job.pending());
         self.index.requeue(id, &job, priority);
@@ -93,14 +110,17 @@ impl State {
             progress.returned.clear();
         });
         let running = self.attempts(id, 0).filter(|(_, attempt)| attempt.is_running());
-        effects.extend(running.map(|(task, attempt)| Effect::Withdrawn { site: attempt.site, task }));
+        effects.extend(running.map(|(task, attempt)| Effect::Withdrawn {
+            site: attempt.site,
+            task,
+        }));
         self.close_if_over(id, at);
         effects.push(Effect::JobChanged(id));
         Ok(Reply::Job(id))
     }
 
     /// What the job asks for, with names resolved and lists in order, so that equal requests are equal values.
-    pub(super) fn resolve(&self, principal: PrincipalId, job: &SubmitJob) -> Result<Request, Rejection> {
+    pub fn resolve(&self, principal: PrincipalId, job: &SubmitJob) -> Result<Request, Rejection> {
         let org = self.payer(principal, &job.org)?;
         judge_scope(self, principal, Kind::Submit, Scope::Org(org))?;
         let mut sites = Vec::with_capacity(job.sites.len());
@@ -133,27 +153,66 @@ impl State {
             return self.org_by_name(name, "spec.org");
         }
         let own = self.principal(principal).and_then(|principal| principal.org);
-        own.ok_or_else(|| Rejection::invalid("ORG_MISSING", "spec.org", "the principal has no org; name the one that pays"))
+        own.ok_or_else(|| {
+            Rejection::invalid(
+                "ORG_MISSING",
+                "spec.org",
+                "the principal has no org; name the one that pays",
+            )
+        })
     }
 
     /// Form and bounds; names are not looked at.
     pub(super) fn check_form(&self, job: &SubmitJob) -> Result<(), Rejection> {
         let limits = &self.tables.limits;
         check_range("spec.name", job.name.len() as u64, 0, NAME_BYTES_MAX as u64, "bytes")?;
-        check_range("spec.payload", job.payload.len() as u64, 0, PAYLOAD_BYTES_MAX as u64, "bytes")?;
+        check_range(
+            "spec.payload",
+            job.payload.len() as u64,
+            0,
+            PAYLOAD_BYTES_MAX as u64,
+            "bytes",
+        )?;
         check_range("spec.array_count", job.tasks.into(), 1, TASKS_MAX.into(), "tasks")?;
-        check_range("spec.walltime_ms_max", job.walltime_ms_max, 1, limits.walltime_ms_max, "ms")?;
-        check_range("spec.retries_max", job.retries_max.into(), 0, RETRIES_MAX.into(), "retries")?;
+        check_range(
+            "spec.walltime_ms_max",
+            job.walltime_ms_max,
+            1,
+            limits.walltime_ms_max,
+            "ms",
+        )?;
+        check_range(
+            "spec.retries_max",
+            job.retries_max.into(),
+            0,
+            RETRIES_MAX.into(),
+            "retries",
+        )?;
         if job.priority.unsigned_abs() > PRIORITY_MAX.unsigned_abs() {
-            let text = format!("priority is {}; it lies between -{PRIORITY_MAX} and {PRIORITY_MAX}", job.priority);
+            let text = format!(
+                "priority is {}; it lies between -{PRIORITY_MAX} and {PRIORITY_MAX}",
+                job.priority
+            );
             return Err(Rejection::invalid("OUT_OF_RANGE", "spec.priority", text));
         }
         check_range("spec.sites", job.sites.len() as u64, 0, LIST_MAX as u64, "sites")?;
         check_range("spec.regions", job.regions.len() as u64, 0, LIST_MAX as u64, "regions")?;
-        check_range("spec.funding.vouchers", job.funding.vouchers.len() as u64, 0, LIST_MAX as u64, "vouchers")?;
+        check_range(
+            "spec.funding.vouchers",
+            job.funding.vouchers.len() as u64,
+            0,
+            LIST_MAX as u64,
+            "vouchers",
+        )?;
         check_range("spec.labels", job.labels.len() as u64, 0, LABELS_MAX as u64, "labels")?;
         for (key, value) in &job.labels {
-            check_range("spec.labels", (key.len() + value.len()) as u64, 1, LABEL_BYTES_MAX as u64, "bytes")?;
+            check_range(
+                "spec.labels",
+                (key.len() + value.len()) as u64,
+                1,
+                LABEL_BYTES_MAX as u64,
+                "bytes",
+            )?;
         }
         if job.funding.wallet_only && !job.funding.vouchers.is_empty() {
             let text = "wallet_only is set and vouchers are named; leave one out";
@@ -168,7 +227,11 @@ impl State {
             check_range("spec.script", bytes.len() as u64, 1, limits.script_bytes_max, "bytes")?;
             let known = self.tables.scripts.contains_key(digest);
             if !known && Digest::from(Sha256::digest(bytes)) != *digest {
-                return Err(Rejection::invalid("SCRIPT_DIGEST", "spec.script", "the digest is not that of the script"));
+                return Err(Rejection::invalid(
+                    "SCRIPT_DIGEST",
+                    "spec.script",
+                    "the digest is not that of the script",
+                ));
             }
         }
         Ok(())
@@ -178,16 +241,28 @@ impl State {
         let limits = &self.tables.limits;
         let full = |code, text| Err(Rejection::new(RejectionKind::Exhausted, code, "", text));
         if self.tables.jobs.len() as u64 >= limits.jobs_max {
-            return full("JOBS_FULL", format!("the cluster holds {} jobs and takes no more; retry later", limits.jobs_max));
+            return full(
+                "JOBS_FULL",
+                format!(
+                    "the cluster holds {} jobs and takes no more; retry later",
+                    limits.jobs_max
+                ),
+            );
         }
         if self.tables.classes.next_id() >= u32::MAX.into() {
-            return full("CLASSES_FULL", "no numbers are left for new kinds of requests".to_owned());
+            return full(
+                "CLASSES_FULL",
+                "no numbers are left for new kinds of requests".to_owned(),
+            );
         }
         if let Some((digest, bytes)) = &job.script
             && !self.tables.scripts.contains_key(digest)
             && self.index.script_bytes + bytes.len() as u64 > limits.scripts_bytes_max_total
         {
-            let text = format!("scripts may take {} bytes in all; retry later", limits.scripts_bytes_max_total);
+            let text = format!(
+                "scripts may take {} bytes in all; retry later",
+                limits.scripts_bytes_max_total
+            );
             return full("SCRIPTS_FULL", text);
         }
         Ok(())
@@ -201,7 +276,11 @@ impl State {
             && kept.rules_version == rules_version
             && request.funding.copay_max.is_none()
             && request.funding.vouchers.is_empty()
-            && self.tables.ledger.org(request.org).is_some_and(|org| org.available >= kept.gross)
+            && self
+                .tables
+                .ledger
+                .org(request.org)
+                .is_some_and(|org| org.available >= kept.gross)
         {
             return Ok(kept);
         }
@@ -211,7 +290,11 @@ impl State {
 
     fn add_class(&mut self, request: Request) -> ClassId {
         let request = Arc::new(request);
-        let class = Class { request: request.clone(), jobs: 0, satisfiable: None };
+        let class = Class {
+            request: request.clone(),
+            jobs: 0,
+            satisfiable: None,
+        };
         let number = u32::try_from(self.tables.classes.next_id()).expect("checked with the room");
         self.index.quotes.extend(request.quote);
         self.tables.classes.push(class);
@@ -224,7 +307,13 @@ impl State {
             Some(script) => script.jobs += 1,
             None => {
                 self.index.script_bytes += bytes.len() as u64;
-                self.tables.scripts.insert(digest, Script { bytes: bytes.into(), jobs: 1 });
+                self.tables.scripts.insert(
+                    digest,
+                    Script {
+                        bytes: bytes.into(),
+                        jobs: 1,
+                    },
+                );
             }
         }
         digest
@@ -235,7 +324,11 @@ impl State {
         let job = self.tables.jobs.remove(id.0).expect("the caller has it");
         let ended_at = job.progress().ended_at.expect("only ended jobs leave");
         assert!(self.index.ended.remove(&(ended_at, id)), "an ended job is in the index");
-        let class = self.tables.classes.get_mut(job.class.0.into()).expect("a class stays while a job names it");
+        let class = self
+            .tables
+            .classes
+            .get_mut(job.class.0.into())
+            .expect("a class stays while a job names it");
         class.jobs -= 1;
         if class.jobs == 0 {
             let class = self.tables.classes.remove(job.class.0.into()).expect("found above");
@@ -245,7 +338,11 @@ impl State {
             }
         }
         if let Some(digest) = job.spec.script {
-            let script = self.tables.scripts.get_mut(&digest).expect("a script stays while a job names it");
+            let script = self
+                .tables
+                .scripts
+                .get_mut(&digest)
+                .expect("a script stays while a job names it");
             script.jobs -= 1;
             if script.jobs == 0 {
                 self.index.script_bytes -= script.bytes.len() as u64;
@@ -273,15 +370,30 @@ fn check_resources(need: &Resources) -> Result<(), Rejection> {
     check_range("spec.resources.memory_mib", need.memory_mib, 1, AMOUNT_MAX, "MiB")?;
     check_range("spec.resources.gpu_milli", need.gpu_milli, 0, 1_000_000, "milli-GPUs")?;
     if need.gpu_milli > 1000 && !need.gpu_milli.is_multiple_of(1000) {
-        let text = format!("gpu_milli is {}; above 1000 it must be a multiple of 1000", need.gpu_milli);
+        let text = format!(
+            "gpu_milli is {}; above 1000 it must be a multiple of 1000",
+            need.gpu_milli
+        );
         return Err(Rejection::invalid("GPU_SHARE", "spec.resources.gpu_milli", text));
     }
     if need.gpu_milli == 0 && !need.gpu_models.is_empty() {
         let text = "gpu models are named but gpu_milli is 0";
         return Err(Rejection::invalid("GPU_SHARE", "spec.resources.gpu_models", text));
     }
-    check_range("spec.resources.gpu_models", need.gpu_models.len() as u64, 0, LIST_MAX as u64, "models")?;
-    check_range("spec.resources.generic", need.generic.len() as u64, 0, LIST_MAX as u64, "resources")?;
+    check_range(
+        "spec.resources.gpu_models",
+        need.gpu_models.len() as u64,
+        0,
+        LIST_MAX as u64,
+        "models",
+    )?;
+    check_range(
+        "spec.resources.generic",
+        need.generic.len() as u64,
+        0,
+        LIST_MAX as u64,
+        "resources",
+    )?;
     for model in &need.gpu_models {
         check_range("spec.resources.gpu_models", model.len() as u64, 1, 64, "bytes")?;
     }

@@ -60,23 +60,75 @@ impl Limits {
     pub(super) fn changed(mut self, change: &LimitsChange) -> Result<Self, Rejection> {
         let year = 366 * 24 * HOUR;
         let fields = [
-            (&mut self.request_window_ms, change.request_window_ms, "request_window_ms", MINUTE, year),
+            (
+                &mut self.request_window_ms,
+                change.request_window_ms,
+                "request_window_ms",
+                MINUTE,
+                year,
+            ),
             (&mut self.requests_max, change.requests_max, "requests_max", 1, 1 << 32),
-            (&mut self.ended_job_keep_ms, change.ended_job_keep_ms, "ended_job_keep_ms", 0, year),
-            (&mut self.ended_jobs_max, change.ended_jobs_max, "ended_jobs_max", 0, 1 << 32),
+            (
+                &mut self.ended_job_keep_ms,
+                change.ended_job_keep_ms,
+                "ended_job_keep_ms",
+                0,
+                year,
+            ),
+            (
+                &mut self.ended_jobs_max,
+                change.ended_jobs_max,
+                "ended_jobs_max",
+                0,
+                1 << 32,
+            ),
             (&mut self.jobs_max, change.jobs_max, "jobs_max", 1, 1 << 32),
-            (&mut self.lost_after_ms, change.lost_after_ms, "lost_after_ms", 1_000, HOUR),
+            (
+                &mut self.lost_after_ms,
+                change.lost_after_ms,
+                "lost_after_ms",
+                1_000,
+                HOUR,
+            ),
             (&mut self.lease_ttl_ms, change.lease_ttl_ms, "lease_ttl_ms", 500, HOUR),
-            (&mut self.script_bytes_max, change.script_bytes_max, "script_bytes_max", 1, 1 << 20),
-            (&mut self.scripts_bytes_max_total, change.scripts_bytes_max_total, "scripts_bytes_max_total", 1, 1 << 40),
-            (&mut self.walltime_ms_max, change.walltime_ms_max, "walltime_ms_max", 1_000, year),
-            (&mut self.settlement_grace_ms, change.settlement_grace_ms, "settlement_grace_ms", 0, year),
+            (
+                &mut self.script_bytes_max,
+                change.script_bytes_max,
+                "script_bytes_max",
+                1,
+                1 << 20,
+            ),
+            (
+                &mut self.scripts_bytes_max_total,
+                change.scripts_bytes_max_total,
+                "scripts_bytes_max_total",
+                1,
+                1 << 40,
+            ),
+            (
+                &mut self.walltime_ms_max,
+                change.walltime_ms_max,
+                "walltime_ms_max",
+                1_000,
+                year,
+            ),
+            (
+                &mut self.settlement_grace_ms,
+                change.settlement_grace_ms,
+                "settlement_grace_ms",
+                0,
+                year,
+            ),
         ];
         for (limit, new, field, min, max) in fields {
             let Some(new) = new else { continue };
             if new < min || new > max {
                 let text = format!("{field} is {new}; it must lie between {min} and {max}");
-                return Err(Rejection::invalid("LIMIT_OUT_OF_RANGE", &format!("limits.{field}"), text));
+                return Err(Rejection::invalid(
+                    "LIMIT_OUT_OF_RANGE",
+                    &format!("limits.{field}"),
+                    text,
+                ));
             }
             *limit = new;
         }

@@ -38,7 +38,7 @@ pub use self::site::{Agent, Amounts, Generic, Gpu, Host, Site};
 pub use self::cluster::LEVEL;
 pub use self::ending::LOSSES_MAX;
 pub use self::jobs::{PRIORITY_MAX, RETRIES_MAX, TASKS_MAX};
-pub use self::snapshot::{DecodeError, Decoder, Frozen};
+pub use self::snapshot::{CHUNK_BYTES_MAX, DecodeError, Decoder, Frozen};
 
 use self::index::Index;
 use self::requests::Requests;
@@ -118,7 +118,9 @@ struct Meta {
 
 impl Tables {
     fn class(&self, id: ClassId) -> &Class {
-        self.classes.get(id.0.into()).expect("a class stays while a job names it")
+        self.classes
+            .get(id.0.into())
+            .expect("a class stays while a job names it")
     }
 }
 
@@ -164,9 +166,19 @@ impl State {
 
     /// Attempts of a job in order of task and attempt. Tasks never placed have none.
     pub fn attempts(&self, job: JobId, from_task: u32) -> impl Iterator<Item = (TaskId, &Attempt)> {
-        let from = TaskId { job, task: from_task, ..TaskId::default() };
-        let end = TaskId { job: JobId(job.0 + 1), ..TaskId::default() };
-        self.tables.attempts.range(from..end).map(|(id, attempt)| (*id, attempt))
+        let from = TaskId {
+            job,
+            task: from_task,
+            ..TaskId::default()
+        };
+        let end = TaskId {
+            job: JobId(job.0 + 1),
+            ..TaskId::default()
+        };
+        self.tables
+            .attempts
+            .range(from..end)
+            .map(|(id, attempt)| (*id, attempt))
     }
 
     /// One attempt.
@@ -201,7 +213,12 @@ impl State {
     /// Jobs of a class that have tasks to place, oldest first, from `from` on. `Job::placeable` says how many each may have
     /// placed now, `Job::pending_tasks` which.
     pub fn pending_jobs(&self, class: ClassId, from: JobId) -> impl Iterator<Item = (JobId, &Job)> {
-        let jobs = self.index.queues.get(&class).into_iter().flat_map(move |queue| queue.jobs.range(from..));
+        let jobs = self
+            .index
+            .queues
+            .get(&class)
+            .into_iter()
+            .flat_map(move |queue| queue.jobs.range(from..));
         jobs.map(|id| (*id, self.tables.jobs.get(id.0).expect("a queued job is in State")))
     }
 
@@ -305,7 +322,8 @@ impl State {
 
     /// Everything an agent should be running at a site.
     pub fn assignments(&self, site: SiteId) -> impl Iterator<Item = AssignmentView<'_>> {
-        self.running_at(site).map(|task| self.assignment(task).expect("the index names running attempts"))
+        self.running_at(site)
+            .map(|task| self.assignment(task).expect("the index names running attempts"))
     }
 
     /// The text of a script.
@@ -390,6 +408,12 @@ impl State {
     #[must_use]
     pub fn ended_jobs_count(&self) -> usize {
         self.index.ended.len()
+    }
+
+    /// Request ids kept.
+    #[must_use]
+    pub fn requests_count(&self) -> usize {
+        self.tables.requests.answers.len()
     }
 
     /// Tasks that wait to be placed.

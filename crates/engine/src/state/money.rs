@@ -19,25 +19,42 @@ impl State {
     ) -> Result<Reply, Rejection> {
         let by = Stamp { at, actor: principal.0 };
         match command {
-            MoneyCommand::CreateOrg(new) => {
-                self.tables.ledger.create_org(new, by).map(Reply::Org).map_err(money_refused)
-            }
+            MoneyCommand::CreateOrg(new) => self
+                .tables
+                .ledger
+                .create_org(new, by)
+                .map(Reply::Org)
+                .map_err(money_refused),
             MoneyCommand::TopUp { org, amount, reference } => {
                 let org = self.org_by_name(org, "org")?;
-                self.tables.ledger.credit_wallet(org, *amount, reference, by).map_err(money_refused)?;
+                self.tables
+                    .ledger
+                    .credit_wallet(org, *amount, reference, by)
+                    .map_err(money_refused)?;
                 effects.push(Effect::FundsChanged(org));
                 Ok(Reply::Org(org))
             }
             MoneyCommand::Withdraw { org, amount, reference } => {
                 let org = self.org_by_name(org, "org")?;
-                self.tables.ledger.withdraw(org, *amount, reference, by).map_err(money_refused)?;
+                self.tables
+                    .ledger
+                    .withdraw(org, *amount, reference, by)
+                    .map_err(money_refused)?;
                 Ok(Reply::Org(org))
             }
-            MoneyCommand::SetPrices { site, prices, effective_from } => {
+            MoneyCommand::SetPrices {
+                site,
+                prices,
+                effective_from,
+            } => {
                 let site = self.site_named(site, "site")?.id;
                 judge_scope(self, principal, Kind::SetPrices, Scope::Site(site))?;
                 let prices: Vec<(Sku, u64)> = prices.iter().map(|(sku, price)| (Sku::from(&**sku), *price)).collect();
-                let version = self.tables.ledger.set_prices(site, &prices, *effective_from, by).map_err(money_refused)?;
+                let version = self
+                    .tables
+                    .ledger
+                    .set_prices(site, &prices, *effective_from, by)
+                    .map_err(money_refused)?;
                 self.tables.meta.rules_version += 1;
                 effects.push(Effect::SiteChanged(site));
                 Ok(Reply::Number(version))
@@ -50,7 +67,11 @@ impl State {
             MoneyCommand::EndAgreement { id, at } => {
                 let id = AgreementId(*id);
                 let Some(agreement) = self.tables.ledger.agreement(id) else {
-                    return Err(Rejection::not_found("UNKNOWN_AGREEMENT", "id", format!("no agreement {id}")));
+                    return Err(Rejection::not_found(
+                        "UNKNOWN_AGREEMENT",
+                        "id",
+                        format!("no agreement {id}"),
+                    ));
                 };
                 let region = agreement.agreed.issuer_region;
                 judge_scope(self, principal, Kind::Programmes, Scope::Region(region))?;
@@ -61,19 +82,32 @@ impl State {
                 let programme = self.programme_named(programme)?;
                 let (id, region) = (programme.id, programme.region);
                 judge_scope(self, principal, Kind::Programmes, Scope::Region(region))?;
-                let ids = self.tables.ledger.issue_vouchers(id, vouchers, by).map_err(money_refused)?;
+                let ids = self
+                    .tables
+                    .ledger
+                    .issue_vouchers(id, vouchers, by)
+                    .map_err(money_refused)?;
                 let first = ids.first().map_or(0, |id| id.0);
-                Ok(Reply::Vouchers { first, count: ids.len() as u32 })
+                Ok(Reply::Vouchers {
+                    first,
+                    count: ids.len() as u32,
+                })
             }
             MoneyCommand::RedeemVoucher { code } => self.redeem(principal, code, by, effects),
             MoneyCommand::SuspendVoucher { code, reason } => {
                 let (id, _) = self.voucher_of_issuer(principal, code)?;
-                self.tables.ledger.suspend_voucher(id, reason, by).map_err(money_refused)?;
+                self.tables
+                    .ledger
+                    .suspend_voucher(id, reason, by)
+                    .map_err(money_refused)?;
                 Ok(self.rules_changed(effects, one_voucher(id)))
             }
             MoneyCommand::ResumeVoucher { code, reason } => {
                 let (id, holder) = self.voucher_of_issuer(principal, code)?;
-                self.tables.ledger.resume_voucher(id, reason, by).map_err(money_refused)?;
+                self.tables
+                    .ledger
+                    .resume_voucher(id, reason, by)
+                    .map_err(money_refused)?;
                 effects.push(Effect::FundsChanged(holder));
                 Ok(self.rules_changed(effects, one_voucher(id)))
             }
@@ -83,7 +117,10 @@ impl State {
                     let text = "ending the cover of running segments is not offered; revoke without it";
                     return Err(Rejection::invalid("FRAUD_NOT_OFFERED", "fraud", text));
                 }
-                self.tables.ledger.revoke_voucher(id, reason, by).map_err(money_refused)?;
+                self.tables
+                    .ledger
+                    .revoke_voucher(id, reason, by)
+                    .map_err(money_refused)?;
                 Ok(self.rules_changed(effects, one_voucher(id)))
             }
         }
@@ -97,13 +134,23 @@ impl State {
         by: Stamp,
         effects: &mut Vec<Effect>,
     ) -> Result<Reply, Rejection> {
-        let key = HoldKey { job: task.job.0, task: task.task, attempt: task.attempt };
+        let key = HoldKey {
+            job: task.job.0,
+            task: task.task,
+            attempt: task.attempt,
+        };
         let payer = self.tables.ledger.receipt(key).map(|receipt| receipt.payer);
-        let refund = self.tables.ledger.refund(key, amount, reason, by).map_err(money_refused)?;
+        let refund = self
+            .tables
+            .ledger
+            .refund(key, amount, reason, by)
+            .map_err(money_refused)?;
         effects.extend(payer.map(Effect::FundsChanged));
         // The job may be in the archive already; the ledger keeps what can still be given back.
         let id = self.attempts(task.job, task.task).map(|(id, _)| id);
-        let id = id.take_while(|id| id.task == task.task).find(|id| id.attempt == task.attempt);
+        let id = id
+            .take_while(|id| id.task == task.task)
+            .find(|id| id.attempt == task.attempt);
         if let Some(id) = id
             && let Some(ended) = &mut self.attempt_mut(id).ended
         {
@@ -133,12 +180,21 @@ impl State {
         by: Stamp,
         effects: &mut Vec<Effect>,
     ) -> Result<Reply, Rejection> {
-        judge_scope(self, principal, Kind::Programmes, Scope::Region(agreement.issuer_region))?;
+        judge_scope(
+            self,
+            principal,
+            Kind::Programmes,
+            Scope::Region(agreement.issuer_region),
+        )?;
         let mut agreement = agreement.clone();
         for name in sites {
             agreement.sites.push(self.site_named(name, "agreement.sites")?.id);
         }
-        let id = self.tables.ledger.create_agreement(&agreement, by).map_err(money_refused)?;
+        let id = self
+            .tables
+            .ledger
+            .create_agreement(&agreement, by)
+            .map_err(money_refused)?;
         Ok(self.rules_changed(effects, Reply::Number(id.0)))
     }
 
@@ -150,9 +206,16 @@ impl State {
         effects: &mut Vec<Effect>,
     ) -> Result<Reply, Rejection> {
         let Some(holder) = self.principal(principal).and_then(|principal| principal.org) else {
-            return Err(Rejection::denied("PERMISSION_DENIED", "only a member of an org redeems vouchers, for that org"));
+            return Err(Rejection::denied(
+                "PERMISSION_DENIED",
+                "only a member of an org redeems vouchers, for that org",
+            ));
         };
-        let id = self.tables.ledger.redeem_voucher(code, holder, by).map_err(money_refused)?;
+        let id = self
+            .tables
+            .ledger
+            .redeem_voucher(code, holder, by)
+            .map_err(money_refused)?;
         effects.push(Effect::FundsChanged(holder));
         Ok(one_voucher(id))
     }
@@ -174,7 +237,10 @@ impl State {
         let unknown = || Rejection::not_found("UNKNOWN_VOUCHER", "code", format!("no voucher {code:?}"));
         let voucher = voucher.ok_or_else(unknown)?;
         let programme: ProgrammeId = voucher.programme;
-        let region = ledger.programme(programme).map(|programme| programme.region).ok_or_else(unknown)?;
+        let region = ledger
+            .programme(programme)
+            .map(|programme| programme.region)
+            .ok_or_else(unknown)?;
         judge_scope(self, principal, Kind::Programmes, Scope::Region(region))?;
         Ok((voucher.id, voucher.holder))
     }

@@ -18,7 +18,11 @@ impl State {
                 Ok(()) => taken += 1,
                 Err(_) => refused += 1,
             }
-            effects.push(Effect::DecisionJudged { job: decision.job, task: decision.task, refused: verdict.err() });
+            effects.push(Effect::DecisionJudged {
+                job: decision.job,
+                task: decision.task,
+                refused: verdict.err(),
+            });
         }
         Reply::Counts { taken, refused }
     }
@@ -32,7 +36,10 @@ impl State {
             return Err("ARRAY_PARALLEL_MAX");
         }
         let request = self.request(job).clone();
-        let host = self.host(decision.host).filter(|host| host.takes_work()).ok_or("HOST_GONE")?;
+        let host = self
+            .host(decision.host)
+            .filter(|host| host.takes_work())
+            .ok_or("HOST_GONE")?;
         let site = self.site(host.site).expect("a host has a site");
         if let Some(reason) = schedule::open(site, true).or_else(|| schedule::allowed(&request, site)) {
             return Err(reason.code());
@@ -41,19 +48,31 @@ impl State {
         let model = judge_devices(host, &request.resources, &decision.gpu_indices)?;
         let site = site.id;
 
-        let last = self.attempts(decision.job, decision.task).take_while(|(id, _)| id.task == decision.task).last();
+        let last = self
+            .attempts(decision.job, decision.task)
+            .take_while(|(id, _)| id.task == decision.task)
+            .last();
         let task = TaskId {
             job: decision.job,
             task: decision.task,
             attempt: last.map_or(0, |(id, _)| id.attempt) + 1,
             restore_epoch: self.tables.meta.restore_epoch,
         };
-        let key = HoldKey { job: task.job.0, task: task.task, attempt: task.attempt };
+        let key = HoldKey {
+            job: task.job.0,
+            task: task.task,
+            attempt: task.attempt,
+        };
         let request_for_hold = self.hold_request(key, &request, site, model.as_deref(), at);
         // The last check and the first change in one: the ledger refuses or holds, and nothing after it can fail.
-        let hold = self.tables.ledger.hold(&request_for_hold, at).map_err(|refused| refused.code())?;
+        let hold = self
+            .tables
+            .ledger
+            .hold(&request_for_hold, at)
+            .map_err(|refused| refused.code())?;
 
-        self.host_mut(decision.host).reserve(&request.resources, &decision.gpu_indices);
+        self.host_mut(decision.host)
+            .reserve(&request.resources, &decision.gpu_indices);
         let attempt = Attempt {
             site,
             host: decision.host,
@@ -92,7 +111,11 @@ fn judge_capacity(host: &Host, need: &Resources) -> Result<(), &'static str> {
         return Err("CAPACITY_MEMORY");
     }
     let has = |(name, amount): &(Box<str>, u64)| host.generic(name).is_some_and(|resource| resource.free >= *amount);
-    if need.generic.iter().all(has) { Ok(()) } else { Err("CAPACITY_GENERIC") }
+    if need.generic.iter().all(has) {
+        Ok(())
+    } else {
+        Err("CAPACITY_GENERIC")
+    }
 }
 
 // The devices named: as many as needed, sorted, all of one accepted model, each with its share free.

@@ -4,8 +4,8 @@
 use hesuan_ledger::types::{Fen, Funding, HoldKey, Line, QuoteId, SiteId, Sku, Stamp, Timestamp, VoucherId};
 use hesuan_ledger::{HoldRequest, QuoteRequest};
 
-use super::money::money_refused;
 use super::State;
+use super::money::money_refused;
 use crate::command::SubmitJob;
 use crate::outcome::{Rejection, RejectionKind, Reply};
 use crate::schedule::{self, Reason, feasible_at};
@@ -43,7 +43,11 @@ impl State {
     #[must_use]
     pub fn live_quote(&self, request: &Request, at: Timestamp) -> Option<(QuoteId, &hesuan_ledger::BoundQuote)> {
         let id = QuoteId(request.quote?);
-        let bound = self.tables.ledger.bound_quote(id).filter(|bound| bound.expires_at > at)?;
+        let bound = self
+            .tables
+            .ledger
+            .bound_quote(id)
+            .filter(|bound| bound.expires_at > at)?;
         Some((id, bound))
     }
 
@@ -56,7 +60,11 @@ impl State {
         at: Timestamp,
     ) -> HoldRequest {
         let quote = self.live_quote(request, at).map(|(id, _)| id);
-        HoldRequest { key, request: self.bill(request, site, model, at), quote }
+        HoldRequest {
+            key,
+            request: self.bill(request, site, model, at),
+            quote,
+        }
     }
 
     /// The list price at the first site that could ever run the request and be paid now; else what each site says. Whether a
@@ -76,13 +84,24 @@ impl State {
         let money = refusals.iter().any(|(_, reason)| is_money(reason))
             && refusals.iter().all(|(_, reason)| is_money(reason) || excluded(reason));
         let (kind, code, text) = if money {
-            (RejectionKind::Funds, "FUNDS", "the funds at hand pay for no site that could run it")
+            (
+                RejectionKind::Funds,
+                "FUNDS",
+                "the funds at hand pay for no site that could run it",
+            )
         } else {
-            (RejectionKind::Unsatisfiable, "UNSATISFIABLE", "no site could ever run it")
+            (
+                RejectionKind::Unsatisfiable,
+                "UNSATISFIABLE",
+                "no site could ever run it",
+            )
         };
         let line = |(site, reason): (Box<str>, Reason)| (site, reason.code(), reason.to_string().into());
         let sites = refusals.into_iter().map(line).collect();
-        Err(Rejection { sites, ..Rejection::new(kind, code, "spec", text) })
+        Err(Rejection {
+            sites,
+            ..Rejection::new(kind, code, "spec", text)
+        })
     }
 
     pub(super) fn bind_quote(
@@ -109,7 +128,11 @@ impl State {
         let bill = self.bill(&request, site, model.as_deref(), at);
         let by = Stamp { at, actor: principal.0 };
         let expires_at = Timestamp(at.0.saturating_add(valid_ms));
-        let id = self.tables.ledger.hold_quote(&bill, expires_at, by).map_err(money_refused)?;
+        let id = self
+            .tables
+            .ledger
+            .hold_quote(&bill, expires_at, by)
+            .map_err(money_refused)?;
         Ok(Reply::Quote(id.0))
     }
 
@@ -134,12 +157,16 @@ impl State {
         let pinned = &bound.pinned;
         let skus = pinned.lines.iter().map(|priced| priced.line.sku.as_str());
         let model: Option<Box<str>> = skus.filter_map(|sku| sku.strip_prefix("gpu/")).map(Box::from).next();
-        let site = self.site(pinned.site).expect("the ledger's sites are those of the state");
+        let site = self
+            .site(pinned.site)
+            .expect("the ledger's sites are those of the state");
         if let Some(reason) = schedule::allowed(request, site) {
             let text = format!("quote {quote} is for {}: {reason}", site.name);
             return Err(Rejection::precondition("QUOTE_MISMATCH", "quote_id", text));
         }
-        let accepted = model.as_deref().is_none_or(|model| schedule::accepts_model(&request.resources, model));
+        let accepted = model
+            .as_deref()
+            .is_none_or(|model| schedule::accepts_model(&request.resources, model));
         let bill = self.bill(request, pinned.site, model.as_deref(), at);
         let same = accepted
             && pinned.payer == bill.payer

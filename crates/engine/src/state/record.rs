@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hesuan_ledger::types::{Fen, HoldId, OrgId, RegionCode, SiteId, Timestamp};
 
 use super::archive::{ReceiptRecord, state_number, state_of};
-use super::job::Satisfiable;
+use super::job::{Label, Satisfiable};
 use super::requests::{Answer, Key};
 use super::{Agent, Amounts, Attempt, Class, Ended, Generic, Gpu, Host, Job, Limits, Principal, Progress, Site, Spec};
 use crate::command::{HostInventory, Member, Role, SiteState};
@@ -361,12 +361,15 @@ fn boxes(names: Vec<String>) -> Vec<Box<str>> {
     names.into_iter().map(String::into_boxed_str).collect()
 }
 
-fn pairs(flat: Vec<String>) -> Decoded<Box<[(Box<str>, Box<str>)]>> {
+fn pairs(flat: Vec<String>) -> Decoded<Box<[Label]>> {
     let (pairs, rest) = flat.as_chunks::<2>();
     if !rest.is_empty() {
         return Err(Malformed("a label without a value"));
     }
-    Ok(pairs.iter().map(|[key, value]| (key.as_str().into(), value.as_str().into())).collect())
+    Ok(pairs
+        .iter()
+        .map(|[key, value]| (key.as_str().into(), value.as_str().into()))
+        .collect())
 }
 
 pub(super) fn limits_to(limits: &Limits) -> Vec<u64> {
@@ -439,12 +442,24 @@ impl From<MemberRecord> for Member {
     }
 }
 
-const ROLES: [Role; 7] =
-    [Role::Admin, Role::Operator, Role::Member, Role::Issuer, Role::Treasurer, Role::Auditor, Role::Node];
+const ROLES: [Role; 7] = [
+    Role::Admin,
+    Role::Operator,
+    Role::Member,
+    Role::Issuer,
+    Role::Treasurer,
+    Role::Auditor,
+    Role::Node,
+];
 
 impl From<&Principal> for PrincipalRecord {
     fn from(principal: &Principal) -> Self {
-        let number = |role: &Role| ROLES.iter().position(|known| known == role).map_or(0, |place| place as u32 + 1);
+        let number = |role: &Role| {
+            ROLES
+                .iter()
+                .position(|known| known == role)
+                .map_or(0, |place| place as u32 + 1)
+        };
         Self {
             id: principal.id.0,
             name: principal.name.to_string(),
@@ -477,14 +492,29 @@ impl PrincipalRecord {
 
 impl From<TaskId> for TaskRecord {
     fn from(id: TaskId) -> Self {
-        Self { job: id.job.0, task: id.task, attempt: id.attempt, restore_epoch: id.restore_epoch }
+        Self {
+            job: id.job.0,
+            task: id.task,
+            attempt: id.attempt,
+            restore_epoch: id.restore_epoch,
+        }
     }
 }
 
 impl From<TaskRecord> for TaskId {
     fn from(record: TaskRecord) -> Self {
-        let TaskRecord { job, task, attempt, restore_epoch } = record;
-        Self { job: JobId(job), task, attempt, restore_epoch }
+        let TaskRecord {
+            job,
+            task,
+            attempt,
+            restore_epoch,
+        } = record;
+        Self {
+            job: JobId(job),
+            task,
+            attempt,
+            restore_epoch,
+        }
     }
 }
 
@@ -503,7 +533,10 @@ impl From<&Site> for SiteRecord {
             name: site.name.to_string(),
             region: site.region.0,
             provider: site.provider.0,
-            state: SITE_STATES.iter().position(|state| *state == site.state).map_or(0, |place| place as u32),
+            state: SITE_STATES
+                .iter()
+                .position(|state| *state == site.state)
+                .map_or(0, |place| place as u32),
             reason: site.reason.to_string(),
             agent: site.agent.map(agent),
             lost_at: site.lost_at.map(|at| at.0),
@@ -527,7 +560,9 @@ impl SiteRecord {
             name: self.name.into(),
             region: RegionCode(self.region),
             provider: OrgId(self.provider),
-            state: *SITE_STATES.get(self.state as usize).ok_or(Malformed("a site's state"))?,
+            state: *SITE_STATES
+                .get(self.state as usize)
+                .ok_or(Malformed("a site's state"))?,
             reason: self.reason.into(),
             agent: self.agent.map(agent).transpose()?,
             lost_at: self.lost_at.map(Timestamp),
@@ -538,14 +573,27 @@ impl SiteRecord {
 
 impl From<&Host> for HostRecord {
     fn from(host: &Host) -> Self {
-        let gpu = |gpu: &Gpu| NamedRecord { name: gpu.model.to_string(), total: 1000, free: gpu.free_milli.into() };
-        let generic = |r: &Generic| NamedRecord { name: r.name.to_string(), total: r.total, free: r.free };
+        let gpu = |gpu: &Gpu| NamedRecord {
+            name: gpu.model.to_string(),
+            total: 1000,
+            free: gpu.free_milli.into(),
+        };
+        let generic = |r: &Generic| NamedRecord {
+            name: r.name.to_string(),
+            total: r.total,
+            free: r.free,
+        };
         Self {
             id: host.id.0,
             site: host.site.0,
             name: host.name.to_string(),
             online: host.online,
-            amounts: vec![host.total.cpu_milli, host.total.memory_mib, host.free.cpu_milli, host.free.memory_mib],
+            amounts: vec![
+                host.total.cpu_milli,
+                host.total.memory_mib,
+                host.free.cpu_milli,
+                host.free.memory_mib,
+            ],
             gpus: host.gpus.iter().map(gpu).collect(),
             generic: host.generic.iter().map(generic).collect(),
             awaited: host.awaited.as_deref().map(InventoryRecord::from),
@@ -555,7 +603,11 @@ impl From<&Host> for HostRecord {
 
 impl From<&HostInventory> for InventoryRecord {
     fn from(inventory: &HostInventory) -> Self {
-        let named = |(name, total): &(Box<str>, u64)| NamedRecord { name: name.to_string(), total: *total, free: 0 };
+        let named = |(name, total): &(Box<str>, u64)| NamedRecord {
+            name: name.to_string(),
+            total: *total,
+            free: 0,
+        };
         Self {
             cpu_milli: inventory.cpu_milli,
             memory_mib: inventory.memory_mib,
@@ -572,9 +624,16 @@ impl HostRecord {
         };
         let gpu = |gpu: NamedRecord| {
             let free_milli = u32::try_from(gpu.free).ok().filter(|free| *free <= 1000);
-            Ok(Gpu { model: gpu.name.into(), free_milli: free_milli.ok_or(Malformed("a device's share"))? })
+            Ok(Gpu {
+                model: gpu.name.into(),
+                free_milli: free_milli.ok_or(Malformed("a device's share"))?,
+            })
         };
-        let generic = |r: NamedRecord| Generic { name: r.name.into(), total: r.total, free: r.free };
+        let generic = |r: NamedRecord| Generic {
+            name: r.name.into(),
+            total: r.total,
+            free: r.free,
+        };
         let name: Box<str> = self.name.into();
         let awaited = self.awaited.map(|inventory| {
             let named = |r: NamedRecord| (r.name.into_boxed_str(), r.total);
@@ -591,7 +650,10 @@ impl HostRecord {
             site: SiteId(self.site),
             online: self.online,
             total: Amounts { cpu_milli, memory_mib },
-            free: Amounts { cpu_milli: cpu_free, memory_mib: memory_free },
+            free: Amounts {
+                cpu_milli: cpu_free,
+                memory_mib: memory_free,
+            },
             gpus: self.gpus.into_iter().map(gpu).collect::<Decoded<_>>()?,
             generic: self.generic.into_iter().map(generic).collect(),
             awaited,
@@ -603,7 +665,11 @@ impl HostRecord {
 impl ClassRecord {
     pub(super) fn of(id: ClassId, class: &Class) -> Self {
         let request = &class.request;
-        let named = |(name, amount): &(Box<str>, u64)| NamedRecord { name: name.to_string(), total: *amount, free: 0 };
+        let named = |(name, amount): &(Box<str>, u64)| NamedRecord {
+            name: name.to_string(),
+            total: *amount,
+            free: 0,
+        };
         Self {
             id: id.0,
             jobs: class.jobs,
@@ -637,7 +703,11 @@ impl ClassRecord {
                 memory_mib: self.memory_mib,
                 gpu_milli: self.gpu_milli,
                 gpu_models: boxes(self.gpu_models),
-                generic: self.generic.into_iter().map(|r| (r.name.into_boxed_str(), r.total)).collect(),
+                generic: self
+                    .generic
+                    .into_iter()
+                    .map(|r| (r.name.into_boxed_str(), r.total))
+                    .collect(),
             },
             walltime_ms_max: self.walltime_ms_max,
             sites: self.sites.into_iter().map(SiteId).collect(),
@@ -647,11 +717,24 @@ impl ClassRecord {
                 wallet_only: self.wallet_only,
                 copay_max: self.copay_max.map(Fen),
             },
-            on_site_lost: if self.requeue { OnSiteLost::Requeue } else { OnSiteLost::Hold },
+            on_site_lost: if self.requeue {
+                OnSiteLost::Requeue
+            } else {
+                OnSiteLost::Hold
+            },
             quote: self.quote,
         };
-        let satisfiable = self.satisfiable_rules.map(|rules_version| Satisfiable { rules_version, gross });
-        (ClassId(self.id), Class { request: Arc::new(request), jobs: self.jobs, satisfiable })
+        let satisfiable = self
+            .satisfiable_rules
+            .map(|rules_version| Satisfiable { rules_version, gross });
+        (
+            ClassId(self.id),
+            Class {
+                request: Arc::new(request),
+                jobs: self.jobs,
+                satisfiable,
+            },
+        )
     }
 }
 
@@ -670,13 +753,21 @@ impl JobTableRecord {
             array: spec.array,
             parallel_max: spec.parallel_max,
             retries_max: spec.retries_max,
-            labels: spec.labels.iter().flat_map(|(key, value)| [key.to_string(), value.to_string()]).collect(),
+            labels: spec
+                .labels
+                .iter()
+                .flat_map(|(key, value)| [key.to_string(), value.to_string()])
+                .collect(),
             progress: job.progress.as_deref().map(ProgressRecord::from),
         }
     }
 
     pub(super) fn read(self) -> Decoded<(JobId, Job)> {
-        let script = self.script.as_deref().map(|digest| sized(digest, "a script's digest")).transpose()?;
+        let script = self
+            .script
+            .as_deref()
+            .map(|digest| sized(digest, "a script's digest"))
+            .transpose()?;
         let spec = Spec {
             name: self.name.into(),
             payload: self.payload.into(),
@@ -689,7 +780,13 @@ impl JobTableRecord {
         };
         let progress = self.progress.map(Progress::from);
         if let Some(progress) = &progress {
-            let counted = [progress.running, progress.succeeded, progress.failed, progress.cancelled, progress.time_limit];
+            let counted = [
+                progress.running,
+                progress.succeeded,
+                progress.failed,
+                progress.cancelled,
+                progress.time_limit,
+            ];
             let counted: u64 = counted.into_iter().chain([progress.lost]).map(u64::from).sum();
             if counted > u64::from(self.tasks) || progress.fresh_from > self.tasks {
                 return Err(Malformed("a job's counts"));

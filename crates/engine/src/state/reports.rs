@@ -22,7 +22,12 @@ impl State {
     ) -> Result<Reply, Rejection> {
         let site = match self.principal(principal).and_then(|principal| principal.site) {
             Some(site) => site,
-            None => return Err(Rejection::denied("PERMISSION_DENIED", "only the agent of a site reports of its tasks")),
+            None => {
+                return Err(Rejection::denied(
+                    "PERMISSION_DENIED",
+                    "only the agent of a site reports of its tasks",
+                ));
+            }
         };
         judge_scope(self, principal, Kind::Agent, Scope::Site(site))?;
         let (mut taken, mut refused) = (0, 0);
@@ -32,7 +37,11 @@ impl State {
                 None => refused += 1,
             }
             // Taken or not, it is judged: the agent may forget it.
-            effects.push(Effect::ReportJudged { site, task: report.task, seq: report.seq });
+            effects.push(Effect::ReportJudged {
+                site,
+                task: report.task,
+                seq: report.seq,
+            });
         }
         Ok(Reply::Counts { taken, refused })
     }
@@ -73,7 +82,10 @@ impl State {
         #[cfg(feature = "planted")]
         if self.planted == super::Planted::StaleAttemptAccepted {
             let attempts = self.attempts(report.task.job, report.task.task);
-            return attempts.take_while(|(id, _)| id.task == report.task.task).map(|(id, _)| id).last();
+            return attempts
+                .take_while(|(id, _)| id.task == report.task.task)
+                .map(|(id, _)| id)
+                .last();
         }
         Some(report.task)
     }
@@ -94,15 +106,31 @@ fn ending(end: &TaskEnd, withdrawn: bool, cancelled: bool) -> Ending {
         memory_peak_mib: end.memory_peak_mib,
         ..Ending::provider_fault(message, agent_fault)
     };
-    let failed = Ending { state: JobState::Failed, next: Next::Retry, ..billed.clone() };
+    let failed = Ending {
+        state: JobState::Failed,
+        next: Next::Retry,
+        ..billed.clone()
+    };
     match end.kind {
-        EndKind::Exited(0) => Ending { state: JobState::Succeeded, ..billed },
+        EndKind::Exited(0) => Ending {
+            state: JobState::Succeeded,
+            ..billed
+        },
         EndKind::Exited(exit_code) => Ending { exit_code, ..failed },
         EndKind::Signalled(signal) => Ending { signal, ..failed },
         EndKind::MemoryLimit => failed,
-        EndKind::TimeLimit => Ending { state: JobState::TimeLimit, ..billed },
-        EndKind::StartFailed { by_user: true } => Ending { next: Next::Final, ..failed },
-        EndKind::Cancelled if cancelled => Ending { state: JobState::Cancelled, ..billed },
+        EndKind::TimeLimit => Ending {
+            state: JobState::TimeLimit,
+            ..billed
+        },
+        EndKind::StartFailed { by_user: true } => Ending {
+            next: Next::Final,
+            ..failed
+        },
+        EndKind::Cancelled if cancelled => Ending {
+            state: JobState::Cancelled,
+            ..billed
+        },
         // Drained: the site wanted its machines back, so the user pays nothing and the task goes elsewhere.
         EndKind::Cancelled if withdrawn => unbilled(false),
         EndKind::LeaseExpired => unbilled(false),
@@ -111,5 +139,8 @@ fn ending(end: &TaskEnd, withdrawn: bool, cancelled: bool) -> Ending {
 }
 
 fn clipped(text: &str) -> &str {
-    &text[..text.floor_char_boundary(MESSAGE_BYTES_MAX)]
+    let end = (0..=MESSAGE_BYTES_MAX.min(text.len()))
+        .rev()
+        .find(|end| text.is_char_boundary(*end));
+    &text[..end.unwrap_or(0)]
 }

@@ -25,7 +25,11 @@ pub(super) struct Key {
 
 impl Key {
     pub(super) fn new(id: RequestId, principal: PrincipalId) -> Self {
-        Self { high: (id.0 >> 64) as u64, low: id.0 as u64, principal }
+        Self {
+            high: (id.0 >> 64) as u64,
+            low: id.0 as u64,
+            principal,
+        }
     }
 
     pub(super) fn id(&self) -> RequestId {
@@ -82,14 +86,23 @@ impl Requests {
             return Err(Rejection::precondition("REQUEST_ID_EXPIRED", "request_id", text));
         }
         if self.answers.len() as u64 >= limits.requests_max {
-            let text = format!("{} request ids are kept and no more are taken; retry later", limits.requests_max);
+            let text = format!(
+                "{} request ids are kept and no more are taken; retry later",
+                limits.requests_max
+            );
             return Err(Rejection::new(RejectionKind::Exhausted, "REQUESTS_FULL", "", text));
         }
         Ok(None)
     }
 
     pub(super) fn remember(&mut self, id: RequestId, command: &Command, reply: Reply) {
-        self.answers.insert(Key::new(id, command.principal), Answer { digest: command.digest, reply });
+        self.answers.insert(
+            Key::new(id, command.principal),
+            Answer {
+                digest: command.digest,
+                reply,
+            },
+        );
     }
 
     /// Drops at most `max` ids that left the window.
@@ -105,7 +118,13 @@ impl Requests {
     /// When [`Requests::expire`] next has something worth doing.
     pub(super) fn next_due(&self, limits: &Limits) -> Option<Timestamp> {
         let (oldest, _) = self.answers.first()?;
-        Some(Timestamp(oldest.id().made_at().0.saturating_add(limits.request_window_ms + EXPIRY_GRAIN_MS)))
+        Some(Timestamp(
+            oldest
+                .id()
+                .made_at()
+                .0
+                .saturating_add(limits.request_window_ms + EXPIRY_GRAIN_MS),
+        ))
     }
 }
 

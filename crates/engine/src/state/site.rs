@@ -107,11 +107,18 @@ impl Host {
     /// A machine with nothing on it.
     #[must_use]
     pub fn new(id: HostId, site: SiteId, inventory: &HostInventory) -> Self {
-        let total = Amounts { cpu_milli: inventory.cpu_milli, memory_mib: inventory.memory_mib };
+        let total = Amounts {
+            cpu_milli: inventory.cpu_milli,
+            memory_mib: inventory.memory_mib,
+        };
         let mut generic: Vec<Generic> = inventory
             .generic
             .iter()
-            .map(|(name, total)| Generic { name: name.clone(), total: *total, free: *total })
+            .map(|(name, total)| Generic {
+                name: name.clone(),
+                total: *total,
+                free: *total,
+            })
             .collect();
         generic.sort_by(|a, b| a.name.cmp(&b.name));
         Self {
@@ -121,7 +128,14 @@ impl Host {
             online: true,
             total,
             free: total,
-            gpus: inventory.gpus.iter().map(|model| Gpu { model: model.clone(), free_milli: 1000 }).collect(),
+            gpus: inventory
+                .gpus
+                .iter()
+                .map(|model| Gpu {
+                    model: model.clone(),
+                    free_milli: 1000,
+                })
+                .collect(),
             generic: generic.into(),
             awaited: None,
         }
@@ -144,7 +158,10 @@ impl Host {
     /// A generic resource by name.
     #[must_use]
     pub fn generic(&self, name: &str) -> Option<&Generic> {
-        let at = self.generic.binary_search_by(|resource| (*resource.name).cmp(name)).ok()?;
+        let at = self
+            .generic
+            .binary_search_by(|resource| (*resource.name).cmp(name))
+            .ok()?;
         self.generic.get(at)
     }
 

@@ -38,11 +38,21 @@ impl State {
             return Err(taken("SITE_NAME_TAKEN", "name", "site", name));
         }
         let provider = self.org_by_name(provider, "provider")?;
-        let number = u32::try_from(self.tables.sites.next_id()).ok().filter(|number| *number < u32::MAX);
+        let number = u32::try_from(self.tables.sites.next_id())
+            .ok()
+            .filter(|number| *number < u32::MAX);
         let Some(id) = number.map(SiteId) else {
-            return Err(Rejection::new(RejectionKind::Exhausted, "SITES_FULL", "", "no numbers are left"));
+            return Err(Rejection::new(
+                RejectionKind::Exhausted,
+                "SITES_FULL",
+                "",
+                "no numbers are left",
+            ));
         };
-        self.tables.ledger.register_site(id, region, provider, at).map_err(money_refused)?;
+        self.tables
+            .ledger
+            .register_site(id, region, provider, at)
+            .map_err(money_refused)?;
         let site = Site {
             id,
             name: name.into(),
@@ -111,7 +121,12 @@ impl State {
         }
         check_inventory(hosts)?;
         let site = self.site_mut(id);
-        site.agent = Some(Agent { instance, replica, principal, attached_at: at });
+        site.agent = Some(Agent {
+            instance,
+            replica,
+            principal,
+            attached_at: at,
+        });
         site.lost_at = None;
         // What was requeued while the site was lost is not in the agent's list any more; what was held runs on.
         site.sweep_from = (site.state == SiteState::Draining).then(TaskId::default);
@@ -126,7 +141,11 @@ impl State {
     fn take_inventory(&mut self, site: SiteId, hosts: &[HostInventory]) {
         let mut changed = false;
         let listed: BTreeSet<&str> = hosts.iter().map(|host| &*host.name).collect();
-        let gone: Vec<HostId> = self.hosts_of(site).filter(|host| !listed.contains(&*host.name)).map(|h| h.id).collect();
+        let gone: Vec<HostId> = self
+            .hosts_of(site)
+            .filter(|host| !listed.contains(&*host.name))
+            .map(|h| h.id)
+            .collect();
         for id in gone {
             if self.host(id).is_some_and(|host| host.online) {
                 self.host_mut(id).online = false;
@@ -134,11 +153,20 @@ impl State {
             }
         }
         for inventory in hosts {
-            let known = self.index.hosts.get(&site).and_then(|hosts| hosts.get(&inventory.name)).copied();
+            let known = self
+                .index
+                .hosts
+                .get(&site)
+                .and_then(|hosts| hosts.get(&inventory.name))
+                .copied();
             let Some(id) = known else {
                 let id = HostId(u32::try_from(self.tables.hosts.next_id()).expect("four billion hosts never attach"));
                 self.tables.hosts.push(Host::new(id, site, inventory));
-                self.index.hosts.entry(site).or_default().insert(inventory.name.clone(), id);
+                self.index
+                    .hosts
+                    .entry(site)
+                    .or_default()
+                    .insert(inventory.name.clone(), id);
                 changed = true;
                 continue;
             };
@@ -150,7 +178,27 @@ impl State {
             changed = true;
         }
         if changed {
+            self.forget_hosts(site);
             self.tables.meta.rules_version += 1;
+        }
+    }
+
+    // Hosts that are gone stay for the history of what ran there, as long as the site has room for them.
+    fn forget_hosts(&mut self, site: SiteId) {
+        let known = self.index.hosts.get(&site).map_or(0, |hosts| hosts.len());
+        let mut gone: Vec<HostId> = self
+            .hosts_of(site)
+            .filter(|host| !host.online && host.is_empty())
+            .map(|h| h.id)
+            .collect();
+        gone.sort_unstable();
+        for id in gone.into_iter().take(known.saturating_sub(HOSTS_MAX)) {
+            let host = self
+                .tables
+                .hosts
+                .remove(id.0.into())
+                .expect("the index names hosts of the table");
+            self.index.hosts.entry(site).or_default().remove(&host.name);
         }
     }
 
@@ -162,10 +210,18 @@ impl State {
         effects: &mut Vec<Effect>,
     ) -> Result<Reply, Rejection> {
         let Some(site) = self.site(id) else {
-            return Err(Rejection::not_found("UNKNOWN_SITE", "site", format!("no site {}", id.0)));
+            return Err(Rejection::not_found(
+                "UNKNOWN_SITE",
+                "site",
+                format!("no site {}", id.0),
+            ));
         };
         if site.lost_at.is_some() {
-            return Err(Rejection::precondition("SITE_LOST", "site", format!("{} is lost already", site.name)));
+            return Err(Rejection::precondition(
+                "SITE_LOST",
+                "site",
+                format!("{} is lost already", site.name),
+            ));
         }
         if site.agent.is_none_or(|agent| agent.instance != instance) {
             let text = format!("a newer agent of {} has attached", site.name);
@@ -185,7 +241,12 @@ impl State {
         let Some(from) = site.sweep_from else { return };
         let lost = site.lost_at.is_some();
         let running = self.index.running.get(&id);
-        let step: Vec<TaskId> = running.into_iter().flat_map(|r| r.range(from..)).take(SWEEP_STEP + 1).copied().collect();
+        let step: Vec<TaskId> = running
+            .into_iter()
+            .flat_map(|r| r.range(from..))
+            .take(SWEEP_STEP + 1)
+            .copied()
+            .collect();
         self.site_mut(id).sweep_from = step.get(SWEEP_STEP).copied();
         for task in step.into_iter().take(SWEEP_STEP) {
             let job = self.job(task.job).expect("an attempt has a job");
@@ -201,7 +262,10 @@ impl State {
 
     /// Ends what a lost site still holds once the grace is over: unproven work does not lock money for ever.
     pub(super) fn end_grace(&mut self, id: SiteId, at: Timestamp, effects: &mut Vec<Effect>) {
-        if self.grace_ends(self.site(id).expect("the caller has it")).is_none_or(|end| at < end) {
+        if self
+            .grace_ends(self.site(id).expect("the caller has it"))
+            .is_none_or(|end| at < end)
+        {
             return;
         }
         let step: Vec<TaskId> = self.running_at(id).take(SWEEP_STEP).collect();
@@ -215,12 +279,15 @@ impl State {
     /// When the grace of a lost site ends, if anything still runs there.
     pub(super) fn grace_ends(&self, site: &Site) -> Option<Timestamp> {
         let lost_at = site.lost_at.filter(|_| self.running_count(site.id) > 0)?;
-        Some(Timestamp(lost_at.0.saturating_add(self.tables.limits.settlement_grace_ms)))
+        Some(Timestamp(
+            lost_at.0.saturating_add(self.tables.limits.settlement_grace_ms),
+        ))
     }
 
     pub(super) fn site_named(&self, name: &str, field: &str) -> Result<&Site, Rejection> {
         let text = || format!("{field}: no site {name:?}");
-        self.site_by_name(name).ok_or_else(|| Rejection::not_found("UNKNOWN_SITE", field, text()))
+        self.site_by_name(name)
+            .ok_or_else(|| Rejection::not_found("UNKNOWN_SITE", field, text()))
     }
 
     pub(super) fn site_mut(&mut self, id: SiteId) -> &mut Site {
@@ -228,16 +295,26 @@ impl State {
     }
 
     pub(super) fn host_mut(&mut self, id: HostId) -> &mut Host {
-        self.tables.hosts.get_mut(id.0.into()).expect("hosts are never removed")
+        self.tables
+            .hosts
+            .get_mut(id.0.into())
+            .expect("a host stays while something runs there")
     }
 }
 
 impl Host {
     fn matches(&self, inventory: &HostInventory) -> bool {
-        self.total == (Amounts { cpu_milli: inventory.cpu_milli, memory_mib: inventory.memory_mib })
+        self.total
+            == (Amounts {
+                cpu_milli: inventory.cpu_milli,
+                memory_mib: inventory.memory_mib,
+            })
             && self.gpus.iter().map(|gpu| &gpu.model).eq(&inventory.gpus)
             && self.generic.len() == inventory.generic.len()
-            && inventory.generic.iter().all(|(name, total)| self.generic(name).is_some_and(|r| r.total == *total))
+            && inventory
+                .generic
+                .iter()
+                .all(|(name, total)| self.generic(name).is_some_and(|r| r.total == *total))
     }
 
     /// Takes the new amounts if they cover what is reserved, and otherwise keeps them for when the host is empty.
@@ -252,23 +329,36 @@ impl Host {
             && self.gpus.iter().enumerate().all(|(index, gpu)| {
                 gpu.free_milli == 1000 || fresh.gpus.get(index).is_some_and(|new| new.model == gpu.model)
             })
-            && self.generic.iter().all(|r| {
-                used(r.total, r.free) <= fresh.generic(&r.name).map_or(0, |new| new.total)
-            });
+            && self
+                .generic
+                .iter()
+                .all(|r| used(r.total, r.free) <= fresh.generic(&r.name).map_or(0, |new| new.total));
         if !covered {
             self.awaited = Some(Box::new(inventory.clone()));
             return;
         }
         self.awaited = None;
-        self.free = Amounts { cpu_milli: inventory.cpu_milli - cpu, memory_mib: inventory.memory_mib - memory };
+        self.free = Amounts {
+            cpu_milli: inventory.cpu_milli - cpu,
+            memory_mib: inventory.memory_mib - memory,
+        };
         self.total = fresh.total;
         let free_of = |index: usize| self.gpus.get(index).map_or(1000, |gpu| gpu.free_milli);
         let gpus = fresh.gpus.iter().enumerate();
-        let gpus = gpus.map(|(index, new)| Gpu { model: new.model.clone(), free_milli: free_of(index) }).collect();
+        let gpus = gpus
+            .map(|(index, new)| Gpu {
+                model: new.model.clone(),
+                free_milli: free_of(index),
+            })
+            .collect();
         let reserved = |name: &str| self.generic(name).map_or(0, |r| used(r.total, r.free));
         let generic = fresh.generic.iter();
         let generic = generic
-            .map(|new| Generic { name: new.name.clone(), total: new.total, free: new.total - reserved(&new.name) })
+            .map(|new| Generic {
+                name: new.name.clone(),
+                total: new.total,
+                free: new.total - reserved(&new.name),
+            })
             .collect();
         self.gpus = gpus;
         self.generic = generic;
@@ -277,7 +367,10 @@ impl Host {
 
 pub(super) fn check_reason(reason: &str) -> Result<(), Rejection> {
     if reason.len() > REASON_BYTES_MAX {
-        let text = format!("the reason has {} bytes; at most {REASON_BYTES_MAX} are kept", reason.len());
+        let text = format!(
+            "the reason has {} bytes; at most {REASON_BYTES_MAX} are kept",
+            reason.len()
+        );
         return Err(Rejection::invalid("REASON_TOO_LONG", "reason", text));
     }
     Ok(())
@@ -292,19 +385,29 @@ fn check_inventory(hosts: &[HostInventory]) -> Result<(), Rejection> {
     for host in hosts {
         let name = &host.name;
         if name.is_empty() || name.len() > 128 || !names.insert(name) {
-            return refuse(format!("host name {name:?} is empty, longer than 128 bytes or given twice"));
+            return refuse(format!(
+                "host name {name:?} is empty, longer than 128 bytes or given twice"
+            ));
         }
         let mut resources = BTreeSet::new();
-        let mut amounts = host.generic.iter().map(|(_, amount)| *amount).chain([host.cpu_milli, host.memory_mib]);
+        let mut amounts = host
+            .generic
+            .iter()
+            .map(|(_, amount)| *amount)
+            .chain([host.cpu_milli, host.memory_mib]);
         if amounts.any(|amount| amount > AMOUNT_MAX) {
             return refuse(format!("host {name:?} has an amount above {AMOUNT_MAX}"));
         }
         let generic_ok = |name: &str| !name.is_empty() && name.len() <= 64;
         if host.generic.len() > GENERIC_MAX || !host.generic.iter().all(|(r, _)| generic_ok(r) && resources.insert(r)) {
-            return refuse(format!("host {name:?}: at most {GENERIC_MAX} named resources, each once, 1 to 64 bytes"));
+            return refuse(format!(
+                "host {name:?}: at most {GENERIC_MAX} named resources, each once, 1 to 64 bytes"
+            ));
         }
         if host.gpus.len() > GPUS_MAX || host.gpus.iter().any(|model| model.is_empty() || model.len() > 64) {
-            return refuse(format!("host {name:?}: at most {GPUS_MAX} gpus, models of 1 to 64 bytes"));
+            return refuse(format!(
+                "host {name:?}: at most {GPUS_MAX} gpus, models of 1 to 64 bytes"
+            ));
         }
     }
     Ok(())

@@ -75,7 +75,9 @@ impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             DecodeError::Truncated => write!(f, "the snapshot ends too early"),
-            DecodeError::Malformed(what) => write!(f, "the snapshot holds something no state could have written: {what}"),
+            DecodeError::Malformed(what) => {
+                write!(f, "the snapshot holds something no state could have written: {what}")
+            }
             DecodeError::Ledger(why) => write!(f, "the ledger in the snapshot: {why}"),
         }
     }
@@ -194,7 +196,10 @@ impl Encoder<'_> {
 }
 
 fn encode(tables: &Tables, sink: &mut dyn FnMut(&[u8])) {
-    let mut out = Encoder { buffer: Vec::with_capacity(2 * CHUNK_BYTES_MAX), sink };
+    let mut out = Encoder {
+        buffer: Vec::with_capacity(2 * CHUNK_BYTES_MAX),
+        sink,
+    };
     let meta = &tables.meta;
     let head = HeadRecord {
         cluster_id: meta.cluster_id.to_vec(),
@@ -216,21 +221,52 @@ fn encode(tables: &Tables, sink: &mut dyn FnMut(&[u8])) {
         limits: limits_to(&tables.limits),
     };
     out.record(Kind::Head, &head);
-    tables.members.iter().for_each(|member| out.record(Kind::Member, &MemberRecord::from(member)));
-    tables.principals.iter().for_each(|(_, who)| out.record(Kind::Principal, &PrincipalRecord::from(who)));
-    tables.sites.iter().for_each(|(_, site)| out.record(Kind::Site, &SiteRecord::from(site)));
-    tables.hosts.iter().for_each(|(_, host)| out.record(Kind::Host, &HostRecord::from(host)));
+    tables
+        .members
+        .iter()
+        .for_each(|member| out.record(Kind::Member, &MemberRecord::from(member)));
+    tables
+        .principals
+        .iter()
+        .for_each(|(_, who)| out.record(Kind::Principal, &PrincipalRecord::from(who)));
+    tables
+        .sites
+        .iter()
+        .for_each(|(_, site)| out.record(Kind::Site, &SiteRecord::from(site)));
+    tables
+        .hosts
+        .iter()
+        .for_each(|(_, host)| out.record(Kind::Host, &HostRecord::from(host)));
     for (id, class) in tables.classes.iter() {
         out.record(Kind::Class, &ClassRecord::of(ClassId(id as u32), class));
     }
     for (digest, script) in tables.scripts.iter() {
         let (digest, bytes) = (digest.to_vec(), script.bytes.to_vec());
-        out.record(Kind::Script, &ScriptRecord { digest, bytes, jobs: script.jobs });
+        out.record(
+            Kind::Script,
+            &ScriptRecord {
+                digest,
+                bytes,
+                jobs: script.jobs,
+            },
+        );
     }
-    tables.jobs.iter().for_each(|(id, job)| out.record(Kind::Job, &JobTableRecord::of(JobId(id), job)));
-    tables.attempts.iter().for_each(|(id, attempt)| out.record(Kind::Attempt, &AttemptTableRecord::of(*id, attempt)));
-    tables.requests.answers.iter().for_each(|(key, answer)| out.record(Kind::Request, &RequestRecord::of(key, answer)));
-    tables.ledger.encode_snapshot(&mut |chunk| out.bytes(Kind::Ledger, chunk));
+    tables
+        .jobs
+        .iter()
+        .for_each(|(id, job)| out.record(Kind::Job, &JobTableRecord::of(JobId(id), job)));
+    tables
+        .attempts
+        .iter()
+        .for_each(|(id, attempt)| out.record(Kind::Attempt, &AttemptTableRecord::of(*id, attempt)));
+    tables
+        .requests
+        .answers
+        .iter()
+        .for_each(|(key, answer)| out.record(Kind::Request, &RequestRecord::of(key, answer)));
+    tables
+        .ledger
+        .encode_snapshot(&mut |chunk| out.bytes(Kind::Ledger, chunk));
     out.bytes(Kind::End, &[]);
     out.flush(0);
 }
@@ -282,8 +318,8 @@ impl Decoder {
             return Err(DecodeError::Malformed("bytes after the end"));
         }
         let mut tables = self.building.ok_or(DecodeError::Truncated)?;
-        tables.ledger =
-            Ledger::decode_snapshot(self.ledger_chunks).map_err(|error| DecodeError::Ledger(error.to_string().into()))?;
+        tables.ledger = Ledger::decode_snapshot(self.ledger_chunks)
+            .map_err(|error| DecodeError::Ledger(error.to_string().into()))?;
         let &[principals, sites, hosts, classes, jobs] = &*self.next_ids else {
             return Err(DecodeError::Malformed("the next ids"));
         };
@@ -334,7 +370,13 @@ impl Decoder {
             Kind::Script => {
                 let script = parse::<ScriptRecord>(bytes)?;
                 let bytes: Arc<[u8]> = script.bytes.into();
-                tables.scripts.insert(digest(&script.digest)?, Script { bytes, jobs: script.jobs });
+                tables.scripts.insert(
+                    digest(&script.digest)?,
+                    Script {
+                        bytes,
+                        jobs: script.jobs,
+                    },
+                );
             }
             Kind::Job => {
                 let (id, job) = parse::<JobTableRecord>(bytes)?.read()?;
@@ -367,7 +409,10 @@ fn insert<T: Clone>(table: &mut PagedVec<T>, id: u64, record: T) -> Result<(), D
 }
 
 fn empty_tables(head: &HeadRecord) -> Result<Tables, DecodeError> {
-    let requests = Requests { floor: Timestamp(head.requests_floor), ..Requests::default() };
+    let requests = Requests {
+        floor: Timestamp(head.requests_floor),
+        ..Requests::default()
+    };
     Ok(Tables {
         meta: Meta {
             cluster_id: cluster_id(&head.cluster_id)?,
@@ -399,7 +444,11 @@ fn check_references(tables: &Tables) -> Result<(), DecodeError> {
         if !tables.classes.contains(job.class.0.into()) {
             return Err(DecodeError::Malformed("a job without a class"));
         }
-        if job.spec.script.is_some_and(|script| !tables.scripts.contains_key(&script)) {
+        if job
+            .spec
+            .script
+            .is_some_and(|script| !tables.scripts.contains_key(&script))
+        {
             return Err(DecodeError::Malformed("a job without its script"));
         }
     }
@@ -411,18 +460,13 @@ fn check_references(tables: &Tables) -> Result<(), DecodeError> {
             return Err(DecodeError::Malformed("an attempt without a job, site or host"));
         }
     }
-    let sites_known = tables.hosts.iter().all(|(_, host)| tables.sites.contains(host.site.0.into()));
-    if sites_known { Ok(()) } else { Err(DecodeError::Malformed("a host without a site")) }
-}
-
-// INTERIM-BEGIN
-trait Interim: Sized {
-    fn encode_snapshot(&self, _sink: &mut dyn FnMut(&[u8])) {}
-    fn decode_snapshot(chunks: Vec<Vec<u8>>) -> Result<Self, String>;
-}
-impl Interim for Ledger {
-    fn decode_snapshot(_: Vec<Vec<u8>>) -> Result<Self, String> {
-        Err("not yet".into())
+    let sites_known = tables
+        .hosts
+        .iter()
+        .all(|(_, host)| tables.sites.contains(host.site.0.into()));
+    if sites_known {
+        Ok(())
+    } else {
+        Err(DecodeError::Malformed("a host without a site"))
     }
 }
-// INTERIM-END
