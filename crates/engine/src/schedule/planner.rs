@@ -151,8 +151,8 @@ impl Planner {
         self.planned_at = now;
         self.quotes_left = QUOTES_MAX;
         self.drop_overdue(state, now);
-        self.read_sites(state, site_up);
         self.read_hosts(state);
+        self.read_sites(state, site_up);
         self.read_money(state, now);
         self.read_classes(state, now);
         let mut decisions = Vec::new();

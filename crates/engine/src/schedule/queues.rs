@@ -160,13 +160,27 @@ impl Planner {
             Entry::Vacant(entry) => entry.insert(ClassPlan::new(request)),
         };
         match class.standing {
-            Standing::Parked if state.pending_jobs_count(id) > 0 => {}
+            Standing::Parked if state.pending_jobs_count(id) > 0 => self.wait_earlier(state, id),
             Standing::Delayed(_) => {}
             Standing::Ready(job) => {
                 self.ready.remove(&class.rank(id, job));
                 self.restand(state, now, id);
             }
             Standing::Parked | Standing::Idle => self.restand(state, now, id),
+        }
+    }
+
+    /// A parked class got an older task back: it waits for room in that one's place.
+    fn wait_earlier(&mut self, state: &State, id: ClassId) {
+        let class = self.classes.get_mut(&id).expect("the caller has it");
+        let Some(old) = class.waits_as else { return };
+        let next = class.next_task(state, id, &self.flights).map(|(job, _)| class.rank(id, job));
+        let Some(new) = next.filter(|new| *new < old) else { return };
+        class.waits_as = Some(new);
+        for offer in class.offers.iter().filter(|offer| offer.full) {
+            let ranks = self.full.entry(offer.site).or_default();
+            ranks.remove(&old);
+            ranks.insert(new);
         }
     }
 
