@@ -1,0 +1,89 @@
+//! `hesuan job`: submit, quote, follow, cancel.
+
+pub mod directives;
+pub mod follow;
+mod money;
+pub mod show;
+pub mod spec;
+pub mod submit;
+
+use clap::{Args, Subcommand};
+use hesuan_api::v1;
+
+pub use self::follow::{CancelArgs, LogsArgs, WaitArgs};
+pub use self::show::{ListArgs, TasksArgs};
+pub use self::submit::{QuoteArgs, SubmitArgs};
+use super::Context;
+use crate::failure::Outcome;
+
+/// Verbs of `hesuan job`.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Queue a job: a command after --, or a script with #HESUAN directives
+    Submit(Box<SubmitArgs>),
+    /// The price per site, split by voucher and co-pay, and why other sites refuse
+    Quote(Box<QuoteArgs>),
+    /// Jobs, newest first
+    List(ListArgs),
+    /// Everything about one job
+    Show(JobArgs),
+    /// Tasks of an array that were placed
+    Tasks(TasksArgs),
+    /// What a job printed
+    Logs(LogsArgs),
+    /// Cancel jobs; what has ended stays as it is
+    Cancel(CancelArgs),
+    /// Wait until jobs have ended; the exit code is that of the worst
+    Wait(WaitArgs),
+    /// Why a job waits, site by site
+    Explain(JobArgs),
+    /// What a job cost: list price, each voucher leg, co-pay
+    Receipt(JobArgs),
+}
+
+/// One job.
+#[derive(Args, Debug)]
+pub struct JobArgs {
+    /// Number of the job
+    job: u64,
+}
+
+/// Carries out a verb.
+pub(crate) async fn run(context: Context, verb: Verb) -> Outcome<()> {
+    match verb {
+        Verb::Submit(args) => submit::submit(context, *args).await,
+        Verb::Quote(args) => submit::quote(&context, *args).await,
+        Verb::List(args) => show::list(&context, args).await,
+        Verb::Show(args) => show::show(&context, args.job).await,
+        Verb::Tasks(args) => show::tasks(&context, args).await,
+        Verb::Logs(args) => follow::logs(&context, args).await,
+        Verb::Cancel(args) => follow::cancel(&context, args).await,
+        Verb::Wait(args) => follow::wait(context, args).await,
+        Verb::Explain(args) => show::explain(&context, args.job).await,
+        Verb::Receipt(args) => money::receipt(&context, args.job).await,
+    }
+}
+
+/// A state as it is typed and shown.
+pub(crate) fn state_name(state: v1::JobState) -> &'static str {
+    match state {
+        v1::JobState::Unspecified => "-",
+        v1::JobState::Pending => "PENDING",
+        v1::JobState::Running => "RUNNING",
+        v1::JobState::Succeeded => "SUCCEEDED",
+        v1::JobState::Failed => "FAILED",
+        v1::JobState::Cancelled => "CANCELLED",
+        v1::JobState::TimeLimit => "TIME_LIMIT",
+        v1::JobState::Lost => "LOST",
+    }
+}
+
+pub(crate) use self::money::price_json;
+pub(crate) use self::show::resources_text;
+
+pub(crate) fn is_ended(state: v1::JobState) -> bool {
+    !matches!(
+        state,
+        v1::JobState::Unspecified | v1::JobState::Pending | v1::JobState::Running
+    )
+}

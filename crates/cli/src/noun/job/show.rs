@@ -1,0 +1,504 @@
+//! Jobs and their tasks as tables, records and JSON; why a job waits.
+
+use clap::{Args, ValueEnum};
+use hesuan_api::v1::{self, job_service_client::JobServiceClient};
+use serde_json::{Value, json};
+
+use super::{follow, is_ended, state_name};
+use crate::failure::Outcome;
+use crate::noun::{Context, PAGE, none_if_empty, none_if_zero, parse_pair};
+use crate::output::{record, table};
+use crate::units::{local, rfc3339, show_milli, show_money, show_size, show_time, show_time_roughly};
+
+/// States as they are typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum State {
+    /// Nothing is placed.
+    Pending,
+    /// Something is placed.
+    Running,
+    /// Every task ended well.
+    Succeeded,
+    /// A task failed for good.
+    Failed,
+    /// By its user.
+    Cancelled,
+    /// A task ran into its time limit.
+    TimeLimit,
+    /// A task was lost with its site.
+    Lost,
+}
+
+impl State {
+    fn message(self) -> v1::JobState {
+        match self {
+            State::Pending => v1::JobState::Pending,
+            State::Running => v1::JobState::Running,
+            State::Succeeded => v1::JobState::Succeeded,
+            State::Failed => v1::JobState::Failed,
+            State::Cancelled => v1::JobState::Cancelled,
+            State::TimeLimit => v1::JobState::TimeLimit,
+            State::Lost => v1::JobState::Lost,
+        }
+    }
+}
+
+/// Options of `job list`.
+#[derive(Args, Debug)]
+pub struct ListArgs {
+    /// Only jobs in these states
+    #[arg(long = "state", value_delimiter = ',')]
+    states: Vec<State>,
+    /// Only jobs of this organisation
+    #[arg(long, default_value = "")]
+    org: String,
+    /// Only jobs of this name
+    #[arg(short, long, default_value = "")]
+    name: String,
+    /// Only jobs with this label
+    #[arg(short, long = "label", value_name = "NAME=VALUE", value_parser = parse_pair)]
+    labels: Vec<(String, String)>,
+    /// At most so many
+    #[arg(long, default_value_t = 50)]
+    limit: u32,
+}
+
+pub(super) async fn list(context: &Context, args: ListArgs) -> Outcome<()> {
+    let mut jobs: Vec<v1::Job> = Vec::new();
+    let mut request = v1::ListJobsRequest {
+        states: args.states.iter().map(|state| state.message().into()).collect(),
+        org: args.org,
+        name: args.name,
+        labels: args
+            .labels
+            .into_iter()
+            .map(|(key, value)| v1::KeyValue { key, value })
+            .collect(),
+        ..Default::default()
+    };
+    let limit = args.limit as usize;
+    let mut more = false;
+    while jobs.len() < limit {
+        request.page_size = PAGE.min((limit - jobs.len()) as u32);
+        let page = context
+            .client
+            .call(request.clone(), |channel, request| async move {
+                JobServiceClient::new(channel).list_jobs(request).await
+            })
+            .await?;
+        jobs.extend(page.jobs);
+        more = !page.next_page_token.is_empty();
+        if !more {
+            break;
+        }
+        request.page_token = page.next_page_token;
+    }
+    if more {
+        context.output.remark(&format!("the newest {limit}; more with --limit"));
+    }
+    let value: Vec<Value> = jobs.iter().map(job_json).collect();
+    let header = ["JOB", "NAME", "STATE", "ORG", ">TASKS", "WHERE", "SUBMITTED", ">PAID"];
+    context
+        .output
+        .show(&json!(value), || table(&header, jobs.iter().map(job_row)))
+}
+
+fn job_row(job: &v1::Job) -> Vec<String> {
+    let spec = job.spec.clone().unwrap_or_default();
+    let ended = job.tasks_succeeded + job.tasks_failed + job.tasks_other;
+    let mut sites: Vec<&str> = job.attempts.iter().map(|attempt| &*attempt.site).collect();
+    sites.sort_unstable();
+    sites.dedup();
+    vec![
+        job.id.to_string(),
+        spec.name,
+        state_name(job.state()).to_owned(),
+        spec.org,
+        format!("{ended}/{}", job.tasks),
+        sites.join(","),
+        local(job.submitted_at_ms),
+        show_money(job.copay_fen),
+    ]
+}
+
+fn job_json(job: &v1::Job) -> Value {
+    json!({
+        "job_id": job.id,
+        "state": state_name(job.state()),
+        "spec": job.spec.as_ref().map(spec_json),
+        "submitted_at": rfc3339(job.submitted_at_ms),
+        "ended_at": rfc3339(job.ended_at_ms),
+        "submitted_by": job.submitted_by,
+        "tasks": {
+            "total": job.tasks,
+            "pending": job.tasks_pending,
+            "running": job.tasks_running,
+            "succeeded": job.tasks_succeeded,
+            "failed": job.tasks_failed,
+            "other": job.tasks_other,
+        },
+        "attempts": job.attempts.iter().map(attempt_json).collect::<Vec<_>>(),
+        "gross_fen": job.gross_fen,
+        "subsidy_fen": job.subsidy_fen,
+        "copay_fen": job.copay_fen,
+        "cancel_requested": job.cancel_requested,
+        "exit_code": is_ended(job.state()).then_some(job.exit_code),
+    })
+}
+
+fn spec_json(spec: &v1::JobSpec) -> Value {
+    let pairs = |pairs: &[v1::KeyValue]| -> serde_json::Map<String, Value> {
+        pairs
+            .iter()
+            .map(|pair| (pair.key.clone(), pair.value.clone().into()))
+            .collect()
+    };
+    let resources = spec.resources.clone().unwrap_or_default();
+    let generic: serde_json::Map<String, Value> = resources
+        .generic
+        .iter()
+        .map(|one| (one.name.clone(), one.amount.into()))
+        .collect();
+    let funding = spec.funding.clone().unwrap_or_default();
+    json!({
+        "name": spec.name,
+        "org": spec.org,
+        "command": spec.command,
+        "script": none_if_empty(&spec.script),
+        "environment": pairs(&spec.environment),
+        "resources": {
+            "cpu_milli": resources.cpu_milli,
+            "memory_mib": resources.memory_mib,
+            "gpu_milli": resources.gpu_milli,
+            "gpu_models": resources.gpu_models,
+            "generic": generic,
+        },
+        "walltime_ms_max": spec.walltime_ms_max,
+        "priority": spec.priority,
+        "array_count": none_if_zero(spec.array_count.into()),
+        "array_parallel_max": none_if_zero(spec.array_parallel_max.into()),
+        "sites": spec.sites,
+        "regions": spec.regions,
+        "retries_max": spec.retries_max,
+        "on_site_lost": if spec.on_site_lost() == v1::OnSiteLost::Requeue { "requeue" } else { "hold" },
+        "funding": {
+            "vouchers": funding.vouchers,
+            "wallet_only": funding.wallet_only,
+            "copay_fen_max": funding.copay_fen_max,
+        },
+        "labels": pairs(&spec.labels),
+    })
+}
+
+fn attempt_json(attempt: &v1::Attempt) -> Value {
+    json!({
+        "task": attempt.task,
+        "attempt": attempt.attempt,
+        "state": state_name(attempt.state()),
+        "site": attempt.site,
+        "host": attempt.host,
+        "gpu_indices": attempt.gpu_indices,
+        "placed_at": rfc3339(attempt.placed_at_ms),
+        "started_at": rfc3339(attempt.started_at_ms),
+        "ended_at": rfc3339(attempt.ended_at_ms),
+        "exit_code": is_ended(attempt.state()).then_some(attempt.exit_code),
+        "signal": none_if_zero(attempt.signal.into()),
+        "wall_ms": attempt.wall_ms,
+        "cpu_ms": attempt.cpu_ms,
+        "memory_peak_mib": attempt.memory_peak_mib,
+        "message": none_if_empty(&attempt.message),
+    })
+}
+
+/// Resources in one line.
+pub(crate) fn resources_text(resources: &v1::Resources) -> String {
+    let mut parts = vec![
+        format!("{} cpus", show_milli(resources.cpu_milli)),
+        show_size(resources.memory_mib),
+    ];
+    if resources.gpu_milli > 0 {
+        let models = resources.gpu_models.join(",");
+        let colon = if models.is_empty() { "" } else { ":" };
+        parts.push(format!("{} gpus{colon}{models}", show_milli(resources.gpu_milli)));
+    }
+    parts.extend(
+        resources
+            .generic
+            .iter()
+            .map(|one| format!("{} {}", one.amount, one.name)),
+    );
+    parts.join(", ")
+}
+
+pub(super) async fn show(context: &Context, id: u64) -> Outcome<()> {
+    let job = follow::get(context, id).await?;
+    context.output.show(&job_json(&job), || job_text(&job))
+}
+
+fn job_text(job: &v1::Job) -> String {
+    let spec = job.spec.clone().unwrap_or_default();
+    let what = if spec.script.is_empty() {
+        spec.command.join(" ")
+    } else {
+        "a script".to_owned()
+    };
+    let pairs = |pairs: &[v1::KeyValue]| {
+        pairs
+            .iter()
+            .map(|pair| format!("{}={}", pair.key, pair.value))
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    let regions: Vec<_> = spec.regions.iter().map(u32::to_string).collect();
+    let state = match (job.cancel_requested, is_ended(job.state())) {
+        (true, false) => format!("{}, being cancelled", state_name(job.state())),
+        _ => state_name(job.state()).to_owned(),
+    };
+    let tasks = format!(
+        "{} ({} pending, {} running, {} succeeded, {} failed, {} other)",
+        job.tasks, job.tasks_pending, job.tasks_running, job.tasks_succeeded, job.tasks_failed, job.tasks_other
+    );
+    let only_with_tasks = |text: String| if job.tasks > 1 { text } else { String::new() };
+    let paid = format!(
+        "{} list price, {} by vouchers, {} co-pay (yuan)",
+        show_money(job.gross_fen),
+        show_money(job.subsidy_fen),
+        show_money(job.copay_fen)
+    );
+    let exit = match job.state() {
+        v1::JobState::Succeeded | v1::JobState::Failed => job.exit_code.to_string(),
+        _ => String::new(),
+    };
+    let mut text = record(&[
+        ("job", job.id.to_string()),
+        ("name", spec.name.clone()),
+        ("state", state),
+        ("org", spec.org.clone()),
+        ("by", job.submitted_by.clone()),
+        ("runs", what),
+        (
+            "resources",
+            spec.resources.as_ref().map(resources_text).unwrap_or_default(),
+        ),
+        ("time limit", show_time(spec.walltime_ms_max)),
+        (
+            "priority",
+            if spec.priority == 0 {
+                String::new()
+            } else {
+                spec.priority.to_string()
+            },
+        ),
+        ("sites", spec.sites.join(", ")),
+        ("regions", regions.join(", ")),
+        ("labels", pairs(&spec.labels)),
+        ("tasks", only_with_tasks(tasks)),
+        ("submitted", local(job.submitted_at_ms)),
+        (
+            "ended",
+            if job.ended_at_ms == 0 {
+                String::new()
+            } else {
+                local(job.ended_at_ms)
+            },
+        ),
+        ("exit code", exit),
+        ("settled", if job.gross_fen == 0 { String::new() } else { paid }),
+    ]);
+    if !job.attempts.is_empty() {
+        text.push_str("\n\n");
+        text.push_str(&attempts_table(&job.attempts));
+    }
+    text
+}
+
+fn attempts_table(attempts: &[v1::Attempt]) -> String {
+    let row = |one: &v1::Attempt| {
+        let end = match (one.signal, is_ended(one.state())) {
+            (_, false) => "-".to_owned(),
+            (0, true) => one.exit_code.to_string(),
+            (signal, true) => format!("signal {signal}"),
+        };
+        vec![
+            format!("{}.{}", one.task, one.attempt),
+            state_name(one.state()).to_owned(),
+            one.site.clone(),
+            one.host.clone(),
+            local(one.placed_at_ms),
+            if one.wall_ms == 0 {
+                "-".to_owned()
+            } else {
+                show_time_roughly(one.wall_ms)
+            },
+            end,
+            one.message.clone(),
+        ]
+    };
+    table(
+        &[
+            "TASK.ATTEMPT",
+            "STATE",
+            "SITE",
+            "HOST",
+            "PLACED",
+            ">TIME",
+            ">EXIT",
+            "MESSAGE",
+        ],
+        attempts.iter().map(row),
+    )
+}
+
+/// Options of `job tasks`.
+#[derive(Args, Debug)]
+pub struct TasksArgs {
+    /// Number of the job
+    job: u64,
+    /// At most so many
+    #[arg(long, default_value_t = 100)]
+    limit: u32,
+}
+
+pub(super) async fn tasks(context: &Context, args: TasksArgs) -> Outcome<()> {
+    let mut attempts = Vec::new();
+    let mut request = v1::ListTasksRequest {
+        job_id: args.job,
+        ..Default::default()
+    };
+    let limit = args.limit as usize;
+    while attempts.len() < limit {
+        request.page_size = PAGE.min((limit - attempts.len()) as u32);
+        let page = context
+            .client
+            .call(request.clone(), |channel, request| async move {
+                JobServiceClient::new(channel).list_tasks(request).await
+            })
+            .await?;
+        attempts.extend(page.attempts);
+        if page.next_page_token.is_empty() {
+            break;
+        }
+        request.page_token = page.next_page_token;
+    }
+    let value: Vec<Value> = attempts.iter().map(attempt_json).collect();
+    context.output.show(&json!(value), || attempts_table(&attempts))
+}
+
+pub(super) async fn explain(context: &Context, job: u64) -> Outcome<()> {
+    let request = v1::ExplainJobRequest { job_id: job };
+    let answer = context
+        .client
+        .call(request, |channel, request| async move {
+            JobServiceClient::new(channel).explain_job(request).await
+        })
+        .await?;
+    let site = |one: &v1::SiteExplanation| {
+        let reasons: Vec<Value> = one
+            .reasons
+            .iter()
+            .map(|reason| json!({ "code": reason.code, "text": reason.text }))
+            .collect();
+        json!({ "site": one.site, "verdict": one.verdict, "reasons": reasons })
+    };
+    let value = json!({
+        "job_id": job,
+        "state": state_name(answer.state()),
+        "waiting_ms": answer.waiting_ms,
+        "position": none_if_zero(answer.position),
+        "sites": answer.sites.iter().map(site).collect::<Vec<_>>(),
+        "applied_index": answer.applied_index,
+    });
+    context.output.show(&value, || explain_text(job, &answer))
+}
+
+fn explain_text(job: u64, answer: &v1::ExplainJobResponse) -> String {
+    let mut text = format!("job {job}  {}", state_name(answer.state()));
+    if answer.state() == v1::JobState::Pending {
+        text.push_str(&format!(
+            " {}  position {}",
+            show_time_roughly(answer.waiting_ms),
+            answer.position
+        ));
+    }
+    let mut rows = Vec::new();
+    for one in &answer.sites {
+        if one.reasons.is_empty() {
+            rows.push(vec![
+                one.site.clone(),
+                one.verdict.clone(),
+                String::new(),
+                String::new(),
+            ]);
+        }
+        // One line a reason; the site's name stands at the first.
+        for (index, reason) in one.reasons.iter().enumerate() {
+            let (site, verdict) = if index == 0 {
+                (&*one.site, &*one.verdict)
+            } else {
+                ("", "")
+            };
+            rows.push(vec![
+                site.to_owned(),
+                verdict.to_owned(),
+                reason.code.clone(),
+                reason.text.clone(),
+            ]);
+        }
+    }
+    if !rows.is_empty() {
+        text.push('\n');
+        text.push_str(&table(&["SITE", "VERDICT", "CODE", "WHY"], rows));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_explanation_has_a_line_per_reason() {
+        let reason = |code: &str, text: &str| v1::Reason {
+            code: code.into(),
+            text: text.into(),
+        };
+        let site = |name: &str, verdict: &str, reasons| v1::SiteExplanation {
+            site: name.into(),
+            verdict: verdict.into(),
+            reasons,
+        };
+        let answer = v1::ExplainJobResponse {
+            state: v1::JobState::Pending.into(),
+            waiting_ms: 725_000,
+            position: 4,
+            sites: vec![
+                site("suzhou-1", "WAIT", vec![reason("CAPACITY_GPU", "need 8 a800, 3 free")]),
+                site(
+                    "hefei-2",
+                    "NO",
+                    vec![
+                        reason("VOUCHER_SCOPE", "not valid"),
+                        reason("SITE_DRAINING", "until 18:00"),
+                    ],
+                ),
+            ],
+            applied_index: 9,
+        };
+        let expected = "\
+job 4711  PENDING 12m5s  position 4
+SITE      VERDICT  CODE           WHY
+suzhou-1  WAIT     CAPACITY_GPU   need 8 a800, 3 free
+hefei-2   NO       VOUCHER_SCOPE  not valid
+                   SITE_DRAINING  until 18:00";
+        assert_eq!(explain_text(4711, &answer), expected);
+    }
+
+    #[test]
+    fn text_of_others_cannot_steer_the_terminal() {
+        let attempt = v1::Attempt {
+            message: "boom\x1b[2J".into(),
+            ..Default::default()
+        };
+        assert!(!attempts_table(&[attempt]).contains('\x1b'));
+    }
+}

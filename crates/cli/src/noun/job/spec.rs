@@ -1,0 +1,396 @@
+//! What a job is, from flags, environment and directives, to a `JobSpec`.
+
+use clap::{Args, Parser, ValueEnum};
+use hesuan_api::v1;
+
+use super::directives;
+use crate::failure::{Failure, Outcome};
+use crate::noun::{parse_pair, parse_region};
+use crate::units;
+
+/// Options that describe a job. The same are allowed in `#HESUAN` lines and, as `HESUAN_SUBMIT_CPUS` and so on, in the environment.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "What the job is")]
+pub struct SpecArgs {
+    /// Free text, shown in lists
+    #[arg(short, long)]
+    pub name: Option<String>,
+    /// Cores per task, such as 1.5 [default: 1]
+    #[arg(long, value_name = "CORES", value_parser = units::parse_milli)]
+    pub cpus: Option<u64>,
+    /// Memory per task, such as 64GiB [default: 1GiB]
+    #[arg(long, value_name = "SIZE", value_parser = units::parse_size)]
+    pub mem: Option<u64>,
+    /// GPUs per task and the models that will do: 8, 8:a800, 8:a800,h100, or a share of one: 0.5
+    #[arg(long, value_name = "GPUS[:MODEL,...]", value_parser = parse_gpus)]
+    pub gpus: Option<Gpus>,
+    /// A named resource per task, such as fpga=2
+    #[arg(long = "resource", value_name = "NAME=AMOUNT", value_parser = parse_amount)]
+    pub resources: Vec<(String, u64)>,
+    /// Wall time one attempt may take, such as 2h [default: 1h]
+    #[arg(short, long, value_name = "TIME", value_parser = units::parse_time)]
+    pub time: Option<u64>,
+    /// Run it as an array of so many tasks, %10: at most 10 at once; HESUAN_TASK_ID tells them apart
+    #[arg(long, value_name = "COUNT[%MAX]", value_parser = parse_array)]
+    pub array: Option<Array>,
+    /// -1000 to 1000, larger runs first
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
+    pub priority: Option<i32>,
+    /// Sites it may run at
+    #[arg(long = "site", value_name = "SITE", value_delimiter = ',')]
+    pub sites: Vec<String>,
+    /// Regions it may run in, by code
+    #[arg(long = "region", value_name = "CODE", value_delimiter = ',', value_parser = parse_region)]
+    pub regions: Vec<u32>,
+    /// Further attempts after a failure
+    #[arg(long, value_name = "NUMBER")]
+    pub retries: Option<u32>,
+    /// When its site is lost: wait for the site, or run it elsewhere [default: hold]
+    #[arg(long, value_name = "WHAT")]
+    pub on_site_lost: Option<OnSiteLost>,
+    /// Vouchers to use, by number; otherwise those with the largest subsidy are chosen
+    #[arg(long = "voucher", value_name = "NUMBER", value_delimiter = ',')]
+    pub vouchers: Vec<u64>,
+    /// Use no voucher
+    #[arg(long, conflicts_with = "vouchers")]
+    pub wallet_only: bool,
+    /// Refuse to run where the co-pay held would be above this, in yuan
+    #[arg(long, value_name = "YUAN", value_parser = units::parse_money)]
+    pub max_copay: Option<i64>,
+    /// A variable of the environment
+    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = parse_pair)]
+    pub environment: Vec<(String, String)>,
+    /// A label to find it by
+    #[arg(short, long = "label", value_name = "NAME=VALUE", value_parser = parse_pair)]
+    pub labels: Vec<(String, String)>,
+    /// The organisation that pays, if not your own
+    #[arg(long)]
+    pub org: Option<String>,
+}
+
+/// `8:a800,h100`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gpus {
+    milli: u64,
+    models: Vec<String>,
+}
+
+/// `100%10`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Array {
+    count: u32,
+    parallel_max: u32,
+}
+
+/// See `--on-site-lost`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OnSiteLost {
+    /// Wait for the site.
+    Hold,
+    /// Run it elsewhere.
+    Requeue,
+}
+
+fn parse_gpus(text: &str) -> Result<Gpus, String> {
+    let (number, models) = text
+        .split_once(':')
+        .map_or((text, None), |(number, models)| (number, Some(models)));
+    let milli = units::parse_milli(number)?;
+    if milli > 1000 && milli % 1000 != 0 {
+        return Err(format!(
+            "\"{number}\" GPUs cannot be had: a share of one below 1, or a whole number"
+        ));
+    }
+    let models: Vec<String> = models
+        .map(|models| models.split(',').map(str::to_owned).collect())
+        .unwrap_or_default();
+    if models.iter().any(String::is_empty) {
+        return Err(format!("\"{text}\" names an empty model: write 8:a800 or 8:a800,h100"));
+    }
+    Ok(Gpus { milli, models })
+}
+
+fn parse_amount(text: &str) -> Result<(String, u64), String> {
+    let (name, amount) = parse_pair(text)?;
+    amount
+        .parse()
+        .map(|amount| (name, amount))
+        .map_err(|_| format!("\"{amount}\" is no whole number"))
+}
+
+fn parse_array(text: &str) -> Result<Array, String> {
+    let bad = || format!("\"{text}\" is no array: write 100, or 100%10 for at most 10 at once");
+    let (count, parallel) = text
+        .split_once('%')
+        .map_or((text, None), |(count, parallel)| (count, Some(parallel)));
+    let number = |text: &str| text.parse::<u32>().ok().filter(|number| *number > 0).ok_or_else(bad);
+    let count = match count.split_once('-') {
+        // 0-99, as Slurm writes it; tasks are always numbered from 0.
+        Some(("0", last)) => last
+            .parse::<u32>()
+            .ok()
+            .and_then(|last| last.checked_add(1))
+            .ok_or_else(bad)?,
+        Some(_) => return Err(format!("\"{text}\" does not begin at 0: tasks are numbered from 0")),
+        None => number(count)?,
+    };
+    Ok(Array {
+        count,
+        parallel_max: parallel.map_or(Ok(0), number)?,
+    })
+}
+
+/// What is run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// A program and its arguments.
+    Command(Vec<String>),
+    /// The text of a script.
+    Script(String),
+}
+
+#[derive(Parser)]
+#[command(no_binary_name = true, disable_help_flag = true, disable_version_flag = true)]
+struct Words {
+    #[command(flatten)]
+    spec: SpecArgs,
+}
+
+/// Options with one value that the environment may give, as `HESUAN_SUBMIT_` and the name in capitals.
+const FROM_ENVIRONMENT: [&str; 15] = [
+    "name",
+    "cpus",
+    "mem",
+    "gpus",
+    "time",
+    "array",
+    "priority",
+    "site",
+    "region",
+    "retries",
+    "on-site-lost",
+    "voucher",
+    "max-copay",
+    "env",
+    "org",
+];
+
+impl SpecArgs {
+    /// Flags before environment before the directives of the script.
+    ///
+    /// # Errors
+    /// A directive or variable that is none.
+    pub fn with_defaults(self, work: &Work, env: &dyn Fn(&str) -> Option<String>) -> Outcome<Self> {
+        let mut words = Vec::new();
+        for name in FROM_ENVIRONMENT {
+            let variable = format!("HESUAN_SUBMIT_{}", name.to_uppercase().replace('-', "_"));
+            if let Some(value) = env(&variable) {
+                words.push(format!("--{name}={value}"));
+            }
+        }
+        let from_env = parse_words(words, "environment HESUAN_SUBMIT_*")?;
+        let from_script = match work {
+            Work::Command(_) => SpecArgs::default(),
+            Work::Script(text) => {
+                let words = directives::words(text).map_err(Failure::Usage)?;
+                parse_words(words, "#HESUAN lines of the script")?
+            }
+        };
+        Ok(self.or(from_env).or(from_script))
+    }
+
+    /// What is not given here is taken from there. Variables and labels are put together, these winning.
+    fn or(self, other: SpecArgs) -> SpecArgs {
+        fn list<T>(this: Vec<T>, other: Vec<T>) -> Vec<T> {
+            if this.is_empty() { other } else { this }
+        }
+        fn pairs<T>(mut this: Vec<(String, T)>, other: Vec<(String, T)>) -> Vec<(String, T)> {
+            for (key, value) in other {
+                if this.iter().all(|(taken, _)| *taken != key) {
+                    this.push((key, value));
+                }
+            }
+            this
+        }
+        // Which money is one decision: vouchers named closer to the user void "wallet only" further away, and the reverse.
+        let funding_given = self.wallet_only || !self.vouchers.is_empty();
+        SpecArgs {
+            name: self.name.or(other.name),
+            cpus: self.cpus.or(other.cpus),
+            mem: self.mem.or(other.mem),
+            gpus: self.gpus.or(other.gpus),
+            resources: pairs(self.resources, other.resources),
+            time: self.time.or(other.time),
+            array: self.array.or(other.array),
+            priority: self.priority.or(other.priority),
+            sites: list(self.sites, other.sites),
+            regions: list(self.regions, other.regions),
+            retries: self.retries.or(other.retries),
+            on_site_lost: self.on_site_lost.or(other.on_site_lost),
+            vouchers: if funding_given { self.vouchers } else { other.vouchers },
+            wallet_only: if funding_given {
+                self.wallet_only
+            } else {
+                other.wallet_only
+            },
+            max_copay: self.max_copay.or(other.max_copay),
+            environment: pairs(self.environment, other.environment),
+            labels: pairs(self.labels, other.labels),
+            org: self.org.or(other.org),
+        }
+    }
+
+    /// The request's spec, with the defaults of the command line.
+    #[must_use]
+    pub fn into_spec(self, work: Work) -> v1::JobSpec {
+        let (command, script) = match work {
+            Work::Command(command) => (command, String::new()),
+            Work::Script(script) => (Vec::new(), script),
+        };
+        let pair = |(key, value): (String, String)| v1::KeyValue { key, value };
+        let gpus = self.gpus.unwrap_or(Gpus {
+            milli: 0,
+            models: Vec::new(),
+        });
+        let generic = self
+            .resources
+            .into_iter()
+            .map(|(name, amount)| v1::NamedAmount { name, amount });
+        let array = self.array.unwrap_or(Array {
+            count: 0,
+            parallel_max: 0,
+        });
+        v1::JobSpec {
+            name: self.name.unwrap_or_default(),
+            org: self.org.unwrap_or_default(),
+            command,
+            script,
+            environment: self.environment.into_iter().map(pair).collect(),
+            resources: Some(v1::Resources {
+                cpu_milli: self.cpus.unwrap_or(1000),
+                memory_mib: self.mem.unwrap_or(1024),
+                gpu_milli: gpus.milli,
+                gpu_models: gpus.models,
+                generic: generic.collect(),
+            }),
+            walltime_ms_max: self.time.unwrap_or(3_600_000),
+            priority: self.priority.unwrap_or(0),
+            array_count: array.count,
+            array_parallel_max: array.parallel_max,
+            sites: self.sites,
+            regions: self.regions,
+            retries_max: self.retries.unwrap_or(0),
+            on_site_lost: match self.on_site_lost {
+                None => v1::OnSiteLost::Unspecified,
+                Some(OnSiteLost::Hold) => v1::OnSiteLost::Hold,
+                Some(OnSiteLost::Requeue) => v1::OnSiteLost::Requeue,
+            }
+            .into(),
+            funding: Some(v1::Funding {
+                vouchers: self.vouchers,
+                wallet_only: self.wallet_only,
+                copay_fen_max: self.max_copay,
+            }),
+            labels: self.labels.into_iter().map(pair).collect(),
+        }
+    }
+}
+
+fn parse_words(words: Vec<String>, from: &str) -> Outcome<SpecArgs> {
+    match Words::try_parse_from(words) {
+        Ok(words) => Ok(words.spec),
+        Err(error) => {
+            let text = error.to_string();
+            let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+            Err(Failure::Usage(format!("{from}: {first}")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flags(words: &[&str]) -> SpecArgs {
+        parse_words(words.iter().map(|word| (*word).to_owned()).collect(), "test").expect("the flags are good")
+    }
+
+    #[test]
+    fn a_flag_beats_the_environment_and_that_beats_the_script() {
+        let work = Work::Script(
+            "#!/bin/sh\n#HESUAN --cpus 1 --mem 1GiB --time 1h --env A=script --env B=script --wallet-only\n".to_owned(),
+        );
+        let env = |key: &str| match key {
+            "HESUAN_SUBMIT_CPUS" => Some("2".to_owned()),
+            "HESUAN_SUBMIT_MEM" => Some("2GiB".to_owned()),
+            "HESUAN_SUBMIT_SITE" => Some("hefei,songjiang".to_owned()),
+            _ => None,
+        };
+        let spec = flags(&["--cpus", "3", "--env", "A=flag", "--voucher", "7"])
+            .with_defaults(&work, &env)
+            .expect("all are good")
+            .into_spec(work);
+        let resources = spec.resources.expect("always given");
+        assert_eq!((resources.cpu_milli, resources.memory_mib), (3000, 2048));
+        assert_eq!(spec.walltime_ms_max, 3_600_000);
+        assert_eq!(spec.sites, ["hefei", "songjiang"]);
+        let environment: Vec<_> = spec.environment.iter().map(|one| (&*one.key, &*one.value)).collect();
+        assert_eq!(environment, [("A", "flag"), ("B", "script")]);
+        let funding = spec.funding.expect("always given");
+        assert_eq!((funding.vouchers, funding.wallet_only), (vec![7], false));
+        assert!(
+            spec.script.starts_with("#!/bin/sh\n#HESUAN"),
+            "the script is sent as it is"
+        );
+    }
+
+    #[test]
+    fn gpus_and_arrays_are_read_as_documented() {
+        assert_eq!(
+            parse_gpus("8:a800,h100"),
+            Ok(Gpus {
+                milli: 8000,
+                models: vec!["a800".into(), "h100".into()]
+            })
+        );
+        assert_eq!(
+            parse_gpus("0.5"),
+            Ok(Gpus {
+                milli: 500,
+                models: vec![]
+            })
+        );
+        for text in ["1.5", "8:", "a800", "-1", "8:a800,"] {
+            assert!(parse_gpus(text).is_err(), "{text}");
+        }
+        assert_eq!(
+            parse_array("100%10"),
+            Ok(Array {
+                count: 100,
+                parallel_max: 10
+            })
+        );
+        assert_eq!(
+            parse_array("0-99"),
+            Ok(Array {
+                count: 100,
+                parallel_max: 0
+            })
+        );
+        for text in ["0", "5%0", "1-9", "x", "0-", "-5"] {
+            assert!(parse_array(text).is_err(), "{text}");
+        }
+        assert_eq!(flags(&["--priority", "-5"]).priority, Some(-5));
+    }
+
+    #[test]
+    fn what_is_wrong_in_a_directive_is_a_usage_error_that_says_where() {
+        let work = Work::Script("#!/bin/sh\n#HESUAN --cpu 4\n".to_owned());
+        let failure = SpecArgs::default()
+            .with_defaults(&work, &|_| None)
+            .expect_err("there is no --cpu");
+        assert_eq!(failure.exit_code(), 2);
+        let text = failure.text().expect("it says why");
+        assert!(text.contains("#HESUAN") && text.contains("--cpu"), "{text}");
+    }
+}

@@ -1,0 +1,52 @@
+//! The nouns of the command line, one file each.
+
+pub mod agreement;
+pub mod cluster;
+pub mod job;
+pub mod principal;
+pub mod programme;
+pub mod site;
+pub mod voucher;
+pub mod wallet;
+
+use crate::client::Client;
+use crate::output::Output;
+use crate::settings::Global;
+
+/// What a verb works with.
+pub struct Context {
+    /// The cluster.
+    pub client: Client,
+    /// Where results go.
+    pub output: Output,
+    /// The options of every command.
+    pub global: Global,
+}
+
+/// Answers of a list come in pages; this many are asked for at once.
+pub(crate) const PAGE: u32 = 500;
+
+/// A region code of six digits.
+pub(crate) fn parse_region(text: &str) -> Result<u32, String> {
+    let digits = text.len() == 6 && text.bytes().all(|byte| byte.is_ascii_digit());
+    let code = digits.then(|| text.parse().ok()).flatten();
+    code.ok_or_else(|| format!("\"{text}\" is no region: give a GB/T 2260 code of six digits, such as 310117"))
+}
+
+/// `NAME=VALUE`.
+pub(crate) fn parse_pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err(format!("\"{text}\" is no NAME=VALUE")),
+    }
+}
+
+/// `0` means "not set" in many answers; JSON says null then.
+pub(crate) fn none_if_zero(number: u64) -> Option<u64> {
+    (number != 0).then_some(number)
+}
+
+/// Text as JSON: null when empty.
+pub(crate) fn none_if_empty(text: &str) -> Option<&str> {
+    (!text.is_empty()).then_some(text)
+}
