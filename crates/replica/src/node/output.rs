@@ -31,7 +31,7 @@ pub struct RoleChange {
 /// A write for the log store. Batches are written in the order they come out.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Persist {
-    /// Report this to `Node::persisted` once the batch is written, and synced if `must_sync`.
+    /// Report this to [`Node::persisted`](super::Node::persisted) once the batch is written, and synced if `must_sync`.
     /// One report covers all earlier numbers.
     pub number: u64,
     /// What to write; may be empty, when `send_after` only has to wait for earlier batches.
@@ -62,7 +62,7 @@ pub struct FetchSnapshot {
     pub meta: SnapshotMeta,
 }
 
-/// What one call of `Node::ready` wants done.
+/// What one call of [`Node::ready`](super::Node::ready) wants done.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Output {
     /// Messages to send at once, to (replica id, message). Losing one is allowed; keep the order per peer.
@@ -77,14 +77,14 @@ pub struct Output {
     pub read_states: Vec<(u64, u64)>,
     /// Our role, leader or term is new.
     pub role_changed: Option<RoleChange>,
-    /// Fetch this snapshot, make it durable, then call `Node::snapshot_fetched`.
+    /// Fetch this snapshot, make it durable, then call [`Node::snapshot_fetched`](super::Node::snapshot_fetched).
     pub fetch_snapshot: Option<FetchSnapshot>,
     /// Replace the state machine by this fetched snapshot; it comes before all later `committed`.
     pub install_snapshot: Option<SnapshotMeta>,
     /// Peers that were just told to fetch this snapshot: keep its data until they are done.
     pub send_snapshot_to: Vec<(u64, SnapshotMeta)>,
-    /// A peer needs a snapshot and there is none that would do: make one, then call
-    /// `Node::snapshot_available`.
+    /// A peer needs a snapshot and there is none that would do: make one unless one is being made, then call
+    /// [`Node::snapshot_available`](super::Node::snapshot_available).
     pub snapshot_wanted: bool,
 }
 

@@ -186,7 +186,6 @@ impl Node {
             self.advance_applied(index);
             self.inbox.installed();
         }
-        self.leave_joint_if_due();
     }
 
     fn take_role_change(&mut self) -> Option<RoleChange> {

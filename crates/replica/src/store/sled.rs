@@ -112,10 +112,8 @@ impl SledLog {
 fn unpanicked<T>(what: &str, work: impl FnOnce() -> Result<T, ::sled::Error>) -> Result<T, StoreError> {
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(::sled::Error::Corruption { at, .. })) => {
-            Err(StoreError::Damaged(format!("{what}: corruption at {at:?}")))
-        }
-        Ok(Err(error)) => Err(error.into()),
+        Ok(Err(error @ ::sled::Error::Io(_))) => Err(error.into()),
+        Ok(Err(error)) => Err(StoreError::Damaged(format!("{what}: {error}"))),
         Err(_) => Err(StoreError::Damaged(format!(
             "{what}: sled cannot make sense of its file"
         ))),

@@ -1,7 +1,7 @@
 //! Replicas come and go.
 
 use bytes::Bytes;
-use hesuan_replica::node::{NodeConfig, ProposeError};
+use hesuan_replica::node::ProposeError;
 use hesuan_replica::wire::{ConfChange, ConfState, MessageKind, PeerMessage};
 
 use crate::harness::Cluster;
@@ -227,22 +227,4 @@ fn senseless_changes_are_refused() {
     cluster.settle();
     let why = refused(cluster.node(leader).propose_conf_change(ConfChange::promote(9, "")));
     assert!(why.starts_with("learner 9 is not reachable"), "{why}");
-}
-
-#[test]
-fn settings_that_contradict_each_other_are_an_error() {
-    use hesuan_replica::node::{Node, NodeError};
-    use hesuan_replica::store::{LoadedLog, LogStore, MemoryLog};
-    let config = NodeConfig {
-        heartbeat_ticks: 30,
-        ..NodeConfig::new(1, [0; 16])
-    };
-    let opened = Node::open(config, LoadedLog::default(), MemoryLog::new().reader(), 0, 1);
-    assert!(matches!(opened.err(), Some(NodeError::Config(_))));
-    let config = NodeConfig::new(1, [0; 16]);
-    let opened = Node::open(config, LoadedLog::default(), MemoryLog::new().reader(), 5, 1);
-    assert!(
-        matches!(opened.err(), Some(NodeError::Inconsistent(_))),
-        "a state ahead of its log"
-    );
 }

@@ -1,7 +1,8 @@
 //! Messages from outside that make no sense must be errors, never panics, and never proposals.
 
 use bytes::Bytes;
-use hesuan_replica::node::NodeError;
+use hesuan_replica::node::{Node, NodeConfig, NodeError};
+use hesuan_replica::store::{LoadedLog, LogStore, MemoryLog};
 use hesuan_replica::wire::{ConfState, LogEntry, MessageKind, PeerMessage, SnapshotMeta, WireError};
 use prost::Message as _;
 
@@ -146,6 +147,29 @@ fn arbitrary_messages_never_panic() {
         }
     }
     assert!(PeerMessage::from_bytes(Bytes::from_static(b"\xff\xff\xff")).is_err());
+}
+
+#[test]
+fn settings_that_contradict_each_other_are_an_error() {
+    let config = NodeConfig {
+        heartbeat_ticks: 30,
+        ..NodeConfig::new(1, [0; 16])
+    };
+    let opened = Node::open(config, LoadedLog::default(), MemoryLog::new().reader(), 0, 1);
+    assert!(matches!(opened.err(), Some(NodeError::Config(_))));
+    let config = NodeConfig::new(1, [0; 16]);
+    let opened = Node::open(config, LoadedLog::default(), MemoryLog::new().reader(), 5, 1);
+    assert!(
+        matches!(opened.err(), Some(NodeError::Inconsistent(_))),
+        "a state ahead of its log"
+    );
+}
+
+#[test]
+fn a_node_can_live_on_a_thread_of_its_own() {
+    fn is_send<T: Send>() {}
+    is_send::<Node>();
+    is_send::<Box<dyn LogStore>>();
 }
 
 /// Kinds whose content alone cannot make a committed entry out of nothing; forged entries would break any Raft.
