@@ -7,7 +7,7 @@
 //! That makes the sum the true maximum: raising any bound or adding a voucher never lowers it.
 
 /// One bill and the vouchers offered for it. Amounts in fen, none negative.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Problem {
     /// Per line, what it costs.
     pub(crate) lines: Vec<i64>,

@@ -323,9 +323,9 @@ impl fmt::Display for Rejection {
                 write!(f, "organisation {holder} already has {allowed} vouchers in use, the most one holder may have")
             }
             Rejection::QuoteExpired { quote, expires_at } => write!(f, "quote {quote} ended at {expires_at} ms"),
-            Rejection::QuoteMismatch { quote, field } => write!(f, "quote {quote} was made for another {field}"),
+            Rejection::QuoteMismatch { quote, field } => write!(f, "quote {quote} was made with a different {field}"),
             Rejection::KeyReused { key, field } => {
-                write!(f, "job {}[{}] attempt {} already has a hold with another {field}", key.job, key.task, key.attempt)
+                write!(f, "job {}[{}] attempt {} already has a hold with a different {field}", key.job, key.task, key.attempt)
             }
             Rejection::HoldEnded { hold } => write!(f, "hold {hold} is over"),
             Rejection::RefundTooLarge { key, needed, available } => write!(

@@ -72,6 +72,17 @@ pub(crate) struct Capture {
     pub(crate) funders_refunded: Vec<Vec<Fen>>,
 }
 
+/// A settled hold as it is read.
+#[derive(Clone, Copy, Debug)]
+pub struct Settled<'a> {
+    /// What it cost.
+    pub receipt: &'a Receipt,
+    /// The rules of each leg.
+    pub pins: &'a [LegPin],
+    /// Per leg, given back so far.
+    pub legs_refunded: &'a [Fen],
+}
+
 /// How long, and how many, captures stay open to refunds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CaptureWindow {
@@ -117,6 +128,15 @@ impl Ledger {
             KeyState::Open(_) => None,
             KeyState::Ended(capture) => Some(&self.captures.get(*capture)?.receipt),
         }
+    }
+
+    /// What is in the settlement window, in order of settlement.
+    pub fn settled(&self) -> impl Iterator<Item = Settled<'_>> {
+        self.captures.iter().map(|(_, capture)| Settled {
+            receipt: &capture.receipt,
+            pins: &capture.pins,
+            legs_refunded: &capture.legs_refunded,
+        })
     }
 
     /// Sets how long and how many captures stay open to refunds; shrinking it drops the oldest at the next settlement or expiry.
