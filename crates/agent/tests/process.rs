@@ -161,17 +161,17 @@ fn the_time_limit_holds_without_a_daemon() {
 
 fn a_task_that_ignores_term_is_killed() {
     let mut bench = Bench::with(|config| config.kill_grace_ms = 200);
-    let stubborn = "#!/bin/sh\ntrap '' TERM\nwhile :; do sleep 0.05; done\n";
+    let stubborn = "#!/bin/sh\ntrap '' TERM\necho $$ > pids\nwhile :; do sleep 0.05; done\n";
     bench.backend.start(StartOrder {
-        walltime_ms_max: 200,
+        walltime_ms_max: 2_000,
         ..script(1, stubborn)
     });
     let outcome = bench.ended(key(1));
     assert_eq!((outcome.end, outcome.signal), (TaskEnd::TimeLimit, 9));
-    assert!(outcome.wall_ms >= 400, "the grace was given: {outcome:?}");
+    assert!(outcome.wall_ms >= 2_200, "the grace was given: {outcome:?}");
     // The daemon's own kill.
     bench.backend.start(script(2, stubborn));
-    bench.started(key(2));
+    bench.pids(key(2), "pids", 1);
     bench.backend.signal(key(2), StopSignal::Term);
     bench.backend.signal(key(2), StopSignal::Kill);
     assert_eq!(bench.ended(key(2)).signal, 9);

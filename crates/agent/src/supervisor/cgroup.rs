@@ -102,13 +102,19 @@ impl CgroupPlan {
         }
     }
 
-    /// Kills whatever is left in a task's groups and removes them, for a task whose supervisor died.
-    pub fn clear(&self, task: &str) {
+    /// The groups of a task that a supervisor made.
+    pub fn of_task(&self, task: &str) -> TaskCgroup {
         TaskCgroup {
             plan: self.clone(),
             task: task.to_owned(),
         }
-        .kill_and_remove();
+    }
+
+    /// Removes the parent directories, unless tasks are still in them.
+    pub fn remove_if_empty(&self) {
+        for hierarchy in self.hierarchies() {
+            let _ = fs::remove_dir(&hierarchy.parent);
+        }
     }
 }
 
@@ -132,10 +138,7 @@ pub struct CgroupUsage {
 impl TaskCgroup {
     /// Makes the task's groups, sets their limits and moves the calling process into them.
     pub fn enter(plan: &CgroupPlan, task: &str, cpu_milli: u64, memory_mib: u64) -> io::Result<TaskCgroup> {
-        let cgroup = TaskCgroup {
-            plan: plan.clone(),
-            task: task.to_owned(),
-        };
+        let cgroup = plan.of_task(task);
         let result = cgroup.make_and_enter(cpu_milli, memory_mib);
         if result.is_err() {
             cgroup.leave();
@@ -146,10 +149,7 @@ impl TaskCgroup {
 
     fn make_and_enter(&self, cpu_milli: u64, memory_mib: u64) -> io::Result<()> {
         for hierarchy in self.plan.hierarchies() {
-            match fs::create_dir(hierarchy.parent.join(&self.task)) {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-                _ => {}
-            }
+            fs::create_dir_all(hierarchy.parent.join(&self.task))?;
         }
         // The kernel refuses a quota under a millisecond.
         let quota_us = (cpu_milli.saturating_mul(CPU_PERIOD_US) / 1000).max(1000);
@@ -192,24 +192,39 @@ impl TaskCgroup {
 
     /// What was counted so far.
     pub fn usage(&self) -> CgroupUsage {
-        let (peak_file, events_file, memory) = match &self.plan {
-            CgroupPlan::V1 {
-                memory: Some(memory), ..
-            } => ("memory.max_usage_in_bytes", "memory.oom_control", memory),
-            CgroupPlan::V2(hierarchy) => ("memory.peak", "memory.events", hierarchy),
-            _ => return CgroupUsage::default(),
+        let (memory, cpu) = match &self.plan {
+            CgroupPlan::None => (None, None),
+            CgroupPlan::V1 { memory, cpu } => (memory.as_ref(), cpu.as_ref()),
+            CgroupPlan::V2(hierarchy) => (Some(hierarchy), Some(hierarchy)),
         };
-        let read = |name: &str| fs::read_to_string(self.file(memory, name)).unwrap_or_default();
+        let read = |hierarchy: Option<&Hierarchy>, name: &str| {
+            hierarchy
+                .and_then(|hierarchy| fs::read_to_string(self.file(hierarchy, name)).ok())
+                .unwrap_or_default()
+        };
+        let number = |text: String| text.trim().parse::<u64>().ok();
         let field = |text: &str, name: &str| {
             text.lines()
                 .find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse::<u64>().ok())
         };
+        let (peak_bytes, events, cpu_ms) = match self.plan {
+            CgroupPlan::None => (None, String::new(), None),
+            CgroupPlan::V1 { .. } => (
+                number(read(memory, "memory.max_usage_in_bytes")),
+                read(memory, "memory.oom_control"),
+                // There when the kernel mounts cpuacct together with cpu, as most do.
+                number(read(cpu, "cpuacct.usage")).map(|nanoseconds| nanoseconds / 1_000_000),
+            ),
+            CgroupPlan::V2(_) => (
+                number(read(memory, "memory.peak")),
+                read(memory, "memory.events"),
+                field(&read(cpu, "cpu.stat"), "usage_usec").map(|microseconds| microseconds / 1000),
+            ),
+        };
         CgroupUsage {
-            memory_peak_mib: read(peak_file).trim().parse::<u64>().unwrap_or(0).div_ceil(1 << 20),
-            oom_kills: field(&read(events_file), "oom_kill").unwrap_or(0),
-            cpu_ms: matches!(self.plan, CgroupPlan::V2(_))
-                .then(|| field(&read("cpu.stat"), "usage_usec").map(|us| us / 1000))
-                .flatten(),
+            memory_peak_mib: peak_bytes.unwrap_or(0).div_ceil(1 << 20),
+            oom_kills: field(&events, "oom_kill").unwrap_or(0),
+            cpu_ms,
         }
     }
 

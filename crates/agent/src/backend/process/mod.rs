@@ -243,6 +243,10 @@ impl Drop for ProcessBackend {
             // A thread that panicked has said so itself.
             let _ = thread.join();
         }
+        // A supervisor that has only just begun may be about to make its group there.
+        if self.shared.lock_tasks().is_empty() {
+            self.shared.cgroup.remove_if_empty();
+        }
     }
 }
 

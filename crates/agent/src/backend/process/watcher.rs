@@ -13,6 +13,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::{Entry, Shared, Supervised, read_exit};
+use crate::clock;
 use crate::core::{BackendEvent, Outcome};
 use crate::procfs;
 use crate::supervisor::spec::{Claim, read_record, take_claim};
@@ -21,6 +22,10 @@ use crate::task::TaskKey;
 /// Token of the wake-up by which the watcher is stopped.
 const STOP_TOKEN: u64 = 0;
 const EVENTS_AT_ONCE: usize = 256;
+/// Between two looks at what running tasks use.
+const SAMPLE_MS: u16 = 5_000;
+/// Tasks looked at each time; with more, the first ones by name are looked at.
+const SAMPLED_TASKS_MAX: usize = 500;
 
 pub(super) struct Watcher {
     epoll: Epoll,
@@ -65,8 +70,14 @@ impl Watcher {
 impl Shared {
     pub(super) fn watch_all(&self) {
         let mut events = [EpollEvent::empty(); EVENTS_AT_ONCE];
+        let mut sample_at_ms = clock::now_ms() + u64::from(SAMPLE_MS);
         loop {
-            let count = match self.watcher.epoll.wait(&mut events, EpollTimeout::NONE) {
+            let now_ms = clock::now_ms();
+            if now_ms >= sample_at_ms {
+                self.sample();
+                sample_at_ms = now_ms + u64::from(SAMPLE_MS);
+            }
+            let count = match self.watcher.epoll.wait(&mut events, EpollTimeout::from(SAMPLE_MS)) {
                 Ok(count) => count,
                 Err(Errno::EINTR) => 0,
                 Err(error) => panic!("waiting for supervisors failed: {error}"),
@@ -85,6 +96,22 @@ impl Shared {
                     self.supervisor_gone(task);
                 }
             }
+        }
+    }
+
+    /// Tells what running tasks use, as far as the kernel counts it.
+    fn sample(&self) {
+        let running = |(task, entry): (&TaskKey, &Entry)| matches!(entry, Entry::Running(_)).then_some(*task);
+        let mut tasks: Vec<TaskKey> = self.lock_tasks().iter().filter_map(running).collect();
+        tasks.sort_unstable();
+        for task in tasks.into_iter().take(SAMPLED_TASKS_MAX) {
+            let usage = self.cgroup.of_task(&task.to_string()).usage();
+            let (cpu_ms, memory_peak_mib) = (usage.cpu_ms.unwrap_or(0), usage.memory_peak_mib);
+            self.tell(BackendEvent::Usage {
+                task,
+                cpu_ms,
+                memory_peak_mib,
+            });
         }
     }
 
@@ -118,7 +145,7 @@ impl Shared {
             Some(supervisor) => procfs::kill_session(&supervisor),
             None => 0,
         };
-        self.cgroup.clear(&task.to_string());
+        self.cgroup.of_task(&task.to_string()).kill_and_remove();
         tracing::warn!(%task, killed, "supervisor died, task lost");
         Outcome::unused(TaskEnd::Lost, "the task's supervisor died")
     }
