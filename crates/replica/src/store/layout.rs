@@ -1,22 +1,16 @@
 //! How the log becomes keys and values: `h` the hard state and the end of the log, `t` where it was cut off, `c` the latest
 //! membership, `s` the snapshot a restart begins from, and `e` + first index + part the entries, several to a chunk.
-//! Every value carries a checksum over its key and content and stays under 32 KiB, so that sled never makes a blob file.
 //! The functions here turn a batch into key operations and back; what holds the keys is not known.
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use prost::Message as _;
 
+use super::chunk::{Chunk, PartReader, pack, put_chunk, read_chunk, remove_chunk};
+use super::value::{KeyOp, checked, damaged, decode, put};
 use super::{AppliedConf, LoadedLog, LogBatch, LogPosition, StoreError, SyncedMark};
 use crate::wire::{ConfState, HardState, LogEntry, SnapshotMeta};
 
-/// No value is longer.
-const VALUE_BYTES_MAX: usize = 32 << 10;
-/// Checksum and number of parts in front of a chunk's content.
-const CHUNK_HEADER_BYTES: usize = 4 + 2;
-/// Content of one part of a chunk.
-const PART_BYTES_MAX: usize = VALUE_BYTES_MAX - CHUNK_HEADER_BYTES;
 /// Compaction removes at most this many keys in one batch; the rest goes with later batches.
 const REMOVED_KEYS_MAX: usize = 1_000;
 
@@ -25,9 +19,6 @@ const TRUNCATED: &[u8] = b"t";
 const CONF: &[u8] = b"c";
 const SNAPSHOT: &[u8] = b"s";
 
-/// One change of one key; `None` removes it.
-pub(super) type KeyOp = (Vec<u8>, Option<Vec<u8>>);
-
 /// What lies where. Kept in step with the keys by [`Layout::plan`].
 #[derive(Clone, Debug, Default)]
 pub(super) struct Layout {
@@ -35,12 +26,6 @@ pub(super) struct Layout {
     hard_state: HardState,
     truncated: LogPosition,
     last: LogPosition,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Chunk {
-    last: u64,
-    parts: u16,
 }
 
 #[derive(Clone, Copy, PartialEq, prost::Message)]
@@ -66,12 +51,6 @@ struct StoredConf {
     applied: u64,
     #[prost(message, required, tag = "2")]
     conf_state: ConfState,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct StoredChunk {
-    #[prost(message, repeated, tag = "1")]
-    entries: Vec<LogEntry>,
 }
 
 impl Layout {
@@ -337,117 +316,6 @@ fn check_fit(loaded: &LoadedLog, last: LogPosition) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Collects the parts of chunks as they come by in key order.
-#[derive(Default)]
-struct PartReader {
-    first: u64,
-    expected: u16,
-    seen: u16,
-    body: Vec<u8>,
-}
-
-impl PartReader {
-    fn take(&mut self, key: &[u8], content: &[u8]) -> Result<Option<(u64, Chunk, Vec<LogEntry>)>, StoreError> {
-        let Some((first, part)) = split_chunk_key(key) else {
-            return damaged(format!("unknown key {key:02x?}"));
-        };
-        let Some((parts, content)) = content.split_first_chunk::<2>() else {
-            return damaged(format!("chunk {first} is too short"));
-        };
-        let parts = u16::from_be_bytes(*parts);
-        if self.seen == 0 {
-            (self.first, self.expected) = (first, parts);
-        }
-        if (self.first, self.expected, self.seen) != (first, parts, part) || part >= parts {
-            return damaged(format!("chunk {first}: part {part} of {parts} is out of place"));
-        }
-        self.body.extend_from_slice(content);
-        self.seen += 1;
-        if self.seen < self.expected {
-            return Ok(None);
-        }
-        self.seen = 0;
-        let entries = decode_body(first, std::mem::take(&mut self.body))?;
-        let last = entries[entries.len() - 1].index;
-        Ok(Some((first, Chunk { last, parts }, entries)))
-    }
-
-    fn finish(&self) -> Result<(), StoreError> {
-        if self.seen == 0 {
-            Ok(())
-        } else {
-            damaged(format!("chunk {}: parts are missing", self.first))
-        }
-    }
-}
-
-fn decode_body(first: u64, body: Vec<u8>) -> Result<Vec<LogEntry>, StoreError> {
-    let entries = StoredChunk::decode(Bytes::from(body))
-        .map_err(|error| StoreError::Damaged(format!("chunk {first}: {error}")))?
-        .entries;
-    if entries.first().map(|entry| entry.index) != Some(first) {
-        return damaged(format!("chunk {first} holds something else"));
-    }
-    Ok(entries)
-}
-
-fn read_chunk(
-    first: u64,
-    get: impl Fn(&[u8]) -> Result<Option<Vec<u8>>, StoreError>,
-) -> Result<Vec<LogEntry>, StoreError> {
-    let mut reader = PartReader::default();
-    for part in 0..=u16::MAX {
-        let key = chunk_key(first, part);
-        let Some(value) = get(&key)? else { break };
-        if let Some((_, _, entries)) = reader.take(&key, checked(&key, &value)?)? {
-            return Ok(entries);
-        }
-    }
-    damaged(format!("chunk {first} is missing or incomplete"))
-}
-
-/// Cuts entries into runs whose encoding fits one value; an entry too long for that stands alone.
-fn pack(entries: &[LogEntry]) -> Vec<&[LogEntry]> {
-    let mut runs = Vec::new();
-    let (mut start, mut size) = (0, 0);
-    for (position, entry) in entries.iter().enumerate() {
-        let length = prost::encoding::message::encoded_len(1, entry);
-        if position > start && size + length > PART_BYTES_MAX {
-            runs.push(&entries[start..position]);
-            (start, size) = (position, 0);
-        }
-        size += length;
-    }
-    runs.push(&entries[start..]);
-    runs
-}
-
-fn put_chunk(first: u64, entries: &[LogEntry], ops: &mut Vec<KeyOp>) -> u16 {
-    let mut body = Vec::with_capacity(PART_BYTES_MAX);
-    for entry in entries {
-        prost::encoding::message::encode(1, entry, &mut body);
-    }
-    let parts = u16::try_from(body.chunks(PART_BYTES_MAX).len()).expect("an entry is shorter than 2 GiB");
-    for (part, content) in (0..parts).zip(body.chunks(PART_BYTES_MAX)) {
-        put(chunk_key(first, part), &[&parts.to_be_bytes(), content].concat(), ops);
-    }
-    parts
-}
-
-fn remove_chunk(first: u64, chunk: Chunk, ops: &mut Vec<KeyOp>) {
-    ops.extend((0..chunk.parts).map(|part| (chunk_key(first, part), None)));
-}
-
-fn chunk_key(first: u64, part: u16) -> Vec<u8> {
-    [b"e".as_slice(), &first.to_be_bytes(), &part.to_be_bytes()].concat()
-}
-
-fn split_chunk_key(key: &[u8]) -> Option<(u64, u16)> {
-    let rest = key.strip_prefix(b"e")?;
-    let (first, part) = rest.split_first_chunk::<8>()?;
-    Some((u64::from_be_bytes(*first), u16::from_be_bytes(part.try_into().ok()?)))
-}
-
 fn put_conf(conf: &AppliedConf, ops: &mut Vec<KeyOp>) {
     let stored = StoredConf {
         applied: conf.applied,
@@ -462,33 +330,4 @@ fn put_position(position: LogPosition, ops: &mut Vec<KeyOp>) {
         term: position.term,
     };
     put(TRUNCATED.to_vec(), &stored.encode_to_vec(), ops);
-}
-
-fn put(key: Vec<u8>, content: &[u8], ops: &mut Vec<KeyOp>) {
-    let value = [&checksum(&key, content).to_le_bytes(), content].concat();
-    assert!(
-        value.len() <= VALUE_BYTES_MAX,
-        "a value of {} bytes would become a blob file",
-        value.len()
-    );
-    ops.push((key, Some(value)));
-}
-
-fn checksum(key: &[u8], content: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c(key), content)
-}
-
-fn checked<'a>(key: &[u8], value: &'a [u8]) -> Result<&'a [u8], StoreError> {
-    match value.split_first_chunk::<4>() {
-        Some((sum, content)) if u32::from_le_bytes(*sum) == checksum(key, content) => Ok(content),
-        _ => damaged(format!("the checksum of key {key:02x?} is wrong")),
-    }
-}
-
-fn decode<M: prost::Message + Default>(what: &str, content: &[u8]) -> Result<M, StoreError> {
-    M::decode(content).map_err(|error| StoreError::Damaged(format!("{what}: {error}")))
-}
-
-fn damaged<T>(what: String) -> Result<T, StoreError> {
-    Err(StoreError::Damaged(what))
 }

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::layout::{KeyOp, Layout};
+use super::layout::Layout;
+use super::value::KeyOp;
 use super::{LoadedLog, LogBatch, LogEntry, LogReader, LogStore, StoreError, SyncedMark};
 
 /// A log in memory. Clones share it, as two handles of one disk.

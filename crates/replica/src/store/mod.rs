@@ -2,11 +2,13 @@
 //! trait of the two stores, sled and memory. Both share `layout`, which decides keys, chunks and checksums, so that what the
 //! simulator tears apart is what the disk holds. Nothing here knows raft-rs.
 
+mod chunk;
 pub mod directory;
 pub mod identity;
 mod layout;
 pub mod memory;
 pub mod sled;
+mod value;
 
 use crate::wire::{ConfState, HardState, LogEntry, SnapshotMeta};
 
