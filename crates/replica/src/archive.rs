@@ -58,7 +58,9 @@ pub enum ArchiveError {
     #[error(transparent)]
     Files(#[from] FilesError),
     /// A file that was durable is not what it was.
-    #[error("archive segment {segment} is damaged: {what}; wipe this replica's directory and let it join again under a new id")]
+    #[error(
+        "archive segment {segment} is damaged: {what}; wipe this replica's directory and let it join again under a new id"
+    )]
     Damaged {
         /// Which.
         segment: u64,
@@ -96,7 +98,10 @@ impl ArchiveConfig {
     /// Segments of 8 MiB.
     #[must_use]
     pub fn new(cluster_id: [u8; 16]) -> Self {
-        Self { cluster_id, segment_bytes_max: 8 << 20 }
+        Self {
+            cluster_id,
+            segment_bytes_max: 8 << 20,
+        }
     }
 }
 
@@ -122,7 +127,10 @@ impl<F: Files> Archive<F> {
         for listed in segment::list(&mut files)? {
             let number = sealed.len() as u64 + 1;
             if listed.number != number || open.is_some() {
-                return Err(ArchiveError::Damaged { segment: number, what: "its file is missing".into() });
+                return Err(ArchiveError::Damaged {
+                    segment: number,
+                    what: "its file is missing".into(),
+                });
             }
             let first = sealed.last().map_or(0, |last| last.end);
             let previous_sha256 = if listed.sealed {
@@ -148,8 +156,19 @@ impl<F: Files> Archive<F> {
         {
             last.sha256 = Some(Content::read(&files, &segment::sealed_name(last.number), last.number)?.sha256());
         }
-        let next = open.as_ref().map(OpenSegment::end).or(sealed.last().map(|last| last.end)).unwrap_or(0);
-        Ok(Self { config, files, sealed, open, next, durable_index: 0 })
+        let next = open
+            .as_ref()
+            .map(OpenSegment::end)
+            .or(sealed.last().map(|last| last.end))
+            .unwrap_or(0);
+        Ok(Self {
+            config,
+            files,
+            sealed,
+            open,
+            next,
+            durable_index: 0,
+        })
     }
 
     /// Number of the record that comes next: all before it are held, though perhaps not yet durable.
@@ -170,7 +189,10 @@ impl<F: Files> Archive<F> {
     /// When the sync fails, or [`ArchiveError::Gap`] when fewer are held: the archive lost what it had promised, or segments must be fetched first.
     pub fn start_at(&mut self, index: u64, next: u64) -> Result<(), ArchiveError> {
         if self.next < next {
-            return Err(ArchiveError::Gap { number: next, next: self.next });
+            return Err(ArchiveError::Gap {
+                number: next,
+                next: self.next,
+            });
         }
         self.commit(index).map(|_| ())
     }
@@ -184,7 +206,10 @@ impl<F: Files> Archive<F> {
             return Ok(());
         }
         if number > self.next {
-            return Err(ArchiveError::Gap { number, next: self.next });
+            return Err(ArchiveError::Gap {
+                number,
+                next: self.next,
+            });
         }
         if self.open.is_none() {
             self.open = Some(self.begin_segment()?);
@@ -267,11 +292,19 @@ impl<F: Files> Archive<F> {
     /// # Errors
     /// [`ArchiveError::Damaged`] names the first segment that is not what it was.
     pub fn verify(&self) -> Result<(), ArchiveError> {
-        let mut place = Place { number: 1, first: 0, previous_sha256: [0; 32] };
+        let mut place = Place {
+            number: 1,
+            first: 0,
+            previous_sha256: [0; 32],
+        };
         for sealed in &self.sealed {
             let content = Content::read(&self.files, &segment::sealed_name(sealed.number), sealed.number)?;
             content.verify(&self.config, place, true)?;
-            place = Place { number: place.number + 1, first: sealed.end, previous_sha256: content.sha256() };
+            place = Place {
+                number: place.number + 1,
+                first: sealed.end,
+                previous_sha256: content.sha256(),
+            };
         }
         match &self.open {
             Some(open) => open.content(&self.files)?.verify(&self.config, place, false),
@@ -287,7 +320,11 @@ impl<F: Files> Archive<F> {
 
     fn begin_segment(&mut self) -> Result<OpenSegment, ArchiveError> {
         let previous_sha256 = self.sealed.last().map_or([0; 32], SealedSegment::sha256);
-        let place = Place { number: self.sealed.len() as u64 + 1, first: self.next, previous_sha256 };
+        let place = Place {
+            number: self.sealed.len() as u64 + 1,
+            first: self.next,
+            previous_sha256,
+        };
         OpenSegment::begin(&mut self.files, &self.config, place)
     }
 }

@@ -126,7 +126,11 @@ impl Bundler {
             return Err(PushError::NotLeader);
         }
         let bytes = command.len();
-        let item = Item { origin, ticket, command };
+        let item = Item {
+            origin,
+            ticket,
+            command,
+        };
         if origin == 0 {
             self.own.push_back(item);
             self.own_bytes += bytes;
@@ -134,7 +138,9 @@ impl Bundler {
             let full = self.clients.len() >= self.config.queue_commands_max
                 || self.clients_bytes + bytes > self.config.queue_bytes_max;
             if full {
-                return Err(PushError::Busy { waiting: self.clients.len() });
+                return Err(PushError::Busy {
+                    waiting: self.clients.len(),
+                });
             }
             self.clients.push_back(item);
             self.clients_bytes += bytes;
@@ -238,7 +244,9 @@ mod tests {
 
     fn push(bundler: &mut Bundler, origin: u64, tickets: std::ops::Range<u64>, mono: u64) {
         for ticket in tickets {
-            bundler.push(origin, ticket, Bytes::from(vec![7; 10]), ms(mono)).expect("queued");
+            bundler
+                .push(origin, ticket, Bytes::from(vec![7; 10]), ms(mono))
+                .expect("queued");
         }
     }
 
@@ -254,27 +262,46 @@ mod tests {
         push(&mut bundler, 3, 1..3, 101);
         assert_eq!(bundler.take(5, ms(102), 1), None, "still filling");
         assert_eq!(bundler.next_wake(), Some(ms(103)));
-        assert_eq!(tickets(&bundler.take(5, ms(103), 1).expect("lingered")), [(3, 1), (3, 2)]);
+        assert_eq!(
+            tickets(&bundler.take(5, ms(103), 1).expect("lingered")),
+            [(3, 1), (3, 2)]
+        );
         assert_eq!((bundler.take(5, ms(200), 0), bundler.next_wake()), (None, None));
     }
 
     #[test]
     fn a_full_bundle_does_not_linger_and_keeps_the_order() {
-        let mut bundler = leader(BundlerConfig { commands_max: 4, ..BundlerConfig::default() });
+        let mut bundler = leader(BundlerConfig {
+            commands_max: 4,
+            ..BundlerConfig::default()
+        });
         push(&mut bundler, 2, 0..9, 0);
-        assert_eq!(tickets(&bundler.take(5, ms(0), 9).expect("full")), [(2, 0), (2, 1), (2, 2), (2, 3)]);
-        assert_eq!(tickets(&bundler.take(5, ms(0), 9).expect("full")), [(2, 4), (2, 5), (2, 6), (2, 7)]);
+        assert_eq!(
+            tickets(&bundler.take(5, ms(0), 9).expect("full")),
+            [(2, 0), (2, 1), (2, 2), (2, 3)]
+        );
+        assert_eq!(
+            tickets(&bundler.take(5, ms(0), 9).expect("full")),
+            [(2, 4), (2, 5), (2, 6), (2, 7)]
+        );
         assert_eq!(bundler.take(5, ms(1), 9), None);
         assert_eq!(tickets(&bundler.take(5, ms(2), 9).expect("lingered")), [(2, 8)]);
     }
 
     #[test]
     fn bytes_bound_a_bundle_and_a_long_command_goes_alone() {
-        let mut bundler = leader(BundlerConfig { bytes_max: 100, ..BundlerConfig::default() });
+        let mut bundler = leader(BundlerConfig {
+            bytes_max: 100,
+            ..BundlerConfig::default()
+        });
         for (ticket, bytes) in [(0, 60), (1, 60), (2, 500), (3, 1)] {
-            bundler.push(1, ticket, Bytes::from(vec![0; bytes]), ms(0)).expect("queued");
+            bundler
+                .push(1, ticket, Bytes::from(vec![0; bytes]), ms(0))
+                .expect("queued");
         }
-        let bundles: Vec<_> = std::iter::from_fn(|| bundler.take(5, ms(9), 0)).map(|b| tickets(&b)).collect();
+        let bundles: Vec<_> = std::iter::from_fn(|| bundler.take(5, ms(9), 0))
+            .map(|b| tickets(&b))
+            .collect();
         assert_eq!(bundles, [[(1, 0)], [(1, 1)], [(1, 2)], [(1, 3)]]);
     }
 
@@ -293,25 +320,49 @@ mod tests {
 
     #[test]
     fn a_full_queue_refuses_clients_but_not_the_leader_whose_commands_go_first() {
-        let mut bundler = leader(BundlerConfig { queue_commands_max: 2, ..BundlerConfig::default() });
+        let mut bundler = leader(BundlerConfig {
+            queue_commands_max: 2,
+            ..BundlerConfig::default()
+        });
         push(&mut bundler, 5, 0..2, 0);
-        assert_eq!(bundler.push(5, 2, Bytes::new(), ms(0)), Err(PushError::Busy { waiting: 2 }));
+        assert_eq!(
+            bundler.push(5, 2, Bytes::new(), ms(0)),
+            Err(PushError::Busy { waiting: 2 })
+        );
         push(&mut bundler, 0, 7..8, 0);
-        assert_eq!(tickets(&bundler.take(5, ms(0), 0).expect("at once")), [(0, 7), (5, 0), (5, 1)]);
+        assert_eq!(
+            tickets(&bundler.take(5, ms(0), 0).expect("at once")),
+            [(0, 7), (5, 0), (5, 1)]
+        );
         push(&mut bundler, 5, 3..4, 0);
-        let mut bundler = leader(BundlerConfig { queue_bytes_max: 15, ..BundlerConfig::default() });
+        let mut bundler = leader(BundlerConfig {
+            queue_bytes_max: 15,
+            ..BundlerConfig::default()
+        });
         push(&mut bundler, 5, 0..1, 0);
-        assert_eq!(bundler.push(5, 1, Bytes::from(vec![7; 10]), ms(0)), Err(PushError::Busy { waiting: 1 }));
+        assert_eq!(
+            bundler.push(5, 1, Bytes::from(vec![7; 10]), ms(0)),
+            Err(PushError::Busy { waiting: 1 })
+        );
     }
 
     #[test]
     fn what_the_node_refused_goes_back_to_its_place() {
-        let mut bundler = leader(BundlerConfig { commands_max: 3, ..BundlerConfig::default() });
+        let mut bundler = leader(BundlerConfig {
+            commands_max: 3,
+            ..BundlerConfig::default()
+        });
         push(&mut bundler, 5, 0..5, 0);
         let refused = bundler.take(5, ms(0), 0).expect("at once");
         bundler.give_back(refused.items, ms(1));
-        assert_eq!(tickets(&bundler.take(5, ms(9), 1).expect("full")), [(5, 0), (5, 1), (5, 2)]);
-        assert_eq!(tickets(&bundler.take(5, ms(19), 1).expect("lingered")), [(5, 3), (5, 4)]);
+        assert_eq!(
+            tickets(&bundler.take(5, ms(9), 1).expect("full")),
+            [(5, 0), (5, 1), (5, 2)]
+        );
+        assert_eq!(
+            tickets(&bundler.take(5, ms(19), 1).expect("lingered")),
+            [(5, 3), (5, 4)]
+        );
     }
 
     #[test]
@@ -327,7 +378,10 @@ mod tests {
 
     #[test]
     fn not_more_entries_than_allowed_are_in_flight_and_the_level_is_the_clusters() {
-        let mut bundler = leader(BundlerConfig { entries_in_flight_max: 2, ..BundlerConfig::default() });
+        let mut bundler = leader(BundlerConfig {
+            entries_in_flight_max: 2,
+            ..BundlerConfig::default()
+        });
         push(&mut bundler, 5, 0..1, 0);
         assert_eq!(bundler.take(5, ms(99), 2), None);
         bundler.applied(3, Timestamp(0));

@@ -48,14 +48,19 @@ impl ClockGuard {
         }
         offsets.sort_unstable();
         let (low, high) = (offsets[(offsets.len() - 1) / 2], offsets[offsets.len() / 2]);
-        let median = if low.unsigned_abs() <= high.unsigned_abs() { low } else { high };
+        let median = if low.unsigned_abs() <= high.unsigned_abs() {
+            low
+        } else {
+            high
+        };
         Some(median.saturating_neg())
     }
 
     /// Whether a leader with this clock must hand leadership on, and how far it is off, in ms.
     #[must_use]
     pub fn must_step_down(&self, own: u64, voters: &[u64], mono: Duration) -> Option<i64> {
-        self.offset_ms(own, voters, mono).filter(|offset| offset.unsigned_abs() > OFFSET_MS_MAX.unsigned_abs())
+        self.offset_ms(own, voters, mono)
+            .filter(|offset| offset.unsigned_abs() > OFFSET_MS_MAX.unsigned_abs())
     }
 }
 
@@ -87,7 +92,11 @@ mod tests {
         let guard = self::guard(&[(2, -5_001), (3, -5_001)]);
         assert_eq!(guard.must_step_down(1, &[1, 2, 3], NOW), Some(5_001));
         let guard = self::guard(&[(2, 5_000), (3, 5_000)]);
-        assert_eq!(guard.must_step_down(1, &[1, 2, 3], NOW), None, "the guard itself is allowed");
+        assert_eq!(
+            guard.must_step_down(1, &[1, 2, 3], NOW),
+            None,
+            "the guard itself is allowed"
+        );
     }
 
     #[test]

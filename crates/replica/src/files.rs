@@ -46,6 +46,10 @@ pub struct FilesError {
 
 impl FilesError {
     fn new(action: &'static str, name: &str, source: std::io::Error) -> Self {
-        Self { action, name: name.to_owned(), source }
+        Self {
+            action,
+            name: name.to_owned(),
+            source,
+        }
     }
 }

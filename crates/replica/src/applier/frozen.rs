@@ -1,6 +1,6 @@
 //! A state that no longer changes, on its way to a file, and back.
 
-use hesuan_engine::state::State;
+use hesuan_engine::state::{Decoder, Frozen, State};
 
 use super::ApplyError;
 use crate::archive::SegmentRef;
@@ -10,11 +10,11 @@ use crate::snapshot::{SnapshotError, SnapshotHeader, SnapshotStore, Stored};
 /// The state as of one index; sharing its pages with the one that goes on.
 pub struct FrozenSnapshot {
     header: SnapshotHeader,
-    state: State,
+    state: Frozen,
 }
 
 impl FrozenSnapshot {
-    pub(super) fn new(header: SnapshotHeader, state: State) -> Self {
+    pub(super) fn new(header: SnapshotHeader, state: Frozen) -> Self {
         Self { header, state }
     }
 
@@ -41,7 +41,16 @@ impl FrozenSnapshot {
 
 /// The state in a snapshot's file.
 pub(super) fn decode<F: Files>(store: &SnapshotStore<F>, stored: &Stored) -> Result<State, ApplyError> {
-    let mut chunks = Vec::new();
-    store.chunks(stored, |chunk| chunks.push(chunk))?;
-    State::decode(chunks).map_err(|e| ApplyError::State { index: stored.header.index, what: e.to_string() })
+    let mut decoder = Decoder::default();
+    let mut taken = Ok(());
+    store.chunks(stored, |chunk| {
+        if taken.is_ok() {
+            taken = decoder.take(&chunk);
+        }
+    })?;
+    let decoded = taken.and_then(|()| decoder.finish());
+    decoded.map_err(|e| ApplyError::State {
+        index: stored.header.index,
+        what: e.to_string(),
+    })
 }

@@ -18,9 +18,10 @@ use hesuan_engine::state::{LEVEL, State};
 use hesuan_engine::types::Timestamp;
 
 use crate::archive::Record;
-use crate::node::ConfChanged;
-use crate::snapshot::{SnapshotHeader, SnapshotError, SnapshotStore, Stored};
 use crate::files::Files;
+use crate::node::ConfChanged;
+use crate::snapshot::{SnapshotError, SnapshotHeader, SnapshotStore, Stored};
+use crate::store::LogPosition;
 use crate::wire::{ConfState, EntryKind, LogEntry};
 use policy::SinceSnapshot;
 
@@ -32,6 +33,9 @@ pub struct ApplierConfig {
     /// A fault the simulator must find.
     #[cfg(feature = "planted")]
     pub planted: Planted,
+    /// One in the state itself; it survives restarts and installed snapshots.
+    #[cfg(feature = "planted")]
+    pub planted_in_state: hesuan_engine::state::Planted,
 }
 
 /// Faults for the simulator's bite test.
@@ -89,7 +93,9 @@ pub enum ApplyError {
         source: EntryError,
     },
     /// The cluster was raised to a level this release does not know.
-    #[error("the cluster is at level {level} since entry {index} and this release knows levels up to {LEVEL}: install a newer release")]
+    #[error(
+        "the cluster is at level {level} since entry {index} and this release knows levels up to {LEVEL}: install a newer release"
+    )]
     Level {
         /// The entry, or the snapshot's index.
         index: u64,
@@ -133,17 +139,11 @@ impl Applier {
     /// A founder's: the state before the first entry, at the bootstrap snapshot's index 1 and term 1. A replica that joins starts
     /// so too and has it replaced by its first snapshot.
     #[must_use]
-    pub fn founding(config: ApplierConfig, genesis: State, conf_state: ConfState) -> Self {
-        Self {
-            config,
-            state: genesis,
-            index: 1,
-            term: 1,
-            conf_state,
-            since_snapshot: SinceSnapshot::default(),
-            #[cfg(feature = "planted")]
-            apply_again: false,
-        }
+    pub fn founding(config: ApplierConfig, mut genesis: State, conf_state: ConfState) -> Self {
+        // The bootstrap snapshot stands for entry 1, so that index and state agree from the start.
+        genesis.begin_entry(1, genesis.at());
+        genesis.end_entry(1);
+        Self::at(config, genesis, LogPosition { index: 1, term: 1 }, conf_state, 0)
     }
 
     /// After a restart: from a snapshot that [`SnapshotStore::latest`] found.
@@ -156,16 +156,19 @@ impl Applier {
         stored: &Stored,
     ) -> Result<Self, ApplyError> {
         let state = read_state(store, stored)?;
-        Ok(Self {
+        let SnapshotHeader {
+            index,
+            term,
+            ref conf_state,
+            ..
+        } = stored.header;
+        Ok(Self::at(
             config,
             state,
-            index: stored.header.index,
-            term: stored.header.term,
-            conf_state: stored.header.conf_state.clone(),
-            since_snapshot: SinceSnapshot::of(stored.bytes),
-            #[cfg(feature = "planted")]
-            apply_again: config.planted == Planted::ApplyTwice,
-        })
+            LogPosition { index, term },
+            conf_state.clone(),
+            stored.bytes,
+        ))
     }
 
     /// Replaces everything by a snapshot fetched from another replica.
@@ -185,21 +188,37 @@ impl Applier {
     pub fn apply(&mut self, entry: &LogEntry, conf: Option<&ConfChanged>) -> Result<Applied, ApplyError> {
         let (index, term) = (entry.index, entry.term);
         if index <= self.index {
-            return Ok(Applied { index: self.index, term: self.term, at: self.state.at(), ..Applied::default() });
+            return Ok(Applied {
+                index: self.index,
+                term: self.term,
+                at: self.state.at(),
+                ..Applied::default()
+            });
         }
         if index != self.index + 1 {
-            return Err(ApplyError::Gap { index, applied: self.index });
+            return Err(ApplyError::Gap {
+                index,
+                applied: self.index,
+            });
         }
-        let mut applied = Applied { index, term, ..Applied::default() };
+        let mut applied = Applied {
+            index,
+            term,
+            ..Applied::default()
+        };
         if entry.kind == EntryKind::Normal as i32 && !entry.data.is_empty() {
             // Level before body: a bundle of a newer release may decode and mean something else.
-            let bundle = decode_entry(entry.data.clone(), LEVEL)
-                .map_err(|source| ApplyError::Entry { index, term, source })?;
+            let bundle =
+                decode_entry(entry.data.clone(), LEVEL).map_err(|source| ApplyError::Entry { index, term, source })?;
             self.state.begin_entry(index, Timestamp(bundle.at_ms));
             applied.replies.reserve(bundle.items.len());
             for item in &bundle.items {
                 let outcome = self.apply_command(&decode_command(&item.command), &mut applied.effects);
-                applied.replies.push(Answer { origin: item.origin, ticket: item.ticket, outcome });
+                applied.replies.push(Answer {
+                    origin: item.origin,
+                    ticket: item.ticket,
+                    outcome,
+                });
             }
             #[cfg(feature = "planted")]
             if std::mem::take(&mut self.apply_again) {
@@ -212,7 +231,10 @@ impl Applier {
         }
         self.state.end_entry(index);
         if self.state.level() > LEVEL {
-            return Err(ApplyError::Level { index, level: self.state.level() });
+            return Err(ApplyError::Level {
+                index,
+                level: self.state.level(),
+            });
         }
         if let Some(conf) = conf {
             assert_eq!(conf.index, index, "a change of membership comes with its own entry");
@@ -230,12 +252,6 @@ impl Applier {
     #[must_use]
     pub fn state(&self) -> &State {
         &self.state
-    }
-
-    /// The state, for planting faults in it.
-    #[cfg(feature = "planted")]
-    pub fn state_mut(&mut self) -> &mut State {
-        &mut self.state
     }
 
     /// Index of the last entry applied.
@@ -259,7 +275,7 @@ impl Applier {
     /// What a snapshot needs, cheaply: encoding it is for another thread.
     #[must_use]
     pub fn freeze(&self) -> FrozenSnapshot {
-        let state = self.state.freeze();
+        let state = &self.state;
         let header = SnapshotHeader {
             version: crate::snapshot::VERSION,
             cluster_id: state.cluster_id().to_vec(),
@@ -271,7 +287,7 @@ impl Applier {
             archived: state.archived(),
             level: state.level(),
         };
-        FrozenSnapshot::new(header, state)
+        FrozenSnapshot::new(header, state.freeze())
     }
 
     /// The snapshot asked for is on disk.
@@ -289,10 +305,32 @@ impl Applier {
         self.since_snapshot.wanted()
     }
 
+    fn at(config: ApplierConfig, state: State, place: LogPosition, conf_state: ConfState, last_bytes: u64) -> Self {
+        #[cfg(feature = "planted")]
+        let state = {
+            let mut state = state;
+            state.set_planted(config.planted_in_state);
+            state
+        };
+        Self {
+            config,
+            state,
+            index: place.index,
+            term: place.term,
+            conf_state,
+            since_snapshot: SinceSnapshot::of(last_bytes),
+            #[cfg(feature = "planted")]
+            apply_again: config.planted == Planted::ApplyTwice && place.index > 1,
+        }
+    }
+
     fn apply_command(&mut self, command: &Result<Command, Rejection>, effects: &mut Vec<Effect>) -> Outcome {
         match command {
             Ok(command) => self.state.apply(self.state.at(), command, effects),
-            Err(rejection) => Outcome { reply: Err(rejection.clone()), repeated: false },
+            Err(rejection) => Outcome {
+                reply: Err(rejection.clone()),
+                repeated: false,
+            },
         }
     }
 }
@@ -301,7 +339,10 @@ fn read_state<F: Files>(store: &SnapshotStore<F>, stored: &Stored) -> Result<Sta
     let header = &stored.header;
     let index = header.index;
     if header.level > LEVEL {
-        return Err(ApplyError::Level { index, level: header.level });
+        return Err(ApplyError::Level {
+            index,
+            level: header.level,
+        });
     }
     let state = frozen::decode(store, stored)?;
     let found = (state.applied_index(), state.outcome_digest().to_vec(), state.archived());
@@ -318,15 +359,23 @@ fn take_archive(effects: &mut Vec<Effect>, archived: u64) -> Vec<(u64, Record)> 
     let mut records = Vec::new();
     effects.retain_mut(|effect| match effect {
         Effect::Archive(ArchiveRecord::Job { job, record }) => {
-            records.push(Record { job: Some(job.0), bytes: std::mem::take(record) });
+            records.push(Record {
+                job: Some(job.0),
+                bytes: std::mem::take(record),
+            });
             false
         }
         Effect::Archive(ArchiveRecord::Journal(record)) => {
-            records.push(Record { job: None, bytes: std::mem::take(record) });
+            records.push(Record {
+                job: None,
+                bytes: std::mem::take(record),
+            });
             false
         }
         _ => true,
     });
-    let first = archived.checked_sub(records.len() as u64).expect("the state counts every record it gives out");
+    let first = archived
+        .checked_sub(records.len() as u64)
+        .expect("the state counts every record it gives out");
     (first..).zip(records).collect()
 }

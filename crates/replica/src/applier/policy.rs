@@ -13,7 +13,11 @@ pub struct SnapshotPolicy {
 
 impl Default for SnapshotPolicy {
     fn default() -> Self {
-        Self { entries_min: 10_000, bytes_min: 64 << 20, outgrow_last: true }
+        Self {
+            entries_min: 10_000,
+            bytes_min: 64 << 20,
+            outgrow_last: true,
+        }
     }
 }
 
@@ -21,7 +25,11 @@ impl SnapshotPolicy {
     /// Every so many entries, whatever they weigh: for the simulator.
     #[must_use]
     pub fn every(entries: u64) -> Self {
-        Self { entries_min: entries, bytes_min: 0, outgrow_last: false }
+        Self {
+            entries_min: entries,
+            bytes_min: 0,
+            outgrow_last: false,
+        }
     }
 }
 
@@ -37,15 +45,25 @@ pub(super) struct SinceSnapshot {
 
 impl SinceSnapshot {
     pub(super) fn of(last_bytes: u64) -> Self {
-        Self { last_bytes, ..Self::default() }
+        Self {
+            last_bytes,
+            ..Self::default()
+        }
     }
 
     /// One more entry; answers whether a snapshot is due, once.
     pub(super) fn count(&mut self, policy: &SnapshotPolicy, bytes: u64) -> bool {
-        let (entries_now, bytes_now) = self.pending.as_mut().map_or((&mut self.entries, &mut self.bytes), |p| (&mut p.0, &mut p.1));
+        let (entries_now, bytes_now) = self
+            .pending
+            .as_mut()
+            .map_or((&mut self.entries, &mut self.bytes), |p| (&mut p.0, &mut p.1));
         *entries_now += 1;
         *bytes_now += bytes;
-        let bytes_min = if policy.outgrow_last { policy.bytes_min.max(self.last_bytes) } else { policy.bytes_min };
+        let bytes_min = if policy.outgrow_last {
+            policy.bytes_min.max(self.last_bytes)
+        } else {
+            policy.bytes_min
+        };
         if self.pending.is_some() || self.entries < policy.entries_min || self.bytes < bytes_min {
             return false;
         }
@@ -76,12 +94,22 @@ mod tests {
 
     #[test]
     fn a_snapshot_is_due_once_and_again_when_the_log_outgrew_the_last_one() {
-        let policy = SnapshotPolicy { entries_min: 3, bytes_min: 100, outgrow_last: true };
+        let policy = SnapshotPolicy {
+            entries_min: 3,
+            bytes_min: 100,
+            outgrow_last: true,
+        };
         let mut since = SinceSnapshot::default();
         let due = |since: &mut SinceSnapshot, bytes| since.count(&policy, bytes);
-        assert_eq!([200, 1, 1, 1].map(|bytes| due(&mut since, bytes)), [false, false, true, false]);
+        assert_eq!(
+            [200, 1, 1, 1].map(|bytes| due(&mut since, bytes)),
+            [false, false, true, false]
+        );
         since.saved(500);
-        assert_eq!([300, 1, 198, 1].map(|bytes| due(&mut since, bytes)), [false, false, true, false]);
+        assert_eq!(
+            [300, 1, 198, 1].map(|bytes| due(&mut since, bytes)),
+            [false, false, true, false]
+        );
     }
 
     #[test]
@@ -102,8 +130,11 @@ mod tests {
     fn entries_that_came_while_it_was_written_count_for_the_next_and_a_failure_waits_as_long() {
         let policy = SnapshotPolicy::every(2);
         let mut since = SinceSnapshot::default();
-        let mut due = |since: &mut SinceSnapshot| since.count(&policy, 1);
-        assert_eq!([due(&mut since), due(&mut since), due(&mut since)], [false, true, false]);
+        let due = |since: &mut SinceSnapshot| since.count(&policy, 1);
+        assert_eq!(
+            [due(&mut since), due(&mut since), due(&mut since)],
+            [false, true, false]
+        );
         since.saved(9);
         assert!(due(&mut since), "one came meanwhile");
         since.failed();

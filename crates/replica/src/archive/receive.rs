@@ -40,7 +40,10 @@ impl<F: Files> Archive<F> {
             };
             if !same {
                 let what = "it differs from the other replicas'".into();
-                return Err(ArchiveError::Damaged { segment: their.segment, what });
+                return Err(ArchiveError::Damaged {
+                    segment: their.segment,
+                    what,
+                });
             }
         }
         Ok(missing)
@@ -52,7 +55,11 @@ impl<F: Files> Archive<F> {
     /// When the file cannot be made.
     pub fn receive(&mut self, segment: SegmentRef) -> Result<SegmentReceiver, ArchiveError> {
         self.files.create(&segment::part_name(segment.segment))?;
-        Ok(SegmentReceiver { segment, bytes: 0, hasher: Sha256::new() })
+        Ok(SegmentReceiver {
+            segment,
+            bytes: 0,
+            hasher: Sha256::new(),
+        })
     }
 
     /// More bytes of it, in order.
@@ -65,7 +72,9 @@ impl<F: Files> Archive<F> {
             return Err(receiver.refuse(format!("more than {} bytes came", receiver.segment.bytes)));
         }
         receiver.hasher.update(bytes);
-        Ok(self.files.append(&segment::part_name(receiver.segment.segment), bytes)?)
+        Ok(self
+            .files
+            .append(&segment::part_name(receiver.segment.segment), bytes)?)
     }
 
     /// All bytes came: checks them and gives the file its name, durably.
@@ -73,14 +82,24 @@ impl<F: Files> Archive<F> {
     /// # Errors
     /// [`ArchiveError::Received`] when they are not what was announced; ask again.
     pub fn receive_end(&mut self, receiver: SegmentReceiver) -> Result<(), ArchiveError> {
-        let SegmentRef { segment: number, bytes, ref sha256, sealed, .. } = receiver.segment;
+        let SegmentRef {
+            segment: number,
+            bytes,
+            ref sha256,
+            sealed,
+            ..
+        } = receiver.segment;
         if receiver.bytes != bytes {
             return Err(receiver.refuse(format!("{} bytes came instead of {bytes}", receiver.bytes)));
         }
         if receiver.hasher.clone().finalize().as_slice() != sha256.as_slice() {
             return Err(receiver.refuse("its hash is not the one announced".into()));
         }
-        let name = if sealed { segment::sealed_name(number) } else { segment::open_name(number) };
+        let name = if sealed {
+            segment::sealed_name(number)
+        } else {
+            segment::open_name(number)
+        };
         self.files.sync(&segment::part_name(number))?;
         self.files.rename(&segment::part_name(number), &name)?;
         Ok(self.files.sync_dir()?)
@@ -102,6 +121,9 @@ pub struct SegmentReceiver {
 
 impl SegmentReceiver {
     fn refuse(&self, what: String) -> ArchiveError {
-        ArchiveError::Received { segment: self.segment.segment, what }
+        ArchiveError::Received {
+            segment: self.segment.segment,
+            what,
+        }
     }
 }

@@ -84,26 +84,32 @@ pub(super) fn part_name(number: u64) -> String {
 pub(super) fn list<F: Files>(files: &mut F) -> Result<Vec<Listed>, ArchiveError> {
     let mut found: BTreeMap<u64, Listed> = BTreeMap::new();
     for name in files.list()? {
-        let Some((number, kind)) = name.strip_prefix("segment-").and_then(|rest| rest.split_once('.')) else { continue };
+        let Some((number, kind)) = name.strip_prefix("segment-").and_then(|rest| rest.split_once('.')) else {
+            continue;
+        };
         let Ok(number) = number.parse::<u64>() else { continue };
-        match kind {
-            "sealed" => {
-                if found.insert(number, Listed { number, sealed: true }).is_some() {
-                    files.remove(&open_name(number))?;
-                }
+        let sealed = match kind {
+            "sealed" => true,
+            "open" => false,
+            "part" => {
+                files.remove(&name)?;
+                continue;
             }
-            "open" => {
-                found.insert(number, Listed { number, sealed: false });
-            }
-            "part" => files.remove(&name)?,
-            _ => {}
+            _ => continue,
+        };
+        // Names are sorted: the sealed one comes after the open one it replaces.
+        if found.insert(number, Listed { number, sealed }).is_some() {
+            files.remove(&open_name(number))?;
         }
     }
     Ok(found.into_values().collect())
 }
 
 fn damaged(segment: u64, what: impl Into<String>) -> ArchiveError {
-    ArchiveError::Damaged { segment, what: what.into() }
+    ArchiveError::Damaged {
+        segment,
+        what: what.into(),
+    }
 }
 
 /// Number and record of a record frame.
@@ -118,7 +124,12 @@ fn parse_record(kind: u8, body: &[u8]) -> Option<(u64, Record)> {
     }
 }
 
-fn parse_header(config: &ArchiveConfig, number: u64, first: u64, bytes: &[u8]) -> Result<([u8; 32], usize), ArchiveError> {
+fn parse_header(
+    config: &ArchiveConfig,
+    number: u64,
+    first: u64,
+    bytes: &[u8],
+) -> Result<([u8; 32], usize), ArchiveError> {
     if bytes.get(..MAGIC.len()) != Some(&MAGIC) {
         return Err(damaged(number, "it does not begin like an archive segment"));
     }
@@ -128,9 +139,15 @@ fn parse_header(config: &ArchiveConfig, number: u64, first: u64, bytes: &[u8]) -
         return Err(damaged(number, "it belongs to another cluster"));
     }
     if header.segment != number || header.first != first {
-        return Err(damaged(number, format!("it begins with record {}, not {first}", header.first)));
+        return Err(damaged(
+            number,
+            format!("it begins with record {}, not {first}", header.first),
+        ));
     }
-    let previous = header.previous_sha256.try_into().map_err(|_| damaged(number, "its link is not a hash"))?;
+    let previous = header
+        .previous_sha256
+        .try_into()
+        .map_err(|_| damaged(number, "its link is not a hash"))?;
     Ok((previous, end))
 }
 
@@ -150,7 +167,12 @@ pub(super) struct SealedSegment {
 
 impl SealedSegment {
     /// Reads header and seal; the records in between are checked when they are read, or by `verify`.
-    pub(super) fn open<F: Files>(files: &F, config: &ArchiveConfig, number: u64, first: u64) -> Result<Self, ArchiveError> {
+    pub(super) fn open<F: Files>(
+        files: &F,
+        config: &ArchiveConfig,
+        number: u64,
+        first: u64,
+    ) -> Result<Self, ArchiveError> {
         let name = sealed_name(number);
         let (previous_sha256, _) = parse_header(config, number, first, &files.read(&name, 0, 512)?)?;
         let bytes = files.size(&name)?;
@@ -163,12 +185,28 @@ impl SealedSegment {
             (kind == SEAL && end + 8 == tail.len() && seal.end >= first).then_some((seal_offset, seal))
         };
         let (seal_offset, seal) = parse().ok_or_else(|| damaged(number, "its seal does not fit"))?;
-        Ok(Self { number, first, end: seal.end, bytes, seal_offset, seal, previous_sha256, sha256: None })
+        Ok(Self {
+            number,
+            first,
+            end: seal.end,
+            bytes,
+            seal_offset,
+            seal,
+            previous_sha256,
+            sha256: None,
+        })
     }
 
     pub(super) fn reference(&self) -> SegmentRef {
         let sha256 = self.sha256().to_vec();
-        SegmentRef { segment: self.number, first: self.first, end: self.end, bytes: self.bytes, sha256, sealed: true }
+        SegmentRef {
+            segment: self.number,
+            first: self.first,
+            end: self.end,
+            bytes: self.bytes,
+            sha256,
+            sealed: true,
+        }
     }
 
     pub(super) fn sha256(&self) -> [u8; 32] {
@@ -213,7 +251,9 @@ fn torn_record(job: u64) -> String {
 
 fn record_of_job(bytes: &[u8], at: usize, job: u64) -> Option<Record> {
     let (kind, body, _) = frame::parse(bytes, at)?;
-    parse_record(kind, body).map(|(_, record)| record).filter(|record| record.job == Some(job))
+    parse_record(kind, body)
+        .map(|(_, record)| record)
+        .filter(|record| record.job == Some(job))
 }
 
 /// What a crash left of the segment being written.
@@ -270,11 +310,20 @@ impl OpenSegment {
             files.sync_dir()?;
             return Ok(Recovered::Empty);
         };
-        let mut open = Self::empty(Place { number, first, previous_sha256 });
+        let mut open = Self::empty(Place {
+            number,
+            first,
+            previous_sha256,
+        });
         while let Some((kind, body, end)) = frame::parse(&content.bytes, at) {
-            let Some((record, Record { job, .. })) = parse_record(kind, body) else { break };
+            let Some((record, Record { job, .. })) = parse_record(kind, body) else {
+                break;
+            };
             if record != open.end {
-                return Err(damaged(number, format!("record {record} stands where {} belongs", open.end)));
+                return Err(damaged(
+                    number,
+                    format!("record {record} stands where {} belongs", open.end),
+                ));
             }
             open.jobs.extend(job.map(|job| (job, at as u64)));
             open.end += 1;
@@ -320,7 +369,11 @@ impl OpenSegment {
         let kind = if record.job.is_some() { JOB } else { JOURNAL };
         let job = record.job.unwrap_or(0);
         let mut frame = Vec::with_capacity(frame::HEAD + 1 + RECORD_HEAD + record.bytes.len());
-        frame::push(&mut frame, kind, &[&number.to_le_bytes(), &job.to_le_bytes(), &record.bytes]);
+        frame::push(
+            &mut frame,
+            kind,
+            &[&number.to_le_bytes(), &job.to_le_bytes(), &record.bytes],
+        );
         self.jobs.extend(record.job.map(|job| (job, self.bytes)));
         self.end += 1;
         self.write(files, frame)
@@ -395,16 +448,37 @@ impl OpenSegment {
         frame.extend_from_slice(&seal_offset.to_le_bytes());
         self.write(files, frame)?;
         self.sync(files)?;
-        let Place { number, first, previous_sha256 } = self.place;
+        let Place {
+            number,
+            first,
+            previous_sha256,
+        } = self.place;
         files.rename(&open_name(number), &sealed_name(number))?;
         files.sync_dir()?;
         let sha256 = Some(self.hasher.finalize().into());
-        Ok(SealedSegment { number, first, end: self.end, bytes: self.bytes, seal_offset, seal, previous_sha256, sha256 })
+        Ok(SealedSegment {
+            number,
+            first,
+            end: self.end,
+            bytes: self.bytes,
+            seal_offset,
+            seal,
+            previous_sha256,
+            sha256,
+        })
     }
 
     fn empty(place: Place) -> Self {
         let (hasher, jobs, buffer) = (Sha256::new(), BTreeSet::new(), Vec::new());
-        Self { place, end: place.first, bytes: 0, hasher, jobs, buffer, dirty: false }
+        Self {
+            place,
+            end: place.first,
+            bytes: 0,
+            hasher,
+            jobs,
+            buffer,
+            dirty: false,
+        }
     }
 
     fn write<F: Files>(&mut self, files: &mut F, bytes: Vec<u8>) -> Result<(), ArchiveError> {
@@ -412,7 +486,11 @@ impl OpenSegment {
         self.bytes += bytes.len() as u64;
         self.dirty = true;
         self.buffer.extend_from_slice(&bytes);
-        if self.buffer.len() >= BUFFER_BYTES_MAX { self.flush(files) } else { Ok(()) }
+        if self.buffer.len() >= BUFFER_BYTES_MAX {
+            self.flush(files)
+        } else {
+            Ok(())
+        }
     }
 
     fn flush<F: Files>(&mut self, files: &mut F) -> Result<(), ArchiveError> {
@@ -433,7 +511,10 @@ pub(super) struct Content {
 impl Content {
     pub(super) fn read<F: Files>(files: &F, name: &str, number: u64) -> Result<Self, ArchiveError> {
         let size = usize::try_from(files.size(name)?).map_err(|_| damaged(number, "it is too large"))?;
-        Ok(Self { number, bytes: files.read(name, 0, size)? })
+        Ok(Self {
+            number,
+            bytes: files.read(name, 0, size)?,
+        })
     }
 
     pub(super) fn sha256(&self) -> [u8; 32] {
@@ -441,12 +522,18 @@ impl Content {
     }
 
     /// Hands out the records from `from` on; answers whether more are wanted.
-    pub(super) fn each_from(&self, from: u64, each: &mut impl FnMut(u64, Record) -> bool) -> Result<bool, ArchiveError> {
+    pub(super) fn each_from(
+        &self,
+        from: u64,
+        each: &mut impl FnMut(u64, Record) -> bool,
+    ) -> Result<bool, ArchiveError> {
         let torn = || damaged(self.number, "a frame is torn");
         let (_, _, mut at) = frame::parse(&self.bytes, MAGIC.len()).ok_or_else(torn)?;
         while at < self.bytes.len() {
             let (kind, body, end) = frame::parse(&self.bytes, at).ok_or_else(torn)?;
-            let Some((number, record)) = parse_record(kind, body) else { return Ok(true) };
+            let Some((number, record)) = parse_record(kind, body) else {
+                return Ok(true);
+            };
             if number >= from && !each(number, record) {
                 return Ok(false);
             }
@@ -465,14 +552,23 @@ impl Content {
             match parse_record(kind, body) {
                 Some((number, _)) if number == next => next += 1,
                 Some((number, _)) => {
-                    return Err(damaged(self.number, format!("record {number} stands where {next} belongs")));
+                    return Err(damaged(
+                        self.number,
+                        format!("record {number} stands where {next} belongs"),
+                    ));
                 }
                 None => break,
             }
             at = end;
         }
-        let whole = if sealed { self.is_sealed(at) } else { at == self.bytes.len() };
-        whole.then_some(()).ok_or_else(|| damaged(self.number, format!("it is torn at byte {at}")))
+        let whole = if sealed {
+            self.is_sealed(at)
+        } else {
+            at == self.bytes.len()
+        };
+        whole
+            .then_some(())
+            .ok_or_else(|| damaged(self.number, format!("it is torn at byte {at}")))
     }
 
     /// Whether a whole and true index, seal and offset follow the records that end at `at`, and nothing else.

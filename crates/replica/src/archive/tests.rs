@@ -6,12 +6,20 @@ use rand_chacha::ChaCha8Rng;
 use super::*;
 use crate::files::{DirFiles, MemoryFiles};
 
-const CONFIG: ArchiveConfig = ArchiveConfig { cluster_id: [3; 16], segment_bytes_max: 600 };
+const CONFIG: ArchiveConfig = ArchiveConfig {
+    cluster_id: [3; 16],
+    segment_bytes_max: 600,
+};
 
 /// Every third record is a job, numbered backwards so that segments overlap in jobs.
 fn record(number: u64) -> Record {
-    let job = (number % 3 == 0).then(|| 1_000 - number);
-    Record { job, bytes: format!("record {number} {}", "x".repeat(number as usize % 50)).into_bytes().into() }
+    let job = number.is_multiple_of(3).then(|| 1_000 - number);
+    Record {
+        job,
+        bytes: format!("record {number} {}", "x".repeat(number as usize % 50))
+            .into_bytes()
+            .into(),
+    }
 }
 
 fn open<F: Files>(files: F) -> Archive<F> {
@@ -55,11 +63,20 @@ fn records_come_back_in_order_over_segments_and_restarts() {
 
     let mut archive = open(files());
     assert_eq!(archive.manifest(), manifest, "hashes are the same after a restart");
-    assert_eq!(archive.durable_index(), 0, "until the log was applied again or a snapshot vouches");
+    assert_eq!(
+        archive.durable_index(),
+        0,
+        "until the log was applied again or a snapshot vouches"
+    );
     fill(&mut archive, 70..90);
     expect_whole(&archive, 90);
     let mut tail = Vec::new();
-    archive.read_from(85, |number, _| { tail.push(number); number < 88 }).expect("readable");
+    archive
+        .read_from(85, |number, _| {
+            tail.push(number);
+            number < 88
+        })
+        .expect("readable");
     assert_eq!(tail, [85, 86, 87, 88]);
 }
 
@@ -70,8 +87,14 @@ fn records_applied_again_are_skipped_and_missing_ones_are_refused() {
     let manifest = archive.manifest();
     fill(&mut archive, 5..20);
     assert_eq!(archive.manifest(), manifest);
-    assert!(matches!(archive.append(21, &record(21)), Err(ArchiveError::Gap { number: 21, next: 20 })));
-    assert!(matches!(archive.start_at(9, 21), Err(ArchiveError::Gap { number: 21, next: 20 })));
+    assert!(matches!(
+        archive.append(21, &record(21)),
+        Err(ArchiveError::Gap { number: 21, next: 20 })
+    ));
+    assert!(matches!(
+        archive.start_at(9, 21),
+        Err(ArchiveError::Gap { number: 21, next: 20 })
+    ));
     archive.start_at(9, 18).expect("it holds more than the snapshot needs");
     assert_eq!(archive.durable_index(), 9);
 }
@@ -85,8 +108,12 @@ fn all_records_of_an_ended_job_are_found_in_sealed_and_open_segments() {
             assert_eq!(archive.find_job(job).expect("readable"), [record(number)], "job {job}");
         }
     }
-    let parts: Vec<Record> =
-        (0..70).map(|part: u64| Record { job: Some(4711), bytes: part.to_string().into_bytes().into() }).collect();
+    let parts: Vec<Record> = (0..70)
+        .map(|part: u64| Record {
+            job: Some(4711),
+            bytes: part.to_string().into_bytes().into(),
+        })
+        .collect();
     for (number, part) in (70..).zip(&parts) {
         archive.append(number, part).expect("appended");
     }
@@ -117,10 +144,15 @@ fn a_crash_takes_only_what_was_not_committed_and_replay_heals_it() {
         let (mut written, mut committed) = (0, 0);
         for _ in 0..6 {
             let mut archive = open(files.clone());
-            assert!(archive.next() >= committed, "seed {seed}: {} of {committed} committed records", archive.next());
+            assert!(
+                archive.next() >= committed,
+                "seed {seed}: {} of {committed} committed records",
+                archive.next()
+            );
             archive.verify().unwrap_or_else(|e| panic!("seed {seed}: {e}"));
             let until = written + rng.random_range(0..30);
-            for number in committed..until {
+            let replayed_from = committed;
+            for number in replayed_from..until {
                 archive.append(number, &record(number)).expect("appended");
                 if rng.random_ratio(1, 10) {
                     archive.commit(number).expect("synced");
@@ -155,12 +187,25 @@ fn damage_is_found_wherever_it_is() {
     }
     expect_whole(&open(files.clone()), 40);
     files.clone().remove(&segment::sealed_name(2)).expect("removed");
-    assert!(matches!(Archive::open(CONFIG, files.clone()), Err(ArchiveError::Damaged { segment: 2, .. })));
-    let other = ArchiveConfig { cluster_id: [4; 16], ..CONFIG };
-    assert!(matches!(Archive::open(other, files), Err(ArchiveError::Damaged { segment: 1, .. })));
+    assert!(matches!(
+        Archive::open(CONFIG, files.clone()),
+        Err(ArchiveError::Damaged { segment: 2, .. })
+    ));
+    let other = ArchiveConfig {
+        cluster_id: [4; 16],
+        ..CONFIG
+    };
+    assert!(matches!(
+        Archive::open(other, files),
+        Err(ArchiveError::Damaged { segment: 1, .. })
+    ));
 }
 
-fn fetch(from: &Archive<MemoryFiles>, to: &mut Archive<MemoryFiles>, refs: Vec<SegmentRef>) -> Result<(), ArchiveError> {
+fn fetch(
+    from: &Archive<MemoryFiles>,
+    to: &mut Archive<MemoryFiles>,
+    refs: Vec<SegmentRef>,
+) -> Result<(), ArchiveError> {
     for segment in refs {
         let mut receiver = to.receive(segment.clone())?;
         let mut offset = 0;
@@ -198,7 +243,10 @@ fn a_replica_that_was_away_fetches_what_it_misses_and_goes_on() {
         assert!(follower.missing(&announced).expect("same history").is_empty());
         fill(&mut follower, 50..80);
         assert_eq!(follower.manifest(), leader.manifest());
-        assert!(leader.missing(&announced).expect("same history").is_empty(), "it knows what it announced");
+        assert!(
+            leader.missing(&announced).expect("same history").is_empty(),
+            "it knows what it announced"
+        );
     }
 }
 
@@ -214,13 +262,29 @@ fn a_segment_that_arrives_damaged_or_differs_is_refused() {
         let mut content = leader.read_segment(1, 0, first.bytes as usize).expect("readable");
         content.resize(bytes as usize, 0);
         content[30] ^= u8::from(flip);
-        let received = follower.receive_bytes(&mut receiver, &content).and_then(|()| follower.receive_end(receiver));
-        assert!(matches!(received, Err(ArchiveError::Received { segment: 1, .. })), "{bytes} {flip}");
+        let received = follower
+            .receive_bytes(&mut receiver, &content)
+            .and_then(|()| follower.receive_end(receiver));
+        assert!(
+            matches!(received, Err(ArchiveError::Received { segment: 1, .. })),
+            "{bytes} {flip}"
+        );
     }
     let mut other = open(MemoryFiles::default());
-    other.append(0, &Record { job: None, bytes: b"another history".as_slice().into() }).expect("appended");
+    other
+        .append(
+            0,
+            &Record {
+                job: None,
+                bytes: b"another history".as_slice().into(),
+            },
+        )
+        .expect("appended");
     for number in 1..50 {
         other.append(number, &record(number)).expect("appended");
     }
-    assert!(matches!(other.missing(&[first]), Err(ArchiveError::Damaged { segment: 1, .. })));
+    assert!(matches!(
+        other.missing(&[first]),
+        Err(ArchiveError::Damaged { segment: 1, .. })
+    ));
 }

@@ -30,19 +30,26 @@ impl DirFiles {
                 sync.map_err(|e| FilesError::new("sync the parent of", &name, e))?;
             }
         }
-        Ok(Self { path, writing: BTreeMap::new() })
+        Ok(Self {
+            path,
+            writing: BTreeMap::new(),
+        })
     }
 
     /// A second view of the same folder, for reading on another thread.
     #[must_use]
     pub fn reader(&self) -> Self {
-        Self { path: self.path.clone(), writing: BTreeMap::new() }
+        Self {
+            path: self.path.clone(),
+            writing: BTreeMap::new(),
+        }
     }
 
     fn writer(&mut self, name: &str) -> Result<&mut File, FilesError> {
         if !self.writing.contains_key(name) {
             let file = OpenOptions::new().append(true).open(self.path.join(name));
-            self.writing.insert(name.to_owned(), file.map_err(|e| FilesError::new("open", name, e))?);
+            self.writing
+                .insert(name.to_owned(), file.map_err(|e| FilesError::new("open", name, e))?);
         }
         Ok(self.writing.get_mut(name).expect("inserted above"))
     }
@@ -65,7 +72,9 @@ impl Files for DirFiles {
     }
 
     fn size(&self, name: &str) -> Result<u64, FilesError> {
-        Ok(fs::metadata(self.path.join(name)).map_err(|e| FilesError::new("stat", name, e))?.len())
+        Ok(fs::metadata(self.path.join(name))
+            .map_err(|e| FilesError::new("stat", name, e))?
+            .len())
     }
 
     fn read(&self, name: &str, offset: u64, bytes_max: usize) -> Result<Vec<u8>, FilesError> {
@@ -86,15 +95,21 @@ impl Files for DirFiles {
     }
 
     fn append(&mut self, name: &str, bytes: &[u8]) -> Result<(), FilesError> {
-        self.writer(name)?.write_all(bytes).map_err(|e| FilesError::new("append to", name, e))
+        self.writer(name)?
+            .write_all(bytes)
+            .map_err(|e| FilesError::new("append to", name, e))
     }
 
     fn truncate(&mut self, name: &str, bytes: u64) -> Result<(), FilesError> {
-        self.writer(name)?.set_len(bytes).map_err(|e| FilesError::new("truncate", name, e))
+        self.writer(name)?
+            .set_len(bytes)
+            .map_err(|e| FilesError::new("truncate", name, e))
     }
 
     fn sync(&mut self, name: &str) -> Result<(), FilesError> {
-        self.writer(name)?.sync_data().map_err(|e| FilesError::new("sync", name, e))
+        self.writer(name)?
+            .sync_data()
+            .map_err(|e| FilesError::new("sync", name, e))
     }
 
     fn rename(&mut self, from: &str, to: &str) -> Result<(), FilesError> {

@@ -98,7 +98,10 @@ impl Leader {
     /// Asleep until [`Leader::become_leader`].
     #[must_use]
     pub fn new(config: LeaderConfig) -> Self {
-        Self { config, ..Self::default() }
+        Self {
+            config,
+            ..Self::default()
+        }
     }
 
     /// This replica leads in `term`. It plans nothing and grants nothing until an entry of that term is applied.
@@ -189,7 +192,9 @@ impl Leader {
 
     /// Whether to ask the node for a read index now, to confirm leadership; report it to [`Leader::confirmed`] when it is answered.
     pub fn confirmation_due(&mut self, mono: Duration) -> bool {
-        self.reign.as_mut().is_some_and(|reign| reign.established && reign.sites.confirmation_due(mono))
+        self.reign
+            .as_mut()
+            .is_some_and(|reign| reign.established && reign.sites.confirmation_due(mono))
     }
 
     /// A read index that this replica asked for at `asked_at`, as leader of the present term, was answered: until then no other
@@ -205,12 +210,16 @@ impl Leader {
     #[must_use]
     pub fn is_up(&self, state: &State, site: SiteId, mono: Duration) -> bool {
         let ttl = Duration::from_millis(state.limits().lease_ttl_ms);
-        self.reign.as_ref().is_some_and(|reign| reign.sites.silence(site, mono).is_some_and(|silence| silence < ttl))
+        self.reign
+            .as_ref()
+            .is_some_and(|reign| reign.sites.silence(site, mono).is_some_and(|silence| silence < ttl))
     }
 
     /// What is to be done now. `wall` is this replica's clock.
     pub fn plan(&mut self, state: &State, wall: Timestamp, mono: Duration) -> Vec<Planned> {
-        let Some(reign) = self.reign.as_mut().filter(|reign| reign.established) else { return Vec::new() };
+        let Some(reign) = self.reign.as_mut().filter(|reign| reign.established) else {
+            return Vec::new();
+        };
         let now = wall.max(state.at());
         let mut planned = Vec::new();
         reign.declare_lost(state, mono, &mut planned);
@@ -223,10 +232,14 @@ impl Leader {
         let Some(reign) = &mut self.reign else { return };
         let ttl = Duration::from_millis(state.limits().lease_ttl_ms);
         let Reign { sites, losses, .. } = &*reign;
-        let site_up = |site| !losses.contains_key(&site) && sites.silence(site, mono).is_some_and(|silence| silence < ttl);
+        let site_up =
+            |site| !losses.contains_key(&site) && sites.silence(site, mono).is_some_and(|silence| silence < ttl);
         let mut commands = Vec::new();
         for _ in 0..self.config.commands_per_plan {
-            let room = self.config.decisions_in_flight_max.saturating_sub(self.planner.in_flight());
+            let room = self
+                .config
+                .decisions_in_flight_max
+                .saturating_sub(self.planner.in_flight());
             let wanted = room.min(self.config.decisions_per_command);
             if wanted == 0 {
                 break;
@@ -240,7 +253,10 @@ impl Leader {
                 break;
             }
         }
-        planned.extend(commands.into_iter().map(|command| Planned { ticket: reign.ticket(), command }));
+        planned.extend(commands.into_iter().map(|command| Planned {
+            ticket: reign.ticket(),
+            command,
+        }));
     }
 }
 
@@ -258,7 +274,10 @@ impl Reign {
             }
             let ticket = self.ticket();
             self.losses.insert(site, Sent { ticket, at: mono });
-            planned.push(Planned { ticket, command: encode_site_lost(site, instance) });
+            planned.push(Planned {
+                ticket,
+                command: encode_site_lost(site, instance),
+            });
         }
     }
 
@@ -279,7 +298,10 @@ impl Reign {
             let ticket = self.ticket();
             self.tick = Some(Sent { ticket, at: mono });
             self.ticked_at = Some(mono);
-            planned.push(Planned { ticket, command: encode_tick() });
+            planned.push(Planned {
+                ticket,
+                command: encode_tick(),
+            });
         }
     }
 }

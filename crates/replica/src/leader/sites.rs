@@ -39,14 +39,26 @@ struct Heard {
 
 impl Heard {
     fn nothing(instance: u128, at: Duration) -> Self {
-        Self { instance, at, ever: false, beats: VecDeque::new(), ttl_ms: 0 }
+        Self {
+            instance,
+            at,
+            ever: false,
+            beats: VecDeque::new(),
+            ttl_ms: 0,
+        }
     }
 }
 
 impl Sites {
     /// Nothing was heard before `began_at`, when this replica became leader.
     pub(super) fn since(began_at: Duration) -> Self {
-        Self { heard: BTreeMap::new(), began_at, confirmed_at: None, asked_at: None, looked_at: began_at }
+        Self {
+            heard: BTreeMap::new(),
+            began_at,
+            confirmed_at: None,
+            asked_at: None,
+            looked_at: began_at,
+        }
     }
 
     /// A heartbeat; answers the agent's time from which a lease may be counted.
@@ -69,7 +81,11 @@ impl Sites {
         while heard.beats.get(1).is_some_and(is_confirmed) || heard.beats.len() > UNCONFIRMED_MAX {
             heard.beats.pop_front();
         }
-        let granted = heard.beats.front().filter(|beat| is_confirmed(beat)).map(|beat| beat.1)?;
+        let granted = heard
+            .beats
+            .front()
+            .filter(|beat| is_confirmed(beat))
+            .map(|beat| beat.1)?;
         heard.ttl_ms = heard.ttl_ms.max(ttl_ms);
         Some(granted)
     }
@@ -90,7 +106,10 @@ impl Sites {
 
     /// How long ago the site was heard in this term; `None` = never.
     pub(super) fn silence(&self, site: SiteId, mono: Duration) -> Option<Duration> {
-        self.heard.get(&site).filter(|heard| heard.ever).map(|heard| mono.saturating_sub(heard.at))
+        self.heard
+            .get(&site)
+            .filter(|heard| heard.ever)
+            .map(|heard| mono.saturating_sub(heard.at))
     }
 
     /// Sites whose agent was silent for too long, by number, with the instance that was silent. Silence counts from the later of the
@@ -103,7 +122,10 @@ impl Sites {
                 self.heard.remove(&site.id);
                 continue;
             };
-            let heard = self.heard.entry(site.id).or_insert_with(|| Heard::nothing(agent.instance, mono));
+            let heard = self
+                .heard
+                .entry(site.id)
+                .or_insert_with(|| Heard::nothing(agent.instance, mono));
             if heard.instance != agent.instance {
                 *heard = Heard::nothing(agent.instance, mono);
             }

@@ -43,7 +43,9 @@ impl<S: FnMut(&[u8]) -> Result<(), FilesError>> SnapshotEncoder<S> {
         };
         frame::push(&mut encoder.buffer, HEADER, &[&header.encode_to_vec()]);
         for segments in segments.chunks(SEGMENTS_PER_FRAME) {
-            let segments = Segments { segments: segments.to_vec() };
+            let segments = Segments {
+                segments: segments.to_vec(),
+            };
             frame::push(&mut encoder.buffer, SEGMENTS, &[&segments.encode_to_vec()]);
         }
         encoder
@@ -51,7 +53,10 @@ impl<S: FnMut(&[u8]) -> Result<(), FilesError>> SnapshotEncoder<S> {
 
     /// One more chunk of the state. A failing sink is remembered and told at the end, because the state's encoder cannot stop.
     pub fn chunk(&mut self, chunk: &[u8]) {
-        assert!(chunk.len() <= CHUNK_BYTES_MAX, "chunks of a state are at most {CHUNK_BYTES_MAX} bytes");
+        assert!(
+            chunk.len() <= CHUNK_BYTES_MAX,
+            "chunks of a state are at most {CHUNK_BYTES_MAX} bytes"
+        );
         self.footer.chunks += 1;
         self.footer.state_bytes += chunk.len() as u64;
         self.state_hasher.update(chunk);
@@ -124,7 +129,14 @@ impl SnapshotDecoder {
     pub fn new(cluster_id: [u8; 16]) -> Self {
         let (hasher, state_hasher) = (Sha256::new(), Sha256::new());
         let counted = SnapshotFooter::default();
-        Self { cluster_id, buffer: Vec::new(), hasher, state_hasher, counted, stage: Stage::Magic }
+        Self {
+            cluster_id,
+            buffer: Vec::new(),
+            hasher,
+            state_hasher,
+            counted,
+            stage: Stage::Magic,
+        }
     }
 
     /// Takes more bytes and hands out the parts that are now whole.
@@ -153,7 +165,10 @@ impl SnapshotDecoder {
                 break;
             }
             let Some((kind, body, end)) = frame::parse(&buffer, at) else {
-                return Err(SnapshotError::damaged(format!("checksum of piece {}", self.counted.chunks)));
+                return Err(SnapshotError::damaged(format!(
+                    "checksum of piece {}",
+                    self.counted.chunks
+                )));
             };
             self.frame(kind, body, &mut each)?;
             self.hasher.update(&buffer[at..end]);
@@ -207,7 +222,11 @@ impl SnapshotDecoder {
                 }
                 self.stage = Stage::Done(footer);
             }
-            _ => return Err(SnapshotError::damaged(format!("a piece of kind {kind} in the wrong place"))),
+            _ => {
+                return Err(SnapshotError::damaged(format!(
+                    "a piece of kind {kind} in the wrong place"
+                )));
+            }
         }
         Ok(())
     }

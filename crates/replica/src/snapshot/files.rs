@@ -32,7 +32,10 @@ impl Stored {
     /// How the log and the peers name it.
     #[must_use]
     pub fn meta(&self) -> SnapshotMeta {
-        let manifest = SnapshotManifest { bytes: self.bytes, sha256: self.footer.sha256.clone() };
+        let manifest = SnapshotManifest {
+            bytes: self.bytes,
+            sha256: self.footer.sha256.clone(),
+        };
         SnapshotMeta {
             index: self.header.index,
             term: self.header.term,
@@ -73,7 +76,11 @@ impl<F: Files> SnapshotStore<F> {
         for left in files.list()?.iter().filter(|name| [PART, NEW].contains(&name.as_str())) {
             files.remove(left)?;
         }
-        Ok(Self { cluster_id, files, pinned: Vec::new() })
+        Ok(Self {
+            cluster_id,
+            files,
+            pinned: Vec::new(),
+        })
     }
 
     /// Writes a snapshot durably; `encode` gives the state's chunks in order. Commit the archive up to `header.index` first.
@@ -102,7 +109,12 @@ impl<F: Files> SnapshotStore<F> {
         encode(&mut |chunk| encoder.chunk(chunk));
         let (footer, bytes) = encoder.finish()?;
         self.keep(NEW, header.index, header.term)?;
-        Ok(Stored { header, segments, footer, bytes })
+        Ok(Stored {
+            header,
+            segments,
+            footer,
+            bytes,
+        })
     }
 
     /// The newest snapshot that is whole, every byte of it checked. `needed` is where the log begins: its truncated index.
@@ -126,7 +138,10 @@ impl<F: Files> SnapshotStore<F> {
             Some(stored) if stored.header.index >= needed => Ok(Some(stored)),
             // The founders' log begins after index 1 without any snapshot of the state.
             None if needed <= 1 => Ok(None),
-            best => Err(SnapshotError::TooOld { needed, best: best.map_or(0, |stored| stored.header.index) }),
+            best => Err(SnapshotError::TooOld {
+                needed,
+                best: best.map_or(0, |stored| stored.header.index),
+            }),
         }
     }
 
@@ -140,7 +155,8 @@ impl<F: Files> SnapshotStore<F> {
                 each(chunk);
             }
         };
-        self.read_parts(&name(stored.header.index, stored.header.term), each).map(|_| ())
+        self.read_parts(&name(stored.header.index, stored.header.term), each)
+            .map(|_| ())
     }
 
     /// Bytes of a snapshot's file from `offset` on, for another replica.
@@ -178,7 +194,15 @@ impl<F: Files> SnapshotStore<F> {
         let manifest = SnapshotManifest::of(&meta)?;
         self.files.create(PART)?;
         let decoder = SnapshotDecoder::new(self.cluster_id);
-        Ok(SnapshotReceiver { meta, manifest, decoder, header: None, segments: Vec::new(), bytes: 0, unsynced: 0 })
+        Ok(SnapshotReceiver {
+            meta,
+            manifest,
+            decoder,
+            header: None,
+            segments: Vec::new(),
+            bytes: 0,
+            unsynced: 0,
+        })
     }
 
     /// More bytes of it, in order, cut anywhere.
@@ -186,7 +210,12 @@ impl<F: Files> SnapshotStore<F> {
     /// # Errors
     /// When they do not belong to it, or cannot be written.
     pub fn receive_bytes(&mut self, receiver: &mut SnapshotReceiver, bytes: &[u8]) -> Result<(), SnapshotError> {
-        let SnapshotReceiver { decoder, header, segments, .. } = receiver;
+        let SnapshotReceiver {
+            decoder,
+            header,
+            segments,
+            ..
+        } = receiver;
         decoder.push(bytes, |part| match part {
             Part::Header(read) => *header = Some(read),
             Part::Segments(read) => segments.extend(read),
@@ -208,15 +237,34 @@ impl<F: Files> SnapshotStore<F> {
     /// # Errors
     /// When it is not; fetch it again.
     pub fn receive_end(&mut self, receiver: SnapshotReceiver) -> Result<Stored, SnapshotError> {
-        let SnapshotReceiver { meta, manifest, decoder, header, segments, bytes, .. } = receiver;
+        let SnapshotReceiver {
+            meta,
+            manifest,
+            decoder,
+            header,
+            segments,
+            bytes,
+            ..
+        } = receiver;
         let footer = decoder.finish()?;
         let header = header.ok_or_else(|| SnapshotError::damaged("it has no header"))?;
-        let announced = (meta.index, meta.term, &meta.conf_state, manifest.bytes, &manifest.sha256);
+        let announced = (
+            meta.index,
+            meta.term,
+            &meta.conf_state,
+            manifest.bytes,
+            &manifest.sha256,
+        );
         if announced != (header.index, header.term, &header.conf_state, bytes, &footer.sha256) {
             return Err(SnapshotError::damaged("it is not the one announced"));
         }
         self.keep(PART, header.index, header.term)?;
-        Ok(Stored { header, segments, footer, bytes })
+        Ok(Stored {
+            header,
+            segments,
+            footer,
+            bytes,
+        })
     }
 
     fn keep(&mut self, part: &str, index: u64, term: u64) -> Result<(), SnapshotError> {
@@ -248,7 +296,12 @@ impl<F: Files> SnapshotStore<F> {
             Part::Chunk(_) => {}
         })?;
         let header = header.ok_or_else(|| SnapshotError::damaged("it has no header"))?;
-        Ok(Stored { header, segments, footer, bytes })
+        Ok(Stored {
+            header,
+            segments,
+            footer,
+            bytes,
+        })
     }
 
     fn read_parts(&self, name: &str, mut each: impl FnMut(Part)) -> Result<(SnapshotFooter, u64), SnapshotError> {

@@ -14,7 +14,11 @@ fn header(index: u64) -> SnapshotHeader {
         cluster_id: CLUSTER.to_vec(),
         index,
         term: 4,
-        conf_state: ConfState { voters: vec![1, 2, 3], learners: vec![4], ..ConfState::default() },
+        conf_state: ConfState {
+            voters: vec![1, 2, 3],
+            learners: vec![4],
+            ..ConfState::default()
+        },
         at_ms: 1_700_000_000_000 + index,
         outcome_digest: vec![index as u8; 32],
         archived: index / 2,
@@ -23,11 +27,19 @@ fn header(index: u64) -> SnapshotHeader {
 }
 
 fn segments(count: u64) -> Vec<SegmentRef> {
-    (1..=count).map(|segment| SegmentRef { segment, bytes: segment * 7, ..SegmentRef::default() }).collect()
+    (1..=count)
+        .map(|segment| SegmentRef {
+            segment,
+            bytes: segment * 7,
+            ..SegmentRef::default()
+        })
+        .collect()
 }
 
 fn chunks(index: u64) -> Vec<Box<[u8]>> {
-    (0..40).map(|n| vec![(index + n) as u8; (n as usize * 997) % CHUNK_BYTES_MAX].into()).collect()
+    (0..40)
+        .map(|n| vec![(index + n) as u8; (n as usize * 997) % CHUNK_BYTES_MAX].into())
+        .collect()
 }
 
 fn save<F: Files>(store: &mut SnapshotStore<F>, index: u64) -> Stored {
@@ -57,7 +69,10 @@ fn the_newest_of_two_comes_back_after_a_restart() {
     assert_eq!(store.latest(25).expect("readable").as_ref(), Some(&stored[2]));
     assert_eq!(read(&store, &stored[2]), chunks(30));
     assert_eq!(stored[2].segments, segments(600));
-    assert!(matches!(store.latest(31), Err(SnapshotError::TooOld { needed: 31, best: 30 })));
+    assert!(matches!(
+        store.latest(31),
+        Err(SnapshotError::TooOld { needed: 31, best: 30 })
+    ));
 }
 
 #[test]
@@ -66,11 +81,17 @@ fn damage_anywhere_is_found_and_the_one_before_serves_while_the_log_reaches_back
     let mut store = open(files.clone());
     let (older, newer) = (save(&mut store, 10), save(&mut store, 20));
     let name = files.list().expect("listed").pop().expect("two");
-    for offset in (0..newer.bytes as usize).step_by(4_001).chain(newer.bytes as usize - 20..newer.bytes as usize) {
+    for offset in (0..newer.bytes as usize)
+        .step_by(4_001)
+        .chain(newer.bytes as usize - 20..newer.bytes as usize)
+    {
         files.rot(&name, offset);
         let latest = store.latest(10).unwrap_or_else(|e| panic!("at {offset}: {e}"));
         assert_eq!(latest.as_ref(), Some(&older), "at {offset}");
-        assert!(matches!(store.latest(11), Err(SnapshotError::TooOld { needed: 11, best: 10 })));
+        assert!(matches!(
+            store.latest(11),
+            Err(SnapshotError::TooOld { needed: 11, best: 10 })
+        ));
         files.rot(&name, offset);
     }
     assert_eq!(store.latest(11).expect("readable"), Some(newer));
@@ -86,7 +107,13 @@ fn a_crash_never_leaves_a_snapshot_that_was_saved_unreadable() {
         let mut saved = 0;
         for index in 1..6 {
             let mut store = open(files.clone());
-            assert_eq!(store.latest(saved).expect("readable").map_or(0, |stored| stored.header.index), saved);
+            assert_eq!(
+                store
+                    .latest(saved)
+                    .expect("readable")
+                    .map_or(0, |stored| stored.header.index),
+                saved
+            );
             if rng.random_ratio(1, 3) {
                 // The crash comes while it is being written.
                 let mut writing = files.clone();
@@ -130,10 +157,16 @@ fn a_fetched_snapshot_is_kept_only_if_it_is_the_one_announced() {
     assert!(transfer(&meta, &longer, 1000).is_err());
     let mut flipped = content.clone();
     flipped[50_000] ^= 1;
-    assert!(matches!(transfer(&meta, &flipped, 1000), Err(SnapshotError::Damaged { .. })));
+    assert!(matches!(
+        transfer(&meta, &flipped, 1000),
+        Err(SnapshotError::Damaged { .. })
+    ));
     let mut other = meta;
     other.conf_state.voters.push(9);
-    assert!(matches!(transfer(&other, &content, 1000), Err(SnapshotError::Damaged { .. })));
+    assert!(matches!(
+        transfer(&other, &content, 1000),
+        Err(SnapshotError::Damaged { .. })
+    ));
 }
 
 #[test]
@@ -146,11 +179,17 @@ fn a_snapshot_being_fetched_stays_until_the_fetch_is_over() {
         save(&mut store, index);
     }
     assert!(store.read(10, 4, 0, 10).is_ok());
-    assert!(matches!(store.read(20, 4, 0, 10), Err(SnapshotError::Missing { index: 20 })));
+    assert!(matches!(
+        store.read(20, 4, 0, 10),
+        Err(SnapshotError::Missing { index: 20 })
+    ));
     store.unpin(10, 4).expect("unpinned");
     assert!(store.read(10, 4, 0, 10).is_ok(), "another one still fetches it");
     store.unpin(10, 4).expect("unpinned");
-    assert!(matches!(store.read(10, 4, 0, 10), Err(SnapshotError::Missing { index: 10 })));
+    assert!(matches!(
+        store.read(10, 4, 0, 10),
+        Err(SnapshotError::Missing { index: 10 })
+    ));
 }
 
 #[test]
@@ -158,7 +197,9 @@ fn equal_states_have_equal_hashes_whatever_surrounds_them() {
     let mut store = open(MemoryFiles::default());
     let encode = |sink: &mut dyn FnMut(&[u8])| chunks(7).iter().for_each(|chunk| sink(chunk));
     let one = store.save(header(20), segments(3), encode).expect("saved");
-    let other = store.save(SnapshotHeader { term: 5, ..header(20) }, segments(4), encode).expect("saved");
+    let other = store
+        .save(SnapshotHeader { term: 5, ..header(20) }, segments(4), encode)
+        .expect("saved");
     assert_eq!(one.footer.state_sha256, other.footer.state_sha256);
     assert_ne!(one.footer.sha256, other.footer.sha256);
 }
