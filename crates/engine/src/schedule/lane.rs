@@ -1,6 +1,9 @@
 //! An index over the hosts of one site: finds the tightest host that has room without looking at every host.
-//! A complete binary tree over the hosts in order of id; each node keeps the most that any host below has of each
-//! resource and the smallest tightness key below, so a search skips what cannot fit and what cannot be better.
+//! Hosts stand in order of tightness in short blocks; each block keeps the most that any of its hosts has of each resource,
+//! so a search skips blocks that cannot fit, and the first host that fits is the answer.
+
+/// Hosts of one block; a fuller one is split.
+const BLOCK_MAX: usize = 48;
 
 /// What a host has free, as the index sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,21 +31,14 @@ impl Room {
     };
 
     fn has(&self, ask: &Ask) -> bool {
-        self.key != u64::MAX
-            && self.cpu_milli >= ask.cpu_milli
+        self.cpu_milli >= ask.cpu_milli
             && self.memory_mib >= ask.memory_mib
             && self.whole >= ask.whole
             && self.part >= ask.part
     }
 
-    fn over(left: &Room, right: &Room) -> Room {
-        Room {
-            cpu_milli: left.cpu_milli.max(right.cpu_milli),
-            memory_mib: left.memory_mib.max(right.memory_mib),
-            whole: left.whole.max(right.whole),
-            part: left.part.max(right.part),
-            key: left.key.min(right.key),
-        }
+    fn is_closed(&self) -> bool {
+        self.key == u64::MAX
     }
 }
 
@@ -57,91 +53,129 @@ pub(crate) struct Ask {
     pub(crate) whole: u32,
     /// Thousandths of one device in use.
     pub(crate) part: u32,
+    /// No host with a smaller key has room.
+    pub(crate) key_min: u64,
 }
 
-/// The tree; positions are those of the hosts in their site.
+/// The index; positions are those of the hosts in their site.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Lane {
-    /// `nodes[1]` is the root, `nodes[leaves..]` are the hosts.
-    nodes: Vec<Room>,
-    leaves: usize,
+    /// By position.
+    rooms: Vec<Room>,
+    blocks: Vec<Block>,
+}
+
+#[derive(Clone, Debug)]
+struct Block {
+    /// The most of each resource; its key is not used.
+    most: Room,
+    /// In order of (key, position); never empty.
+    hosts: Vec<(Room, usize)>,
+}
+
+impl Block {
+    fn new(hosts: Vec<(Room, usize)>) -> Self {
+        let mut block = Self {
+            most: Room::CLOSED,
+            hosts,
+        };
+        block.measure();
+        block
+    }
+
+    fn measure(&mut self) {
+        self.most = self.hosts.iter().fold(Room::CLOSED, |most, (room, _)| Room {
+            cpu_milli: most.cpu_milli.max(room.cpu_milli),
+            memory_mib: most.memory_mib.max(room.memory_mib),
+            whole: most.whole.max(room.whole),
+            part: most.part.max(room.part),
+            key: u64::MAX,
+        });
+    }
+
+    fn last(&self) -> (u64, usize) {
+        let (room, position) = self.hosts.last().expect("no block is empty");
+        (room.key, *position)
+    }
 }
 
 impl Lane {
-    pub(crate) fn new(rooms: &[Room]) -> Self {
-        let leaves = rooms.len().next_power_of_two();
-        let mut nodes = vec![Room::CLOSED; 2 * leaves];
-        nodes[leaves..leaves + rooms.len()].copy_from_slice(rooms);
-        for node in (1..leaves).rev() {
-            nodes[node] = Room::over(&nodes[2 * node], &nodes[2 * node + 1]);
-        }
-        Self { nodes, leaves }
+    pub(crate) fn new(rooms: Vec<Room>) -> Self {
+        let mut hosts: Vec<(Room, usize)> = rooms
+            .iter()
+            .copied()
+            .zip(0..)
+            .filter(|(room, _)| !room.is_closed())
+            .collect();
+        hosts.sort_unstable_by_key(|(room, position)| (room.key, *position));
+        let blocks = hosts
+            .chunks(BLOCK_MAX / 2)
+            .map(|hosts| Block::new(hosts.to_vec()))
+            .collect();
+        Self { rooms, blocks }
     }
 
     pub(crate) fn set(&mut self, position: usize, room: Room) {
-        let mut node = self.leaves + position;
-        if self.nodes[node] == room {
+        let old = std::mem::replace(&mut self.rooms[position], room);
+        if old == room {
             return;
         }
-        self.nodes[node] = room;
-        while node > 1 {
-            node /= 2;
-            let merged = Room::over(&self.nodes[2 * node], &self.nodes[2 * node + 1]);
-            if self.nodes[node] == merged {
-                return;
-            }
-            self.nodes[node] = merged;
+        if !old.is_closed() {
+            self.remove(old.key, position);
+        }
+        if !room.is_closed() {
+            self.insert(room, position);
         }
     }
 
     /// The host with the smallest (key, position) that has room for `ask` and is accepted.
     pub(crate) fn tightest(&self, ask: &Ask, mut accept: impl FnMut(usize) -> bool) -> Option<(u64, usize)> {
-        let mut best: Option<(u64, usize)> = None;
-        // Depth is at most 32; two children a level are pushed, one of them popped at once.
-        let mut stack = [0usize; 64];
-        let mut depth = 0;
-        if self.leaves > 0 {
-            stack[0] = 1;
-            depth = 1;
-        }
-        while depth > 0 {
-            depth -= 1;
-            let node = stack[depth];
-            let room = &self.nodes[node];
-            if !room.has(ask) || best.is_some_and(|(key, position)| !self.may_beat(node, room.key, key, position)) {
-                continue;
-            }
-            if node >= self.leaves {
-                let position = node - self.leaves;
-                if accept(position) {
-                    best = Some((room.key, position));
-                }
-                continue;
-            }
-            let (left, right) = (2 * node, 2 * node + 1);
-            let (first, second) = if self.nodes[left].key <= self.nodes[right].key {
-                (left, right)
-            } else {
-                (right, left)
-            };
-            stack[depth] = second;
-            stack[depth + 1] = first;
-            depth += 2;
-        }
-        best
+        let first = self.blocks.partition_point(|block| block.last().0 < ask.key_min);
+        let blocks = self.blocks[first..].iter().filter(|block| block.most.has(ask));
+        let mut hosts = blocks.flat_map(|block| &block.hosts);
+        hosts
+            .find(|(room, position)| room.has(ask) && accept(*position))
+            .map(|(room, position)| (room.key, *position))
     }
 
-    /// Whether something below `node` could be smaller than (key, position).
-    fn may_beat(&self, node: usize, key_below: u64, key: u64, position: usize) -> bool {
-        key_below < key || (key_below == key && self.first_position(node) < position)
+    fn remove(&mut self, key: u64, position: usize) {
+        let at = self.blocks.partition_point(|block| block.last() < (key, position));
+        let block = &mut self.blocks[at];
+        let place = block
+            .hosts
+            .binary_search_by_key(&(key, position), |(room, position)| (room.key, *position));
+        block
+            .hosts
+            .remove(place.expect("a host that is not closed is in a block"));
+        if block.hosts.is_empty() {
+            self.blocks.remove(at);
+        } else {
+            block.measure();
+        }
     }
 
-    fn first_position(&self, node: usize) -> usize {
-        let mut node = node;
-        while node < self.leaves {
-            node *= 2;
+    fn insert(&mut self, room: Room, position: usize) {
+        if self.blocks.is_empty() {
+            self.blocks.push(Block::new(vec![(room, position)]));
+            return;
         }
-        node - self.leaves
+        let rank = (room.key, position);
+        let at = self
+            .blocks
+            .partition_point(|block| block.last() < rank)
+            .min(self.blocks.len() - 1);
+        let block = &mut self.blocks[at];
+        let place = block
+            .hosts
+            .partition_point(|(other, position)| (other.key, *position) < rank);
+        block.hosts.insert(place, (room, position));
+        if block.hosts.len() > BLOCK_MAX {
+            let upper = block.hosts.split_off(BLOCK_MAX / 2);
+            block.measure();
+            self.blocks.insert(at + 1, Block::new(upper));
+        } else {
+            block.measure();
+        }
     }
 }
 
@@ -151,12 +185,19 @@ mod tests {
     use proptest::prelude::*;
 
     fn room() -> impl Strategy<Value = Room> {
-        (0..20u64, 0..20u64, 0..4u32, 0..10u32, 0..6u64).prop_map(|(cpu_milli, memory_mib, whole, part, key)| Room {
-            cpu_milli,
-            memory_mib,
-            whole,
-            part,
-            key: if key == 5 { u64::MAX } else { key },
+        (0..20u64, 0..20u64, 0..4u32, 0..10u32, 0..6u64).prop_map(|(cpu_milli, memory_mib, whole, part, spare)| {
+            let key = cpu_milli + memory_mib + spare;
+            if spare == 5 {
+                Room::CLOSED
+            } else {
+                Room {
+                    cpu_milli,
+                    memory_mib,
+                    whole,
+                    part,
+                    key,
+                }
+            }
         })
     }
 
@@ -166,17 +207,18 @@ mod tests {
             memory_mib,
             whole,
             part,
+            key_min: cpu_milli + memory_mib,
         })
     }
 
     proptest! {
         #[test]
         fn finds_what_a_scan_finds(
-            mut rooms in prop::collection::vec(room(), 0..40),
-            changes in prop::collection::vec((0..40usize, room()), 0..20),
+            mut rooms in prop::collection::vec(room(), 0..300),
+            changes in prop::collection::vec((0..300usize, room()), 0..200),
             asks in prop::collection::vec((ask(), 0..3usize), 1..10),
         ) {
-            let mut lane = Lane::new(&rooms);
+            let mut lane = Lane::new(rooms.clone());
             for (position, room) in changes {
                 if position < rooms.len() {
                     rooms[position] = room;
@@ -186,7 +228,7 @@ mod tests {
             for (ask, refused) in asks {
                 let accept = |position: usize| position % 3 != refused;
                 let scan = (0..rooms.len())
-                    .filter(|&position| rooms[position].has(&ask) && accept(position))
+                    .filter(|&position| !rooms[position].is_closed() && rooms[position].has(&ask) && accept(position))
                     .map(|position| (rooms[position].key, position))
                     .min();
                 prop_assert_eq!(lane.tightest(&ask, accept), scan);

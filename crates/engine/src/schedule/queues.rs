@@ -174,13 +174,19 @@ impl Planner {
     fn wait_earlier(&mut self, state: &State, id: ClassId) {
         let class = self.classes.get_mut(&id).expect("the caller has it");
         let Some(old) = class.waits_as else { return };
-        let next = class.next_task(state, id, &self.flights).map(|(job, _)| class.rank(id, job));
-        let Some(new) = next.filter(|new| *new < old) else { return };
+        let next = class
+            .next_task(state, id, &self.flights)
+            .map(|(job, _)| class.rank(id, job));
+        let Some(new) = next.filter(|new| *new < old) else {
+            return;
+        };
         class.waits_as = Some(new);
         for offer in class.offers.iter().filter(|offer| offer.full) {
             let ranks = self.full.entry(offer.site).or_default();
             ranks.remove(&old);
             ranks.insert(new);
+            // It may not have been its turn yet since the site grew.
+            self.grown.entry(offer.site).and_modify(|looked_at| *looked_at = None);
         }
     }
 

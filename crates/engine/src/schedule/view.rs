@@ -36,6 +36,15 @@ impl Need {
     }
 }
 
+/// Placing on the host with the smallest key strands least: first by GPUs left idle beside the task, then by what is left of
+/// cores and memory, a core counted as 4 GiB. Grows with each amount, so a host with a smaller key than a task's need lacks
+/// something.
+fn key(gpu_milli: u64, cpu_milli: u64, memory_mib: u64) -> u64 {
+    const SIZE_BITS: u32 = 44;
+    let size = cpu_milli.saturating_mul(4).saturating_add(memory_mib);
+    (gpu_milli.min((1 << 19) - 1) << SIZE_BITS) | size.min((1 << SIZE_BITS) - 1)
+}
+
 /// A place found for one task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Spot {
@@ -86,13 +95,12 @@ impl Slot {
         }
     }
 
-    /// Placing on the host with the smallest key strands least: first by GPUs left idle beside the task, then by what is
-    /// left of cores and memory, a core counted as 4 GiB.
     fn key(&self) -> u64 {
-        const SIZE_BITS: u32 = 44;
-        let gpu_milli: u64 = self.devices.iter().map(|(_, free)| u64::from(*free)).sum();
-        let size = self.cpu_milli.saturating_mul(4).saturating_add(self.memory_mib);
-        (gpu_milli.min((1 << 19) - 1) << SIZE_BITS) | size.min((1 << SIZE_BITS) - 1)
+        key(
+            self.devices.iter().map(|(_, free)| u64::from(*free)).sum(),
+            self.cpu_milli,
+            self.memory_mib,
+        )
     }
 
     /// As the index of all hosts (`None`) or of one model sees it.
@@ -140,7 +148,7 @@ impl SiteView {
             .collect();
         let models: Vec<Box<str>> = models.into_iter().map(Box::from).collect();
         let slots: Vec<Slot> = hosts.into_iter().map(|host| slot_of(host, &models)).collect();
-        let lane = |model| Lane::new(&slots.iter().map(|slot| slot.room(model)).collect::<Vec<_>>());
+        let lane = |model| Lane::new(slots.iter().map(|slot| slot.room(model)).collect());
         let (all, by_model) = (
             lane(None),
             (0..models.len()).map(|model| lane(Some(model as u16))).collect(),

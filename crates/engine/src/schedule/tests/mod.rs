@@ -4,6 +4,7 @@ mod explain;
 mod money;
 mod order;
 mod properties;
+mod speed;
 mod wake;
 
 use std::collections::BTreeSet;
