@@ -1,8 +1,11 @@
 //! The words between processes: the messages of `proto/` and their gRPC clients and servers (feature `grpc`).
 //!
 //! Nothing here decides anything about jobs or money; that is the engine's and the ledger's. Requests become commands in
-//! [`convert`], commands become bytes of the log in [`codec`], and refusals become statuses in `refusal`.
+//! [`convert`], commands become bytes of the log in [`codec`], records become answers in [`answer`], and refusals become
+//! statuses in `refusal`.
 
+pub mod answer;
+pub mod assignment;
 pub mod codec;
 pub mod convert;
 #[cfg(feature = "grpc")]

@@ -1,0 +1,36 @@
+//! Records of the state as the answers of the public interface. Numbers become names here; nothing is decided.
+//!
+//! Instants are milliseconds since 1970 UTC and 0 where there is none (no end, not yet). Whether the caller may see a record
+//! is asked before it comes here.
+
+mod cluster;
+mod job;
+mod money;
+mod site;
+
+pub use cluster::{limits, principal};
+pub use job::{ATTEMPTS_MAX, attempt, explanation, job, job_state};
+pub use money::{
+    RECEIPTS_MAX, agreement, org, price_sheets, programme, quotes, receipt, refunded, trial_balance, voucher,
+};
+pub use site::{host, site};
+
+use hesuan_engine::state::State;
+use hesuan_engine::types::{OrgId, SiteId, Timestamp};
+
+fn site_name(state: &State, id: SiteId) -> String {
+    state.site(id).map(|site| site.name.to_string()).unwrap_or_default()
+}
+
+fn org_name(state: &State, id: OrgId) -> String {
+    state
+        .ledger()
+        .org(id)
+        .map(|org| org.registered.name.to_string())
+        .unwrap_or_default()
+}
+
+/// An end; 0 where there is none.
+fn until_ms(until: Timestamp) -> u64 {
+    if until >= Timestamp::FAR { 0 } else { until.0 }
+}

@@ -1,0 +1,326 @@
+//! Organisations, programmes, vouchers, prices, quotes, receipts and the trial balance as answers.
+
+use std::collections::VecDeque;
+
+use hesuan_engine::schedule::SiteQuote;
+use hesuan_engine::state::{Job, State};
+use hesuan_engine::types::{Fen, JobId, TaskId};
+use hesuan_ledger::types::{HoldKey, QuoteId};
+use hesuan_ledger::{
+    Agreement, BudgetPolicy, Funder, Leg, Org, OrgKind, Programme, Rate, Redemption, Stacking, Voucher, VoucherState,
+};
+
+use super::job::reasons;
+use super::{org_name, site_name, until_ms};
+use crate::v1;
+
+/// Attempts listed on a receipt; its total is of all.
+pub const RECEIPTS_MAX: usize = 100;
+
+fn org_kind(kind: OrgKind) -> v1::OrgKind {
+    match kind {
+        OrgKind::Enterprise => v1::OrgKind::Enterprise,
+        OrgKind::Team => v1::OrgKind::Team,
+        OrgKind::Lab => v1::OrgKind::Lab,
+        OrgKind::Provider => v1::OrgKind::Provider,
+    }
+}
+
+/// An organisation and its wallet.
+#[must_use]
+pub fn org(_: &State, org: &Org) -> v1::Org {
+    v1::Org {
+        name: org.registered.name.to_string(),
+        kind: org_kind(org.registered.kind).into(),
+        region: org.registered.region.0,
+        control_group: org.registered.control_group.to_string(),
+        wallet_available_fen: org.available.0,
+        wallet_held_fen: org.held.0,
+        wallet_spent_fen: org.spent.0,
+        receivable_fen: org.receivable.0,
+        credit_code: org.registered.credit_code.to_string(),
+    }
+}
+
+/// A voucher.
+#[must_use]
+pub fn voucher(state: &State, voucher: &Voucher) -> v1::Voucher {
+    v1::Voucher {
+        id: voucher.id.0,
+        code: voucher.code.to_string(),
+        programme: programme_name(state, voucher.programme),
+        holder: org_name(state, voucher.holder),
+        state: match voucher.state {
+            VoucherState::Issued => v1::VoucherState::Issued,
+            VoucherState::Active => v1::VoucherState::Active,
+            VoucherState::Suspended => v1::VoucherState::Suspended,
+            VoucherState::Exhausted => v1::VoucherState::Exhausted,
+            VoucherState::Expired => v1::VoucherState::Expired,
+            VoucherState::Revoked => v1::VoucherState::Revoked,
+        }
+        .into(),
+        face_fen: voucher.face.0,
+        available_fen: voucher.available.0,
+        held_fen: voucher.held.0,
+        captured_fen: voucher.captured.0,
+        from_ms: voucher.from.0,
+        until_ms: until_ms(voucher.until),
+    }
+}
+
+fn programme_name(state: &State, id: hesuan_ledger::types::ProgrammeId) -> String {
+    state
+        .ledger()
+        .programme(id)
+        .map(|programme| programme.name.to_string())
+        .unwrap_or_default()
+}
+
+/// A programme with the terms in force as of the last entry.
+#[must_use]
+pub fn programme(state: &State, programme: &Programme) -> v1::Programme {
+    let (terms, revision) = programme.terms_at(state.at());
+    let funder = |funder: &Funder| v1::Funder {
+        name: funder.name.to_string(),
+        share: funder.share,
+    };
+    let rate = |rate: &Rate| v1::Rate {
+        sku: rate.sku.to_string(),
+        rate_bp: rate.rate.0,
+    };
+    v1::Programme {
+        name: programme.name.to_string(),
+        region: programme.region.0,
+        funders: programme.funders.iter().map(funder).collect(),
+        budget_fen: programme.budget.0,
+        budget_policy: match programme.budget_policy {
+            BudgetPolicy::CommitAtIssue => v1::BudgetPolicy::CommitAtIssue,
+            BudgetPolicy::CommitAtHold => v1::BudgetPolicy::CommitAtHold,
+        }
+        .into(),
+        redemption: match programme.redemption {
+            Redemption::Holder => v1::Redemption::Holder,
+            Redemption::Provider => v1::Redemption::Provider,
+        }
+        .into(),
+        rates: terms.rates.iter().map(rate).collect(),
+        cap_per_control_group_fen: terms.cap_per_control_group.unwrap_or_default().0,
+        cap_per_job_fen: terms.cap_per_job.unwrap_or_default().0,
+        holder_kinds: terms.holder_kinds.iter().map(|kind| org_kind(*kind).into()).collect(),
+        holder_regions: terms.holder_regions.iter().map(|region| region.0).collect(),
+        excluded_skus: terms.excluded_skus.iter().map(ToString::to_string).collect(),
+        exclusive: terms.stacking == Stacking::Exclusive,
+        from_ms: terms.from.0,
+        until_ms: until_ms(terms.until),
+        revision,
+        issued_fen: programme.issued.0,
+        held_fen: programme.held.0,
+        captured_fen: programme.captured.0,
+    }
+}
+
+/// A recognition agreement.
+#[must_use]
+pub fn agreement(state: &State, agreement: &Agreement) -> v1::Agreement {
+    let agreed = &agreement.agreed;
+    v1::Agreement {
+        id: agreement.id.0,
+        issuer_region: agreed.issuer_region.0,
+        provider_region: agreed.provider_region.map_or(0, |region| region.0),
+        sites: agreed.sites.iter().map(|site| site_name(state, *site)).collect(),
+        skus: agreed.skus.iter().map(ToString::to_string).collect(),
+        rate_bp: agreed.rate.0,
+        cap_per_job_fen: agreed.cap_per_job.unwrap_or_default().0,
+        from_ms: agreed.from.0,
+        until_ms: until_ms(agreed.until),
+        version: agreement.version,
+    }
+}
+
+/// The price sheets of a site, oldest first.
+#[must_use]
+pub fn price_sheets(state: &State, site: &hesuan_engine::state::Site) -> Vec<v1::PriceSheet> {
+    let mut sheets: Vec<v1::PriceSheet> = Vec::new();
+    for price in state
+        .ledger()
+        .site(site.id)
+        .into_iter()
+        .flat_map(|site| site.prices.prices())
+    {
+        let unit = v1::UnitPrice {
+            sku: price.sku.to_string(),
+            millifen_per_unit_hour: price.millifen_per_unit_hour,
+        };
+        match sheets.binary_search_by_key(&price.version, |sheet| sheet.version) {
+            Ok(at) => sheets[at].prices.push(unit),
+            Err(at) => {
+                let sheet = v1::PriceSheet {
+                    site: site.name.to_string(),
+                    version: price.version,
+                    effective_from_ms: price.effective_from.0,
+                    prices: vec![unit],
+                };
+                sheets.insert(at, sheet);
+            }
+        }
+    }
+    sheets
+}
+
+fn leg(state: &State, leg: &Leg) -> v1::PriceLeg {
+    v1::PriceLeg {
+        voucher_id: leg.voucher.0,
+        programme: programme_name(state, leg.programme),
+        agreement_id: leg.agreement.0,
+        rate_bp: leg.rate.0,
+        amount_fen: leg.amount.0,
+    }
+}
+
+/// What a job would cost at each site. `bound`: the number of the binding quote that was made of it.
+#[must_use]
+pub fn quotes(state: &State, quotes: &[SiteQuote], bound: Option<u64>) -> v1::QuoteJobResponse {
+    let site = |one: &SiteQuote| v1::SiteQuote {
+        site: site_name(state, one.site),
+        region: state.site(one.site).map_or(0, |site| site.region.0),
+        price: one.price.as_ref().map(|price| v1::Price {
+            gross_fen: price.gross.0,
+            legs: price.legs.iter().map(|one| leg(state, one)).collect(),
+            copay_fen: price.copay.0,
+        }),
+        reasons: reasons(&one.reasons),
+        fits_now: one.fits_now,
+    };
+    let expires_at = bound
+        .and_then(|id| state.ledger().bound_quote(QuoteId(id)))
+        .map(|quote| quote.expires_at);
+    v1::QuoteJobResponse {
+        sites: quotes.iter().map(site).collect(),
+        quote_id: bound.unwrap_or(0),
+        expires_at_ms: expires_at.unwrap_or_default().0,
+    }
+}
+
+/// What the attempts of a job cost so far, and what is held for those that run.
+#[must_use]
+pub fn receipt(state: &State, id: JobId, job: &Job) -> v1::GetReceiptResponse {
+    // The job's own sums; legs are summed over the attempts that are still here.
+    let progress = job.progress();
+    let mut total = v1::Price {
+        gross_fen: progress.gross.0,
+        legs: Vec::new(),
+        copay_fen: progress.copay.0,
+    };
+    let mut latest = VecDeque::new();
+    let mut held = 0;
+    for (at, attempt) in state.attempts(id, 0) {
+        let Some(ended) = &attempt.ended else {
+            held += held_fen(state, at);
+            continue;
+        };
+        let Some(receipt) = &ended.receipt else { continue };
+        for one in &receipt.legs {
+            add_leg(state, &mut total.legs, one);
+        }
+        if latest.len() == RECEIPTS_MAX {
+            latest.pop_front();
+        }
+        latest.push_back((at, attempt.site, ended.wall_ms, receipt, ended.refunded));
+    }
+    let line = |(at, site, wall_ms, receipt, refunded): (TaskId, _, _, &hesuan_engine::state::Receipt, Fen)| {
+        v1::AttemptReceipt {
+            task: at.task,
+            attempt: at.attempt,
+            site: site_name(state, site),
+            wall_ms,
+            price: Some(v1::Price {
+                gross_fen: receipt.gross.0,
+                legs: receipt.legs.iter().map(|one| leg(state, one)).collect(),
+                copay_fen: receipt.copay.0,
+            }),
+            refunded_fen: refunded.0,
+        }
+    };
+    v1::GetReceiptResponse {
+        job_id: id.0,
+        total: Some(total),
+        attempts: latest.into_iter().map(line).collect(),
+        held_fen: held,
+    }
+}
+
+/// One voucher under one agreement is one leg of a total, whatever its rates were.
+fn add_leg(state: &State, legs: &mut Vec<v1::PriceLeg>, one: &Leg) {
+    match legs
+        .iter_mut()
+        .find(|sum| (sum.voucher_id, sum.agreement_id) == (one.voucher.0, one.agreement.0))
+    {
+        Some(sum) => {
+            sum.amount_fen += one.amount.0;
+            sum.rate_bp = sum.rate_bp.max(one.rate.0);
+        }
+        None => legs.push(leg(state, one)),
+    }
+}
+
+/// Held for a running attempt: in the wallet, and on vouchers whose amount the wallet does not advance.
+fn held_fen(state: &State, at: TaskId) -> i64 {
+    let key = HoldKey {
+        job: at.job.0,
+        task: at.task,
+        attempt: at.attempt,
+    };
+    let hold = state
+        .ledger()
+        .open_hold_of(key)
+        .and_then(|id| state.ledger().open_hold(id));
+    hold.map_or(0, |hold| {
+        let on_vouchers = hold
+            .pinned
+            .legs
+            .iter()
+            .filter(|leg| leg.redemption == Redemption::Provider);
+        hold.pinned.wallet.0 + on_vouchers.map(|leg| leg.amount.0).sum::<i64>()
+    })
+}
+
+/// What has gone back of an attempt in all, split as it was paid; `None` when it is past the ledger's settlement window.
+#[must_use]
+pub fn refunded(state: &State, task: TaskId) -> Option<v1::Price> {
+    let key = HoldKey {
+        job: task.job.0,
+        task: task.task,
+        attempt: task.attempt,
+    };
+    let receipt = state.ledger().receipt(key)?;
+    let legs = state.ledger().legs_refunded(key)?;
+    let back = |(one, amount): (&Leg, &Fen)| v1::PriceLeg {
+        amount_fen: amount.0,
+        ..leg(state, one)
+    };
+    let from_vouchers: i64 = legs.iter().map(|amount| amount.0).sum();
+    Some(v1::Price {
+        gross_fen: receipt.refunded.0,
+        legs: receipt.legs.iter().zip(legs).map(back).collect(),
+        copay_fen: receipt.refunded.0 - from_vouchers,
+    })
+}
+
+/// The trial balance of the whole ledger. Sums past what a fen field holds are shown as its largest value.
+#[must_use]
+pub fn trial_balance(state: &State) -> v1::TrialBalance {
+    let fen = |sum: i128| i64::try_from(sum).unwrap_or(i64::MAX);
+    let balance = state.ledger().trial_balance();
+    let row = |row: &hesuan_ledger::TrialRow| v1::TrialBalanceRow {
+        account: row.account.to_owned(),
+        debit_fen: fen(row.debit),
+        credit_fen: fen(row.credit),
+    };
+    v1::TrialBalance {
+        rows: balance.rows.iter().map(row).collect(),
+        debit_total_fen: fen(balance.debits),
+        credit_total_fen: fen(balance.credits),
+        journal_entries: balance.journal_entries,
+        journal_head_sha256: balance.journal_head.to_vec(),
+    }
+}
