@@ -122,6 +122,14 @@ impl Ledger {
         Ok(())
     }
 
+    /// What has gone back of each leg of a receipt, in their order, while its capture is in the settlement window.
+    pub fn legs_refunded(&self, key: HoldKey) -> Option<&[Fen]> {
+        match self.keys.get(&key)? {
+            KeyState::Open(_) => None,
+            KeyState::Ended(capture) => Some(&self.captures.get(*capture)?.legs_refunded),
+        }
+    }
+
     /// The receipt under a key, while its capture is in the settlement window.
     pub fn receipt(&self, key: HoldKey) -> Option<&Receipt> {
         match self.keys.get(&key)? {
