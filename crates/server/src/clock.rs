@@ -4,24 +4,24 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Milliseconds since 1970 UTC, as this machine believes.
 #[must_use]
-pub fn wall_ms() -> u64 {
+pub(crate) fn wall_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 
 /// Milliseconds that only go forward, from the start of this process.
 #[derive(Clone, Copy, Debug)]
-pub struct Monotonic(Instant);
+pub(crate) struct Monotonic(Instant);
 
 impl Monotonic {
     /// Starts at 0.
     #[must_use]
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Monotonic(Instant::now())
     }
 
     /// Now.
     #[must_use]
-    pub fn ms(self) -> u64 {
+    pub(crate) fn ms(self) -> u64 {
         self.0.elapsed().as_millis() as u64
     }
 }

@@ -21,9 +21,13 @@ pub struct CommandLine {
 enum Command {
     /// Make a new cluster: its identity, its secret and the admin's token
     Init(Init),
+    /// Run a replica
+    Run(Run),
     /// About configuration files
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Three cities on this machine: real daemons, real jobs, vouchers, a leader killed in the middle
+    Demo(crate::demo::Options),
 }
 
 #[derive(Debug, Args)]
@@ -34,6 +38,20 @@ struct Init {
     /// NAME=PEER_ADDR,CLIENT_ADDR of each first member, such as hefei=127.0.0.1:7444,127.0.0.1:7443; may be repeated
     #[arg(long = "replica", required = true, value_parser = parse_replica)]
     replicas: Vec<(String, String, String)>,
+}
+
+/// Options of `hesuand run`.
+#[derive(Clone, Debug, Args)]
+pub struct Run {
+    /// The configuration file
+    #[arg(long)]
+    pub config: PathBuf,
+    /// Listen beyond loopback although nothing is encrypted
+    #[arg(long)]
+    pub insecure: bool,
+    /// End when stdin does, as a child of a process that may die
+    #[arg(long, hide = true)]
+    pub until_stdin_closes: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -56,7 +74,9 @@ pub(crate) fn run(arguments: impl Iterator<Item = std::ffi::OsString>) -> ExitCo
     };
     let result = match parsed.command {
         Command::Init(init) => run_init(&init).map(|()| ExitCode::SUCCESS),
+        Command::Run(run) => crate::daemon::run(&run).map(|()| ExitCode::SUCCESS),
         Command::Config(ConfigCommand::Check { file }) => check_config(&file).map(|()| ExitCode::SUCCESS),
+        Command::Demo(options) => crate::demo::run(&options),
     };
     result.unwrap_or_else(|error| {
         eprintln!("hesuand: {error:#}");
@@ -92,8 +112,9 @@ fn run_init(init: &Init) -> anyhow::Result<()> {
 fn check_config(file: &std::path::Path) -> anyhow::Result<()> {
     let config = Config::load(file)?;
     let cluster = ClusterFile::load(&config.cluster_file)?;
-    let known = cluster.member.iter().any(|member| member.name == config.name);
-    ensure!(config.join || known, "name: \"{}\" is no member of {}", config.name, config.cluster_file.display());
+    if !config.join {
+        crate::daemon::member_of(&cluster, &config)?;
+    }
     config.addresses(true).map_err(anyhow::Error::msg).context("listen")?;
     println!("{}: nothing is wrong with it", file.display());
     Ok(())

@@ -1,11 +1,25 @@
 //! The shell around the step machines: configuration, threads, gRPC, peers, shutdown. No business rules live here.
 //!
 //! `main` is a library function, so that a test binary can be a daemon by re-executing itself (see [`dispatch_reexec`]).
+//!
+//! Threads: RAFT owns the node ([`raft`]), LOG the log store ([`log`]), APPLY the state ([`apply`]), SNAP the snapshots and
+//! the archive ([`disk`]); tokio does the network ([`services`], [`peer`]). [`daemon`] puts them together.
 
-pub mod clock;
+mod agents;
+mod apply;
+mod clock;
 pub mod cluster_file;
 mod command_line;
 pub mod config;
+mod daemon;
+mod demo;
+mod disk;
+mod fatal;
+mod log;
+mod peer;
+mod raft;
+mod services;
+mod waiters;
 
 use std::process::ExitCode;
 
@@ -15,15 +29,16 @@ pub fn main() -> ExitCode {
     command_line::run(std::env::args_os())
 }
 
-/// To be called first thing in the `main` of every binary that may be a daemon or a task's supervisor: does that part if the first
-/// argument says so, before any runtime starts.
+/// To be called first thing in the `main` of every binary that may be a daemon (`__daemon`, followed by the arguments of
+/// `hesuand`) or a task's supervisor (`__task`): does that part if the first argument says so, before any runtime starts.
 #[must_use]
 pub fn dispatch_reexec() -> Option<ExitCode> {
     let mut arguments = std::env::args_os();
     let program = arguments.next()?;
-    let part = arguments.next()?;
-    match part.to_str()? {
-        "__daemon" => Some(command_line::run(std::iter::once(program).chain(arguments))),
-        _ => None,
+    let rest: Vec<_> = arguments.collect();
+    if let Some(status) = hesuan_agent::supervisor_main(rest.iter().cloned()) {
+        return Some(ExitCode::from(u8::try_from(status).unwrap_or(1)));
     }
+    let (part, rest) = rest.split_first()?;
+    (part == "__daemon").then(|| command_line::run(std::iter::once(program).chain(rest.iter().cloned())))
 }

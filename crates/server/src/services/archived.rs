@@ -1,0 +1,153 @@
+//! Jobs that have left State: read from this replica's archive, where names stand instead of numbers.
+
+use hesuan_api::answer::{self, ATTEMPTS_MAX, RECEIPTS_MAX};
+use hesuan_api::v1;
+use hesuan_engine::state::archive::{AttemptRecord, JobRecord, JobSummary, ReceiptRecord, state_of};
+use hesuan_engine::state::{Receipt, State};
+use hesuan_ledger::Leg;
+use prost::Message as _;
+
+fn state_number(number: u32) -> i32 {
+    state_of(number).map_or(v1::JobState::Unspecified, answer::job_state).into()
+}
+
+/// A job that has left State. Its script is gone; what it was is in its digest.
+pub(super) fn job(record: &JobRecord) -> v1::Job {
+    let summary = record.summary.clone().unwrap_or_default();
+    let spec = spec(&summary);
+    let over = summary.cancelled + summary.time_limit + summary.lost;
+    let latest = record.attempts.len().saturating_sub(ATTEMPTS_MAX);
+    v1::Job {
+        id: record.job,
+        spec: Some(spec),
+        state: state_number(summary.state),
+        submitted_at_ms: summary.submitted_at_ms,
+        ended_at_ms: summary.ended_at_ms,
+        submitted_by: summary.submitted_by,
+        tasks: summary.tasks,
+        tasks_succeeded: summary.succeeded,
+        tasks_failed: summary.failed,
+        tasks_other: over,
+        attempts: record.attempts[latest..].iter().map(attempt).collect(),
+        gross_fen: summary.gross_fen,
+        subsidy_fen: summary.subsidy_fen,
+        copay_fen: summary.copay_fen,
+        cancel_requested: summary.cancel_requested,
+        exit_code: summary.exit_code,
+        ..v1::Job::default()
+    }
+}
+
+fn spec(summary: &JobSummary) -> v1::JobSpec {
+    let payload = v1::TaskPayload::decode(summary.payload.as_slice()).unwrap_or_default();
+    let amounts = summary.generic_names.iter().zip(&summary.generic_amounts);
+    let labels = summary.labels.chunks_exact(2);
+    v1::JobSpec {
+        name: summary.name.clone(),
+        org: summary.org.clone(),
+        command: payload.command,
+        environment: payload.environment,
+        resources: Some(v1::Resources {
+            cpu_milli: summary.cpu_milli,
+            memory_mib: summary.memory_mib,
+            gpu_milli: summary.gpu_milli,
+            gpu_models: summary.gpu_models.clone(),
+            generic: amounts.map(|(name, amount)| v1::NamedAmount { name: name.clone(), amount: *amount }).collect(),
+        }),
+        walltime_ms_max: summary.walltime_ms_max,
+        priority: summary.priority,
+        array_count: if summary.array { summary.tasks } else { 0 },
+        array_parallel_max: summary.parallel_max,
+        sites: summary.sites.clone(),
+        regions: summary.regions.clone(),
+        retries_max: summary.retries_max,
+        on_site_lost: on_site_lost(summary.requeue_on_site_lost).into(),
+        labels: labels.map(|pair| v1::KeyValue { key: pair[0].clone(), value: pair[1].clone() }).collect(),
+        ..v1::JobSpec::default()
+    }
+}
+
+fn attempt(record: &AttemptRecord) -> v1::Attempt {
+    v1::Attempt {
+        task: record.task,
+        attempt: record.attempt,
+        site: record.site.clone(),
+        host: record.host.clone(),
+        gpu_indices: record.gpu_indices.clone(),
+        placed_at_ms: record.placed_at_ms,
+        started_at_ms: record.started_at_ms,
+        ended_at_ms: record.ended_at_ms,
+        state: state_number(record.state),
+        exit_code: record.exit_code,
+        signal: record.signal,
+        wall_ms: record.wall_ms,
+        cpu_ms: record.cpu_ms,
+        memory_peak_mib: record.memory_peak_mib,
+        message: record.message.clone(),
+    }
+}
+
+/// What a job that has left State cost: the attempts of its last record, and the sums of all.
+pub(super) fn receipt(state: &State, record: &JobRecord) -> v1::GetReceiptResponse {
+    let mut total = v1::Price::default();
+    let mut attempts = Vec::new();
+    for one in &record.attempts {
+        let Some(receipt) = one.receipt.as_ref().map(ReceiptRecord::read) else { continue };
+        let price = price(state, &receipt);
+        add(&mut total, &price);
+        attempts.push(v1::AttemptReceipt {
+            task: one.task,
+            attempt: one.attempt,
+            site: one.site.clone(),
+            wall_ms: one.wall_ms,
+            price: Some(price),
+            refunded_fen: one.refunded_fen,
+        });
+    }
+    let surplus = attempts.len().saturating_sub(RECEIPTS_MAX);
+    attempts.drain(..surplus);
+    if let Some(summary) = &record.summary {
+        total.gross_fen = summary.gross_fen;
+        total.copay_fen = summary.copay_fen;
+    }
+    v1::GetReceiptResponse { job_id: record.job, total: Some(total), attempts, held_fen: 0 }
+}
+
+fn leg(state: &State, leg: &Leg) -> v1::PriceLeg {
+    v1::PriceLeg {
+        voucher_id: leg.voucher.0,
+        programme: state.ledger().programme(leg.programme).map_or_else(String::new, |programme| programme.name.to_string()),
+        agreement_id: leg.agreement.0,
+        rate_bp: leg.rate.0,
+        amount_fen: leg.amount.0,
+    }
+}
+
+fn price(state: &State, receipt: &Receipt) -> v1::Price {
+    v1::Price {
+        gross_fen: receipt.gross.0,
+        // A leg that paid nothing is no news.
+        legs: receipt.legs.iter().filter(|leg| leg.amount.0 != 0).map(|one| leg(state, one)).collect(),
+        copay_fen: receipt.copay.0,
+    }
+}
+
+/// Adds a price; legs of one voucher under one agreement become one.
+fn add(total: &mut v1::Price, price: &v1::Price) {
+    total.gross_fen += price.gross_fen;
+    total.copay_fen += price.copay_fen;
+    for leg in &price.legs {
+        let same = |there: &&mut v1::PriceLeg| (there.voucher_id, there.agreement_id) == (leg.voucher_id, leg.agreement_id);
+        match total.legs.iter_mut().find(same) {
+            Some(there) => {
+                there.amount_fen += leg.amount_fen;
+                there.rate_bp = there.rate_bp.max(leg.rate_bp);
+            }
+            None => total.legs.push(leg.clone()),
+        }
+    }
+}
+
+fn on_site_lost(requeue: bool) -> v1::OnSiteLost {
+    if requeue { v1::OnSiteLost::Requeue } else { v1::OnSiteLost::Hold }
+}
