@@ -270,7 +270,7 @@ impl Ledger {
         }
     }
 
-    /// A hold or capture of the job no longer counts in its caps; the counter goes with the last.
+    /// A capture of the job left the window: what it used still counts in the job's caps, until the last one goes.
     pub(crate) fn forget_job(&mut self, job: u64, leg: &Leg, pin: &LegPin) {
         for cap in job_caps(leg, pin) {
             let entry = self.job_use.get_mut(&(job, cap)).expect("counted when the hold was opened");

@@ -29,7 +29,7 @@ pub(crate) enum JobCap {
     Agreement(AgreementId),
 }
 
-/// How much of a job's cap is used, and how many holds and captures count in it: with the last of them the record goes.
+/// How much of a job's cap is used, and how many holds and captures in the window count in it: with the last of them the record goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct JobUse {
     pub(crate) used: Fen,

@@ -4,9 +4,9 @@ use super::SnapshotError;
 use super::records::*;
 use crate::account::LAST_DEBIT_KIND;
 use crate::agreement::{Agreement, NewAgreement};
-use crate::hold::{BoundQuote, Hold, Pinned, job_caps};
+use crate::hold::{BoundQuote, Hold, Pinned};
 use crate::journal::{Journal, JournalEntry};
-use crate::ledger::{KeyState, Ledger};
+use crate::ledger::{JobCap, JobUse, KeyState, Ledger};
 use crate::paged::PagedVec;
 use crate::party::{NewOrg, Org, OrgKind, Site};
 use crate::price::{Price, PriceSheets, PricedLine};
@@ -99,6 +99,7 @@ impl Loader {
                 self.ledger.group_use.insert(key, Fen(record.used));
                 Ok(())
             }
+            Table::JobUse(record) => self.job_use(record),
             Table::Entry(record) => {
                 let hash = record.hash.try_into().map_err(|_| "a hash of another length")?;
                 self.ledger.journal.pending.push(JournalEntry { index: record.index, record: record.record.into(), hash });
@@ -244,7 +245,6 @@ impl Loader {
     fn hold(&mut self, record: HoldRecord) -> Result<(), &'static str> {
         let key = key(record.key)?;
         let pinned = self.pinned(record.pinned.ok_or("a hold without its bill")?)?;
-        self.count_job(key, &pinned.legs, &pinned.pins, &[]);
         self.ledger.keys.insert(key, KeyState::Open(HoldId(record.id)));
         let hold = Hold { key, opened_at: Timestamp(record.opened_at), quote: record.quote.map(QuoteId), pinned };
         dense(&mut self.ledger.holds, record.id, hold)
@@ -284,7 +284,6 @@ impl Loader {
             wallet,
             refunded,
         };
-        self.count_job(key, &receipt.legs, &pins, &legs_refunded);
         self.ledger.keys.insert(key, KeyState::Ended(record.id));
         dense(&mut self.ledger.captures, record.id, Capture { receipt, pins, legs_refunded, funders_refunded })
     }
@@ -355,15 +354,14 @@ impl Loader {
         Ok(both)
     }
 
-    fn count_job(&mut self, key: HoldKey, legs: &[Leg], pins: &[LegPin], refunded: &[Fen]) {
-        for (index, (leg, pin)) in legs.iter().zip(pins).enumerate() {
-            for cap in job_caps(leg, pin) {
-                let mut entry = self.ledger.job_use.get(&(key.job, cap)).copied().unwrap_or_default();
-                entry.used.0 += leg.amount.0 - refunded.get(index).copied().unwrap_or_default().0;
-                entry.records += 1;
-                self.ledger.job_use.insert((key.job, cap), entry);
-            }
-        }
+    fn job_use(&mut self, record: JobUseRecord) -> Result<(), &'static str> {
+        let cap = match (record.programme, record.agreement) {
+            (Some(programme), None) => JobCap::Programme(ProgrammeId(programme)),
+            (None, Some(agreement)) => JobCap::Agreement(AgreementId(agreement)),
+            _ => return Err("a cap per job of neither a programme nor an agreement"),
+        };
+        self.ledger.job_use.insert((record.job, cap), JobUse { used: Fen(record.used), records: record.records });
+        Ok(())
     }
 
     fn known_org(&self, id: OrgId) -> Result<(), &'static str> {
@@ -543,6 +541,14 @@ pub(super) fn capture_record(id: u64, capture: &Capture) -> CaptureRecord {
         legs,
         amounts: [receipt.gross, receipt.copay, receipt.wallet, receipt.refunded].map(|fen| fen.0).to_vec(),
     }
+}
+
+pub(super) fn job_use_record(job: u64, cap: JobCap, entry: &JobUse) -> JobUseRecord {
+    let (programme, agreement) = match cap {
+        JobCap::Programme(id) => (Some(id.0), None),
+        JobCap::Agreement(id) => (None, Some(id.0)),
+    };
+    JobUseRecord { job, programme, agreement, used: entry.used.0, records: entry.records }
 }
 
 fn pinned_record(pinned: &Pinned) -> PinnedRecord {

@@ -118,6 +118,9 @@ impl Ledger {
             let (programme, group, year, used) = (programme.0, group.0, *year, used.0);
             writer.write(Table::GroupUse(GroupUseRecord { programme, group, year, used }));
         }
+        for ((job, cap), entry) in self.job_use.iter() {
+            writer.write(Table::JobUse(convert::job_use_record(*job, *cap, entry)));
+        }
         for entry in &self.journal.pending {
             let (record, hash) = (entry.record.to_vec(), entry.hash.to_vec());
             writer.write(Table::Entry(EntryRecord { index: entry.index, record, hash }));

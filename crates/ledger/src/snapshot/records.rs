@@ -5,7 +5,7 @@ use prost::{Message, Oneof};
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Record {
-    #[prost(oneof = "Table", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
+    #[prost(oneof = "Table", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13")]
     pub(super) table: Option<Table>,
 }
 
@@ -35,6 +35,8 @@ pub(super) enum Table {
     Entry(EntryRecord),
     #[prost(message, tag = "12")]
     End(EndRecord),
+    #[prost(message, tag = "13")]
+    JobUse(JobUseRecord),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -375,6 +377,21 @@ pub(super) struct GroupUseRecord {
     pub(super) year: u32,
     #[prost(int64, tag = "4")]
     pub(super) used: i64,
+}
+
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(super) struct JobUseRecord {
+    #[prost(uint64, tag = "1")]
+    pub(super) job: u64,
+    // Exactly one of programme and agreement.
+    #[prost(uint32, optional, tag = "2")]
+    pub(super) programme: Option<u32>,
+    #[prost(uint32, optional, tag = "3")]
+    pub(super) agreement: Option<u32>,
+    #[prost(int64, tag = "4")]
+    pub(super) used: i64,
+    #[prost(uint32, tag = "5")]
+    pub(super) records: u32,
 }
 
 /// A journal entry nobody has taken yet.

@@ -7,7 +7,7 @@ use hesuan_ledger::types::{
     AgreementId, BasisPoints, Fen, Funding, HoldId, Line, OrgId, ProgrammeId, QuoteId, RegionCode, SiteId, Timestamp, VoucherId,
 };
 use hesuan_ledger::{
-    Account, BudgetPolicy, Funder, HoldRequest, Ledger, NewAgreement, NewOrg, NewProgramme, NewVoucher, OrgKind, QuoteRequest, Rate,
+    Account, BudgetPolicy, CaptureWindow, Funder, HoldRequest, Ledger, Leg, LegPin, NewAgreement, NewOrg, NewProgramme, NewVoucher, OrgKind, QuoteRequest, Rate,
     Redemption, Rejection, Stacking, Terms, VoucherState,
 };
 
@@ -25,6 +25,7 @@ pub(crate) struct World {
     pub(crate) at: Timestamp,
     pub(crate) quotes: Vec<(QuoteId, QuoteRequest)>,
     codes: u32,
+    keeps_captures: bool,
 }
 
 impl World {
@@ -82,7 +83,11 @@ impl World {
             };
             ledger.create_agreement(&new, START).expect("well formed");
         }
-        Self { ledger, at: START, quotes: Vec::new(), codes: 0 }
+        // Half the worlds keep every capture, so that the model can see what counts in the caps.
+        let keeps_captures = seed & 8 == 0;
+        let window = if keeps_captures { (u64::MAX, u64::MAX) } else { (20 * HOUR, 3) };
+        ledger.set_capture_window(CaptureWindow { keep_ms: window.0, count_max: window.1 });
+        Self { ledger, at: START, quotes: Vec::new(), codes: 0, keeps_captures }
     }
 
     pub(crate) fn holder(&self, index: u8) -> OrgId {
@@ -157,6 +162,9 @@ impl World {
         if bill.funding == Funding::WalletOnly {
             return Some(0);
         }
+        if !self.keeps_captures {
+            return None;
+        }
         let site = self.ledger.site(bill.site)?;
         let ms = bill.walltime_ms_max;
         let cost = |line: &Line, ms: u64| {
@@ -216,7 +224,7 @@ impl World {
             }
             rate = rate.min(i64::from(agreement.agreed.rate.0));
             if let Some(cap) = agreement.agreed.cap_per_job {
-                caps = caps.min(cap.0 - self.used(|hold, leg, _| hold == Some(request.key.job) && leg.agreement == agreement.id, true));
+                caps = caps.min(cap.0 - self.used(|job, leg, pin| job == Some(request.key.job) && pin.agreement_job_cap && leg.agreement == agreement.id));
             }
         }
         if programme.budget_policy == BudgetPolicy::CommitAtHold {
@@ -224,11 +232,11 @@ impl World {
         }
         let year = if self.at.0 < YEAR_END { 2026 } else { 2027 };
         if let Some(cap) = terms.cap_per_control_group {
-            let used = self.used(|_, leg, pin| leg.programme == id && pin.group == payer.group && pin.year == year, false);
+            let used = self.used(|_, leg, pin| leg.programme == id && pin.group == payer.group && pin.year == year);
             caps = caps.min(cap.0 - used);
         }
         if let Some(cap) = terms.cap_per_job {
-            caps = caps.min(cap.0 - self.used(|hold, leg, _| hold == Some(request.key.job) && leg.programme == id, true));
+            caps = caps.min(cap.0 - self.used(|job, leg, pin| job == Some(request.key.job) && pin.programme_job_cap && leg.programme == id));
         }
         let ms = bill.walltime_ms_max;
         let (mut balance, mut whole) = (0, 0);
@@ -246,36 +254,20 @@ impl World {
         Some((terms.stacking, balance.min(whole).min(caps).max(0)))
     }
 
-    // Open holds and net captures that count in a cap. A leg counts in caps per job only if there was such a cap when it was held.
-    fn used(&self, counts: impl Fn(Option<u64>, &hesuan_ledger::Leg, &hesuan_ledger::LegPin) -> bool, per_job: bool) -> i64 {
-        let mut used = 0;
-        let mut add = |job, pinned: &hesuan_ledger::Pinned| {
-            for (leg, pin) in pinned.legs.iter().zip(&pinned.pins) {
-                let capped = !per_job || pin.programme_job_cap || pin.agreement_job_cap;
-                if capped && counts(job, leg, pin) {
-                    used += leg.amount.0;
-                }
-            }
-        };
-        for (_, hold) in self.ledger.open_holds() {
-            add(Some(hold.key.job), &hold.pinned);
-        }
-        for (quote, _) in &self.quotes {
-            if let Some(bound) = self.ledger.bound_quote(*quote) {
-                add(None, &bound.pinned);
-            }
-        }
-        used + self.captured(&counts, per_job)
-    }
-
-    fn captured(&self, counts: &impl Fn(Option<u64>, &hesuan_ledger::Leg, &hesuan_ledger::LegPin) -> bool, per_job: bool) -> i64 {
+    // Open holds, binding quotes and net captures that count in a cap. A leg counts in a cap per job only if there was one when it was held.
+    fn used(&self, counts: impl Fn(Option<u64>, &Leg, &LegPin) -> bool) -> i64 {
+        let held = self.ledger.open_holds().map(|(_, hold)| (Some(hold.key.job), &hold.pinned));
+        let bound = self.quotes.iter().filter_map(|(quote, _)| Some((None, &self.ledger.bound_quote(*quote)?.pinned)));
+        let held = held.chain(bound).flat_map(|(job, pinned)| {
+            let legs = pinned.legs.iter().zip(&pinned.pins);
+            legs.map(move |(leg, pin)| (job, leg, pin, leg.amount.0))
+        });
         let captured = self.ledger.settled().flat_map(|settled| {
             let job = Some(settled.receipt.key.job);
             let legs = settled.receipt.legs.iter().zip(settled.pins).zip(settled.legs_refunded);
             legs.map(move |((leg, pin), refunded)| (job, leg, pin, leg.amount.0 - refunded.0))
         });
-        let capped = |pin: &hesuan_ledger::LegPin| !per_job || pin.programme_job_cap || pin.agreement_job_cap;
-        captured.filter(|(job, leg, pin, _)| capped(pin) && counts(*job, leg, pin)).map(|(_, _, _, net)| net).sum()
+        held.chain(captured).filter(|(job, leg, pin, _)| counts(*job, leg, pin)).map(|(_, _, _, amount)| amount).sum()
     }
 }
 
