@@ -1,0 +1,447 @@
+//! Requests through the codec into a real State, and back as answers: what was asked is what is shown, and the money adds up.
+
+use hesuan_api::answer;
+use hesuan_api::codec::{decode_command, encode_command, encode_decisions};
+use hesuan_api::internal::v1::{self as wire, command::Body};
+use hesuan_api::v1;
+use hesuan_engine::command::{Decision, Member};
+use hesuan_engine::outcome::{Outcome, Rejection, RejectionKind, Reply};
+use hesuan_engine::schedule;
+use hesuan_engine::state::{Genesis, Limits, State};
+use hesuan_engine::types::{HostId, JobId, PrincipalId, TaskId, Timestamp};
+
+const START: u64 = 1_800_000_000_000;
+const HOUR: u64 = 3_600_000;
+
+/// A state with its log's place, and principals by name.
+struct Cluster {
+    state: State,
+    index: u64,
+    now: u64,
+    request: u128,
+}
+
+impl Cluster {
+    fn new() -> Cluster {
+        let genesis = Genesis {
+            cluster_id: [1; 16],
+            at: Timestamp(START),
+            members: vec![Member {
+                id: 1,
+                ..Member::default()
+            }],
+            admin_name: "root".into(),
+            admin_token_sha256: [9; 32],
+            limits: Limits::default(),
+        };
+        Cluster {
+            state: State::genesis(&genesis),
+            index: 0,
+            now: START,
+            request: 0,
+        }
+    }
+
+    fn request_id(&mut self) -> Vec<u8> {
+        self.request += 1;
+        let id = u128::from(self.now) << 80 | 7 << 76 | 2 << 62 | self.request;
+        id.to_be_bytes().to_vec()
+    }
+
+    fn apply_bytes(&mut self, bytes: &[u8]) -> Outcome {
+        let command = decode_command(bytes).expect("the requests of this test are well-formed");
+        self.index += 1;
+        let at = Timestamp(self.now);
+        self.state.begin_entry(self.index, at);
+        let outcome = self.state.apply(at, &command, &mut Vec::new());
+        self.state.end_entry(self.index);
+        self.state.check();
+        outcome
+    }
+
+    fn try_as(&mut self, who: &str, body: Body) -> Result<Reply, Rejection> {
+        let who = self.state.principal_by_name(who).expect("the principal was created").id;
+        let bytes = encode_command(who, body).expect("the requests of this test are well-formed");
+        self.apply_bytes(&bytes).reply
+    }
+
+    fn run(&mut self, who: &str, body: Body) -> Reply {
+        let text = format!("{body:?}");
+        self.try_as(who, body)
+            .unwrap_or_else(|refused| panic!("{text}: {refused:?}"))
+    }
+
+    fn principal(&mut self, name: &str, role: v1::Role, org: &str, site: &str, region: u32) {
+        let principal = v1::Principal {
+            name: name.into(),
+            roles: vec![role.into()],
+            org: org.into(),
+            site: site.into(),
+            region,
+            ..Default::default()
+        };
+        let mut token = [0; 32];
+        token[..name.len()].copy_from_slice(name.as_bytes());
+        let request_id = self.request_id();
+        let token_sha256 = token.to_vec();
+        let principal = Some(principal);
+        self.run(
+            "root",
+            Body::CreatePrincipal(v1::CreatePrincipalRequest {
+                request_id,
+                principal,
+                token_sha256,
+            }),
+        );
+    }
+
+    fn org(&mut self, name: &str, kind: v1::OrgKind, region: u32) {
+        let request_id = self.request_id();
+        let request = v1::CreateOrgRequest {
+            request_id,
+            name: name.into(),
+            kind: kind.into(),
+            region,
+            ..Default::default()
+        };
+        self.run("root", Body::CreateOrg(request));
+    }
+
+    /// A site in Songjiang with one host of 8 cores and prices, an enterprise with 100 yuan and a voucher of 30 %.
+    fn ready() -> Cluster {
+        let mut c = Cluster::new();
+        c.org("centre", v1::OrgKind::Provider, 310117);
+        c.org("acme", v1::OrgKind::Enterprise, 310117);
+        let request_id = c.request_id();
+        let provider = "centre".into();
+        c.run(
+            "root",
+            Body::CreateSite(v1::CreateSiteRequest {
+                request_id,
+                name: "songjiang".into(),
+                region: 310117,
+                provider,
+            }),
+        );
+        c.principal("till", v1::Role::Treasurer, "", "", 0);
+        c.principal("op", v1::Role::Operator, "", "songjiang", 0);
+        c.principal("node", v1::Role::Node, "", "songjiang", 0);
+        c.principal("bureau", v1::Role::Issuer, "", "", 310117);
+        c.principal("wang", v1::Role::Member, "acme", "", 0);
+        let request_id = c.request_id();
+        let (org, reference) = ("acme".into(), "payment 7".into());
+        c.run(
+            "till",
+            Body::TopUp(v1::TopUpRequest {
+                request_id,
+                org,
+                amount_fen: 10_000,
+                reference,
+            }),
+        );
+        let price = |sku: &str, millifen_per_unit_hour| v1::UnitPrice {
+            sku: sku.into(),
+            millifen_per_unit_hour,
+        };
+        let prices = vec![price("cpu", 100_000), price("mem", 10_000)];
+        let request_id = c.request_id();
+        c.run(
+            "op",
+            Body::SetPrices(v1::SetPricesRequest {
+                request_id,
+                site: "songjiang".into(),
+                prices,
+                effective_from_ms: 0,
+            }),
+        );
+        let programme = v1::Programme {
+            name: "sj-2026".into(),
+            region: 310117,
+            funders: vec![v1::Funder {
+                name: "district".into(),
+                share: 1,
+            }],
+            budget_fen: 1_000_000,
+            rates: vec![v1::Rate {
+                sku: "cpu".into(),
+                rate_bp: 3000,
+            }],
+            ..Default::default()
+        };
+        let request_id = c.request_id();
+        c.run(
+            "bureau",
+            Body::CreateProgramme(v1::CreateProgrammeRequest {
+                request_id,
+                programme: Some(programme),
+            }),
+        );
+        let voucher = v1::NewVoucher {
+            code: "SJ-1".into(),
+            holder: "acme".into(),
+            face_fen: 5_000,
+            from_ms: 0,
+            until_ms: 0,
+        };
+        let request_id = c.request_id();
+        let vouchers = vec![voucher];
+        c.run(
+            "bureau",
+            Body::IssueVouchers(v1::IssueVouchersRequest {
+                request_id,
+                programme: "sj-2026".into(),
+                vouchers,
+            }),
+        );
+        let request_id = c.request_id();
+        c.run(
+            "wang",
+            Body::RedeemVoucher(v1::RedeemVoucherRequest {
+                request_id,
+                code: "SJ-1".into(),
+            }),
+        );
+        let host = wire::HostInventory {
+            name: "h1".into(),
+            cpu_milli: 8000,
+            memory_mib: 65_536,
+            ..Default::default()
+        };
+        let attach = wire::AttachAgent {
+            site: "songjiang".into(),
+            instance: vec![5; 16],
+            replica: 1,
+            hosts: vec![host],
+        };
+        c.run("node", Body::AttachAgent(attach));
+        c
+    }
+}
+
+fn spec(cpu_milli: u64) -> v1::JobSpec {
+    v1::JobSpec {
+        name: "train".into(),
+        command: vec!["/bin/true".into(), "a b".into()],
+        environment: vec![v1::KeyValue {
+            key: "SECRET".into(),
+            value: "hunter2".into(),
+        }],
+        resources: Some(v1::Resources {
+            cpu_milli,
+            memory_mib: 1024,
+            ..Default::default()
+        }),
+        walltime_ms_max: 2 * HOUR,
+        labels: vec![v1::KeyValue {
+            key: "team".into(),
+            value: "a".into(),
+        }],
+        ..Default::default()
+    }
+}
+
+#[test]
+fn a_job_is_shown_as_it_was_asked_for_and_billed_as_it_was_quoted() {
+    let mut c = Cluster::ready();
+    let request_id = c.request_id();
+    let submit = v1::SubmitJobRequest {
+        request_id,
+        spec: Some(spec(2000)),
+        ..Default::default()
+    };
+    let Reply::Job(id) = c.run("wang", Body::SubmitJob(submit)) else {
+        panic!("a submit gives a job")
+    };
+
+    let job = c.state.job(id).expect("the job is in State");
+    let waiting = answer::job(&c.state, id, job);
+    let shown = waiting.spec.clone().expect("a job is shown with its spec");
+    let asked = spec(2000);
+    assert_eq!(waiting.state(), v1::JobState::Pending);
+    assert_eq!((waiting.submitted_by.as_str(), shown.org.as_str()), ("wang", "acme"));
+    assert_eq!(
+        (shown.command, shown.resources, shown.labels),
+        (asked.command, asked.resources, asked.labels)
+    );
+    assert!(shown.environment.is_empty(), "an environment often holds secrets");
+
+    let quoted = schedule::quote(&c.state, c.state.request(job), Timestamp(c.now));
+    let quoted = answer::quotes(&c.state, &quoted, None);
+    let price = quoted.sites[0].price.clone().expect("the only site can run it");
+    // Two hours of two cores at 1 yuan and a GiB at 0.1 yuan; the voucher pays 30 % of the cores.
+    assert_eq!(
+        (price.gross_fen, price.legs[0].amount_fen, price.copay_fen),
+        (420, 120, 300)
+    );
+    assert_eq!(price.legs[0].programme, "sj-2026");
+
+    let explained = schedule::explain(&c.state, None, id, Timestamp(c.now), &|_| false).expect("the job is in State");
+    let explained = answer::explanation(&c.state, &explained);
+    assert_eq!(
+        (explained.sites[0].site.as_str(), explained.sites[0].verdict.as_str()),
+        ("songjiang", "WAIT")
+    );
+    assert_eq!(explained.sites[0].reasons[0].code, "SITE_DOWN");
+
+    let place = Decision {
+        job: id,
+        task: 0,
+        host: HostId(1),
+        gpu_indices: Vec::new(),
+    };
+    let placed = c.apply_bytes(&encode_decisions(&[place])).reply;
+    assert_eq!(placed, Ok(Reply::Counts { taken: 1, refused: 0 }));
+    let job = c.state.job(id).expect("the job is in State");
+    let running = answer::receipt(&c.state, id, job);
+    assert_eq!((running.held_fen, running.attempts.len()), (420, 0));
+    let site = c.state.site_by_name("songjiang").expect("the site was created");
+    let site = answer::site(&c.state, site, true);
+    assert_eq!(site.free.map(|free| free.cpu_milli), Some(6000));
+    assert_eq!(
+        (site.tasks_running, site.up, site.provider.as_str()),
+        (1, true, "centre")
+    );
+
+    c.now += HOUR;
+    let task = TaskId {
+        job: id,
+        task: 0,
+        attempt: 1,
+        restore_epoch: 0,
+    };
+    let report = wire::TaskReport {
+        task: Some(hesuan_api::convert::site::task_id_message(task)),
+        seq: 2,
+        event: wire::TaskEvent::Ended.into(),
+        end: wire::TaskEnd::Exited.into(),
+        wall_ms: HOUR,
+        ..Default::default()
+    };
+    c.run("node", Body::Reports(wire::Reports { reports: vec![report] }));
+    let job = c.state.job(id).expect("an ended job stays for a while");
+    let ended = answer::job(&c.state, id, job);
+    assert_eq!(ended.state(), v1::JobState::Succeeded);
+    assert_eq!(
+        (ended.attempts[0].site.as_str(), ended.attempts[0].host.as_str()),
+        ("songjiang", "h1")
+    );
+    assert_eq!((ended.gross_fen, ended.subsidy_fen, ended.copay_fen), (210, 60, 150));
+    let receipt = answer::receipt(&c.state, id, job);
+    let total = receipt.total.expect("a receipt has a total");
+    assert_eq!(
+        (
+            total.gross_fen,
+            total.legs[0].amount_fen,
+            total.copay_fen,
+            receipt.held_fen
+        ),
+        (210, 60, 150, 0)
+    );
+    assert_eq!(
+        receipt.attempts[0].price.as_ref().map(|price| price.gross_fen),
+        Some(210)
+    );
+
+    let request_id = c.request_id();
+    let refund = v1::RefundRequest {
+        request_id,
+        job_id: id.0,
+        attempt: 1,
+        amount_fen: 21,
+        reason: "outage".into(),
+        task: 0,
+    };
+    c.run("till", Body::Refund(refund));
+    let back = answer::refunded(&c.state, task).expect("the attempt is in the settlement window");
+    assert_eq!((back.gross_fen, back.legs[0].amount_fen, back.copay_fen), (21, 6, 15));
+
+    let acme = c
+        .state
+        .ledger()
+        .org_by_name("acme")
+        .expect("the organisation was created");
+    let acme = answer::org(&c.state, acme);
+    assert_eq!(
+        (acme.wallet_available_fen, acme.wallet_held_fen, acme.wallet_spent_fen),
+        (10_000 - 135, 0, 135)
+    );
+    let voucher = c
+        .state
+        .ledger()
+        .voucher_by_code("SJ-1")
+        .expect("the voucher was issued");
+    let voucher = answer::voucher(&c.state, voucher);
+    assert_eq!(
+        (voucher.state(), voucher.captured_fen, voucher.until_ms),
+        (v1::VoucherState::Active, 54, 0)
+    );
+    let balance = answer::trial_balance(&c.state);
+    assert_eq!(balance.debit_total_fen, balance.credit_total_fen);
+    let sheets = answer::price_sheets(
+        &c.state,
+        c.state.site_by_name("songjiang").expect("the site was created"),
+    );
+    assert_eq!((sheets.len(), sheets[0].prices.len()), (1, 2));
+}
+
+#[test]
+fn a_repeated_request_gets_the_first_answer_and_another_under_its_id_is_refused() {
+    let mut c = Cluster::ready();
+    let request_id = c.request_id();
+    let submit = |cpu| v1::SubmitJobRequest {
+        request_id: request_id.clone(),
+        spec: Some(spec(cpu)),
+        ..Default::default()
+    };
+    let first = c.run("wang", Body::SubmitJob(submit(1000)));
+    assert_eq!(c.run("wang", Body::SubmitJob(submit(1000))), first);
+    let refused = c
+        .try_as("wang", Body::SubmitJob(submit(2000)))
+        .expect_err("the id was used for another job");
+    assert_eq!(
+        (refused.code, refused.kind),
+        ("REQUEST_ID_REUSED", RejectionKind::AlreadyExists)
+    );
+}
+
+#[test]
+fn a_job_no_site_could_ever_run_is_refused_with_a_reason_per_site() {
+    let mut c = Cluster::ready();
+    let request_id = c.request_id();
+    let submit = v1::SubmitJobRequest {
+        request_id,
+        spec: Some(spec(9000)),
+        ..Default::default()
+    };
+    let refused = c
+        .try_as("wang", Body::SubmitJob(submit))
+        .expect_err("no host has nine cores");
+    assert_eq!(refused.kind, RejectionKind::Unsatisfiable);
+    assert_eq!((&*refused.sites[0].0, refused.sites[0].1), ("songjiang", "NEVER_FITS"));
+    assert!(c.state.job(JobId(1)).is_none());
+}
+
+#[test]
+fn principals_are_shown_by_name_and_without_their_token() {
+    let c = Cluster::ready();
+    let shown: Vec<_> = c
+        .state
+        .principals()
+        .map(|principal| answer::principal(&c.state, principal))
+        .collect();
+    let wang = shown.iter().find(|one| one.name == "wang").expect("wang was created");
+    assert_eq!(
+        (wang.org.as_str(), wang.roles().next()),
+        ("acme", Some(v1::Role::Member))
+    );
+    let bureau = shown
+        .iter()
+        .find(|one| one.name == "bureau")
+        .expect("the bureau was created");
+    assert_eq!(bureau.region, 310117);
+    assert_eq!(c.state.principal(PrincipalId(1)).map(|root| &*root.name), Some("root"));
+    assert_eq!(
+        answer::limits(c.state.limits()).lease_ttl_ms,
+        c.state.limits().lease_ttl_ms
+    );
+}
