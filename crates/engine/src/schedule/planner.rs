@@ -2,11 +2,12 @@
 //! class; a class that fits nowhere is parked until what it lacks may be there: room at a site, money, other rules.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 
 use super::class::{Basis, ClassPlan, Rank, Standing};
 use super::flight::{Flight, Flights};
 use super::price;
-use super::view::{Spot, View};
+use super::view::{Need, Spot, View};
 use crate::command::Decision;
 use crate::outcome::Effect;
 use crate::state::State;
@@ -42,9 +43,9 @@ pub struct Planner {
     pub(super) retry: VecDeque<ClassId>,
     pub(super) idle: VecDeque<(Timestamp, ClassId)>,
     /// Classes that found no room at a site.
-    pub(super) full: BTreeMap<SiteId, BTreeSet<Rank>>,
-    /// Sites that may have more room than when those classes were turned away; who was looked at since.
-    pub(super) grown: BTreeMap<SiteId, Option<Rank>>,
+    pub(super) full: BTreeMap<SiteId, BTreeMap<Rank, Arc<Need>>>,
+    /// Sites that have more room than when those classes were turned away.
+    pub(super) grown: BTreeMap<SiteId, Grown>,
     /// Classes kept out of a site by money, by payer.
     pub(super) short: BTreeMap<OrgId, BTreeSet<ClassId>>,
     pub(super) changed: Changed,
@@ -53,6 +54,15 @@ pub struct Planner {
     pub(super) money_looked_at: Timestamp,
     pub(super) planned_at: Timestamp,
     pub(super) quotes_left: usize,
+}
+
+/// What a site has gained, and who was told.
+#[derive(Debug, Default)]
+pub(super) struct Grown {
+    /// Classes that wait for room were looked at up to here.
+    pub(super) looked_at: Option<Rank>,
+    /// Where there is more room; nowhere else.
+    pub(super) hosts: BTreeSet<HostId>,
 }
 
 /// What happened since the last pass.
@@ -277,7 +287,10 @@ impl Planner {
             let Some(spot) = site.find(&class.need, offer.model) else {
                 offer.full = true;
                 class.waits_as = Some(rank);
-                self.full.entry(offer.site).or_default().insert(rank);
+                self.full
+                    .entry(offer.site)
+                    .or_default()
+                    .insert(rank, class.need.clone());
                 continue;
             };
             if best

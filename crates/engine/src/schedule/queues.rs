@@ -59,7 +59,9 @@ impl Planner {
             let Some(host) = state.host(id) else { continue };
             if self.view.refresh(host) {
                 self.reserve_flights(id);
-                self.grown.insert(host.site, None);
+                let grown = self.grown.entry(host.site).or_default();
+                grown.looked_at = None;
+                grown.hosts.insert(id);
             } else {
                 self.changed.sites.insert(host.site);
             }
@@ -184,9 +186,9 @@ impl Planner {
         for offer in class.offers.iter().filter(|offer| offer.full) {
             let ranks = self.full.entry(offer.site).or_default();
             ranks.remove(&old);
-            ranks.insert(new);
+            ranks.insert(new, class.need.clone());
             // It may not have been its turn yet since the site grew.
-            self.grown.entry(offer.site).and_modify(|looked_at| *looked_at = None);
+            self.grown.entry(offer.site).and_modify(|grown| grown.looked_at = None);
         }
     }
 
@@ -261,19 +263,29 @@ impl Planner {
     /// does not fit is not asked again until the site grows again.
     fn next_to_fit(&mut self, site: SiteId, bound: Option<Rank>) -> Option<Rank> {
         loop {
-            let from = self.grown.get(&site)?.map_or(Bound::Unbounded, Bound::Excluded);
-            let mut waiting = self
+            let grown = self.grown.get_mut(&site)?;
+            let view = &self.view.sites[&site];
+            let from = grown.looked_at.map_or(Bound::Unbounded, Bound::Excluded);
+            let waiting = self
                 .full
                 .get(&site)
                 .into_iter()
                 .flat_map(|ranks| ranks.range((from, Bound::Unbounded)));
-            let Some(&rank) = waiting.next() else {
+            let mut next = None;
+            for (rank, need) in waiting {
+                if bound.is_some_and(|bound| bound <= *rank) {
+                    return None;
+                }
+                if grown.hosts.iter().any(|host| view.may_fit_on(*host, need)) {
+                    next = Some(*rank);
+                    break;
+                }
+                grown.looked_at = Some(*rank);
+            }
+            let Some(rank) = next else {
                 self.grown.remove(&site);
                 return None;
             };
-            if bound.is_some_and(|bound| bound <= rank) {
-                return None;
-            }
             let class = self.classes.get(&rank.2).expect("a class that waits for room is known");
             if class.standing != Standing::Parked {
                 let mut class = self.classes.remove(&rank.2).expect("it was just found");
@@ -281,12 +293,11 @@ impl Planner {
                 self.classes.insert(rank.2, class);
                 continue;
             }
-            let view = &self.view.sites[&site];
             let mut offers = class.offers.iter().filter(|offer| offer.site == site && offer.full);
             if offers.any(|offer| view.find(&class.need, offer.model).is_some()) {
                 return Some(rank);
             }
-            self.grown.insert(site, Some(rank));
+            grown.looked_at = Some(rank);
         }
     }
 

@@ -187,6 +187,15 @@ impl SiteView {
         })
     }
 
+    /// Whether one host has cores and memory enough; devices and named resources are not looked at.
+    pub(crate) fn may_fit_on(&self, host: HostId, need: &Need) -> bool {
+        let slot = self
+            .slots
+            .binary_search_by_key(&host, |slot| slot.id)
+            .map(|position| &self.slots[position]);
+        slot.is_ok_and(|slot| slot.cpu_milli >= need.cpu_milli && slot.memory_mib >= need.memory_mib)
+    }
+
     fn devices_on(&self, slot: &Slot, need: &Need, model: Option<u16>) -> Option<Vec<u32>> {
         let offered = slot
             .devices
