@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 
 use hesuan_replica::archive::{Archive, ArchiveConfig, ArchiveError};
 use hesuan_replica::files::{DirFiles, FilesError};
-use hesuan_replica::snapshot::{SnapshotError, SnapshotStore};
+use hesuan_replica::snapshot::{SnapshotError, SnapshotReceiver, SnapshotStore, Stored};
 use tokio::sync::oneshot;
 
 use crate::fatal::{fatal, thread};
@@ -16,9 +16,8 @@ use crate::fatal::{fatal, thread};
 pub(crate) struct Disk {
     /// Snapshots of the state.
     pub(crate) snapshots: SnapshotStore<DirFiles>,
-    /// What left the state for good. `None` only while it is opened anew.
-    archive: Option<Archive<DirFiles>>,
-    archive_config: ArchiveConfig,
+    /// What left the state for good.
+    archive: Archive<DirFiles>,
 }
 
 /// Why the folders cannot be opened.
@@ -36,22 +35,18 @@ impl Disk {
     /// Opens `snapshots/` and `archive/` of a data directory.
     pub(crate) fn open(dir: &Path, cluster_id: [u8; 16]) -> Result<Disk, DiskError> {
         let snapshots = SnapshotStore::open(cluster_id, DirFiles::open(dir.join("snapshots"))?)?;
-        let archive_config = ArchiveConfig::new(cluster_id);
-        let archive = Archive::open(archive_config, DirFiles::open(dir.join("archive"))?)?;
-        Ok(Disk { snapshots, archive: Some(archive), archive_config })
+        let archive = Archive::open(ArchiveConfig::new(cluster_id), DirFiles::open(dir.join("archive"))?)?;
+        Ok(Disk { snapshots, archive })
     }
 
     /// The archive.
     pub(crate) fn archive(&mut self) -> &mut Archive<DirFiles> {
-        self.archive.as_mut().expect("it is away only within reopen_archive")
+        &mut self.archive
     }
 
-    /// Reads the archive's folder again, after segments were received.
-    pub(crate) fn reopen_archive(&mut self) -> Result<(), ArchiveError> {
-        if let Some(archive) = self.archive.take() {
-            self.archive = Some(Archive::open(self.archive_config, archive.into_files())?);
-        }
-        Ok(())
+    /// Takes in a snapshot whose bytes all came, after the segments it counts on.
+    pub(crate) fn receive_end(&mut self, receiver: SnapshotReceiver) -> Result<Stored, SnapshotError> {
+        self.snapshots.receive_end(receiver, &mut self.archive)
     }
 }
 

@@ -75,11 +75,6 @@ impl Waiters {
         }
     }
 
-    /// The command of a ticket, if somebody still waits for it.
-    pub(crate) fn command(&self, ticket: u64) -> Option<Bytes> {
-        self.shard(ticket).get(&ticket).map(|waiter| waiter.command.clone())
-    }
-
     /// Every command somebody waits for, oldest first.
     pub(crate) fn commands(&self) -> Vec<(u64, Bytes)> {
         let mut all = Vec::new();

@@ -153,6 +153,7 @@ impl Daemon {
             secret,
             waiters,
             agents: Arc::new(Agents::default()),
+            disk: disk.clone(),
             principals: Core::principals(principals_version),
             changes: changes_seen,
             ending: ending_seen,

@@ -55,7 +55,7 @@ impl Fetcher {
         Fetcher { secret, address, disk }
     }
 
-    /// Fetches the snapshot and then what the archive lacks; all of it is durable and checked when this returns.
+    /// Fetches the snapshot and what the archive lacks; all of it is durable and checked when this returns.
     pub(crate) async fn fetch(&self, meta: SnapshotMeta) -> Result<Stored, FetchError> {
         let (index, term) = (meta.index, meta.term);
         let mut receiver = Some(self.disk.run(move |disk| disk.snapshots.receive(meta)).await?);
@@ -68,14 +68,13 @@ impl Fetcher {
             }
         }
         let receiver = receiver.ok_or(FetchError::Torn)?;
-        let stored = self.disk.run(move |disk| disk.snapshots.receive_end(receiver)).await?;
-        let segments = stored.segments.clone();
+        let segments = receiver.segments().to_vec();
         let missing = self.disk.run(move |disk| disk.archive().missing(&segments)).await?;
         for segment in missing {
             self.segment(segment).await?;
         }
-        self.disk.run(|disk| disk.reopen_archive()).await?;
-        Ok(stored)
+        // Last, because a restart begins from whatever snapshot is there.
+        Ok(self.disk.run(move |disk| disk.receive_end(receiver)).await?)
     }
 
     async fn snapshot_stream(

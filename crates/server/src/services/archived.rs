@@ -4,8 +4,47 @@ use hesuan_api::answer::{self, ATTEMPTS_MAX, RECEIPTS_MAX};
 use hesuan_api::v1;
 use hesuan_engine::state::archive::{AttemptRecord, JobRecord, JobSummary, ReceiptRecord, state_of};
 use hesuan_engine::state::{Receipt, State};
+use hesuan_engine::state::access::{self, Kind, Scope};
+use hesuan_engine::types::{JobId, PrincipalId};
 use hesuan_ledger::Leg;
 use prost::Message as _;
+use tonic::{Code, Status};
+
+use super::Core;
+use super::call::Deadline;
+use super::job::unknown;
+use crate::apply::View;
+
+impl Core {
+    /// What the archive gives of a job that has left State, if the caller may see it; otherwise the answer that it is unknown.
+    ///
+    /// The read that did not find it in State was as fresh as asked, and what left State by then is in the archive here.
+    pub(super) async fn from_archive<T: Send + 'static>(
+        &self,
+        caller: PrincipalId,
+        deadline: Deadline,
+        id: JobId,
+        answer: impl FnOnce(&State, &JobRecord) -> T + Send + 'static,
+    ) -> Result<T, Status> {
+        let unknown = || hesuan_api::refusal::status(&unknown(id));
+        let found = self.disk.run(move |disk| disk.archive().find_job(id.0)).await;
+        let found = found.map_err(|error| Status::new(Code::DataLoss, error.to_string()))?;
+        // A job with many attempts left in parts; only the last one says what it was.
+        let mut record = JobRecord::default();
+        for part in found {
+            let part = JobRecord::decode(&*part.bytes);
+            let part = part.map_err(|error| Status::new(Code::DataLoss, format!("the archived job cannot be decoded: {error}")))?;
+            record.job = part.job;
+            record.summary = part.summary.or(record.summary);
+            record.attempts.extend(part.attempts);
+        }
+        let seen = self.look(deadline, move |view: &View<'_>| {
+            let org = record.summary.as_ref().and_then(|summary| view.state.ledger().org_by_name(&summary.org))?;
+            access::may_read(view.state, caller, Kind::ReadJobs, Scope::Org(org.id)).then(|| answer(view.state, &record))
+        });
+        seen.await?.ok_or_else(unknown)
+    }
+}
 
 fn state_number(number: u32) -> i32 {
     state_of(number).map_or(v1::JobState::Unspecified, answer::job_state).into()

@@ -13,8 +13,9 @@ use hesuan_engine::schedule;
 use hesuan_engine::state::access::{self, Kind, Scope};
 use hesuan_engine::state::{Job, State};
 use hesuan_engine::types::{JobId, OrgId, PrincipalId, Timestamp};
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 
+use super::archived;
 use super::call::{Deadline, unexpected};
 use super::logs::{self, LogStream};
 use super::pages::{self, not_found};
@@ -67,7 +68,14 @@ impl JobService for Services {
         let found = self.0.read(consistency, deadline, move |view| {
             visible_job(view.state, caller, id).map(|job| answer::job(view.state, id, job))
         });
-        Ok(found.await?.into_response())
+        match found.await {
+            Ok(found) => Ok(found.into_response()),
+            Err(status) if status.code() == Code::NotFound => {
+                let found = self.0.from_archive(caller, deadline, id, |_, record| archived::job(record));
+                Ok(Response::new(found.await?))
+            }
+            Err(status) => Err(status),
+        }
     }
 
     async fn list_jobs(&self, request: Request<v1::ListJobsRequest>) -> Result<Response<v1::ListJobsResponse>, Status> {
@@ -139,7 +147,13 @@ impl JobService for Services {
         let found = self.0.read(consistency, deadline, move |view| {
             visible_job(view.state, caller, id).map(|job| answer::receipt(view.state, id, job))
         });
-        Ok(found.await?.into_response())
+        match found.await {
+            Ok(found) => Ok(found.into_response()),
+            Err(status) if status.code() == Code::NotFound => {
+                Ok(Response::new(self.0.from_archive(caller, deadline, id, archived::receipt).await?))
+            }
+            Err(status) => Err(status),
+        }
     }
 
     type WatchJobsStream = WatchStream;
@@ -161,7 +175,7 @@ fn field_missing(field: &'static str, hint: &str) -> Rejection {
     Rejection::invalid("FIELD_MISSING", field, format!("{field} is missing: {hint}"))
 }
 
-fn unknown(id: JobId) -> Rejection {
+pub(super) fn unknown(id: JobId) -> Rejection {
     not_found("UNKNOWN_JOB", "job_id", format!("no job {}; it may have ended and left for the archive", id.0))
 }
 

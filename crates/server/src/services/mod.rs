@@ -21,6 +21,7 @@ use tokio::sync::watch as channel;
 use crate::agents::Agents;
 use crate::apply::{ApplyHandle, Place};
 use crate::cluster_file::ClusterFile;
+use crate::disk::DiskHandle;
 use crate::peer::{Peers, Secret};
 use crate::raft::RaftHandle;
 use crate::waiters::Waiters;
@@ -38,6 +39,7 @@ pub(crate) struct Core {
     pub(crate) secret: Secret,
     pub(crate) waiters: Arc<Waiters>,
     pub(crate) agents: Arc<Agents>,
+    pub(crate) disk: DiskHandle,
     pub(crate) principals: auth::Principals,
     pub(crate) changes: channel::Receiver<Place>,
     /// Becomes true when the process ends: streams end by themselves.
