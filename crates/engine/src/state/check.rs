@@ -39,7 +39,7 @@ impl State {
         let same = |what: &str, equal: bool| assert!(equal, "the index of {what} is not what the tables say");
         same(
             "queues",
-            fresh.queues == self.index.queues && fresh.order == self.index.order,
+            fresh.queued == self.index.queued && fresh.order == self.index.order,
         );
         same("running attempts", fresh.running == self.index.running);
         same(

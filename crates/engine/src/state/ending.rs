@@ -156,7 +156,8 @@ impl State {
         effects.push(Effect::HostChanged(host_id));
         effects.push(Effect::FundsChanged(request.org));
         let job = self.job(id.job).expect("found above");
-        if again && job.placeable() > 0 {
+        // A slot of an array that was at its bound is as good as a new task.
+        if job.placeable() > 0 && (again || job.spec.parallel_max > 0) {
             effects.push(Effect::ClassWoken(job.class));
         }
     }

@@ -1,7 +1,7 @@
 //! What is derived from the tables and kept beside them for speed: queues, names, who runs where. Never encoded, never
 //! cloned for a snapshot; rebuilt at decode. [`super::check`] compares it with a fresh one.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hesuan_ledger::types::{SiteId, Timestamp};
@@ -10,22 +10,17 @@ use super::Tables;
 use super::job::{Attempt, Job};
 use crate::types::{ClassId, Digest, HostId, JobId, PrincipalId, Request, TaskId};
 
-/// Jobs of one class that have tasks to place, oldest first.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Queue {
-    pub(super) priority: i32,
-    pub(super) jobs: BTreeSet<JobId>,
-}
-
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Index {
-    // Only looked up, never walked: the order of a hash map shows nowhere.
-    pub(super) classes: HashMap<Arc<Request>, ClassId>,
-    pub(super) tokens: HashMap<Digest, PrincipalId>,
+    // Ordered, not hashed: a hash table of a million classes would pause apply to grow.
+    pub(super) classes: BTreeMap<Arc<Request>, ClassId>,
+    pub(super) tokens: BTreeMap<Digest, PrincipalId>,
     pub(super) principals: BTreeMap<Box<str>, PrincipalId>,
     pub(super) sites: BTreeMap<Box<str>, SiteId>,
     pub(super) hosts: BTreeMap<SiteId, BTreeMap<Box<str>, HostId>>,
-    pub(super) queues: BTreeMap<ClassId, Queue>,
+    // Jobs that have tasks to place, oldest first in each class: one set, since most classes may have a single job.
+    pub(super) queued: BTreeSet<(ClassId, JobId)>,
+    pub(super) queue_lengths: BTreeMap<ClassId, u32>,
     // Negative priority first, then the oldest job at the head of its class.
     pub(super) order: BTreeSet<(i64, JobId, ClassId)>,
     pub(super) running: BTreeMap<SiteId, BTreeSet<TaskId>>,
@@ -80,39 +75,41 @@ impl Index {
 
     /// Puts the job into its class's queue or takes it out, as it stands now.
     pub(super) fn requeue(&mut self, id: JobId, job: &Job, priority: i32) {
-        let wanted = job.placeable() > 0;
-        let queue = self.queues.get(&job.class);
-        if queue.is_some_and(|queue| queue.jobs.contains(&id)) == wanted {
+        let (wanted, entry) = (job.placeable() > 0, (job.class, id));
+        if self.queued.contains(&entry) == wanted {
             return;
         }
-        let rank = |queue: &Queue| {
-            queue
-                .jobs
-                .first()
-                .map(|head| (-i64::from(queue.priority), *head, job.class))
-        };
-        let before = queue.and_then(rank);
-        let queue = self.queues.entry(job.class).or_default();
-        queue.priority = priority;
+        let rank = |head: JobId| (-i64::from(priority), head, job.class);
+        let before = self.head(job.class);
         if wanted {
-            queue.jobs.insert(id);
+            self.queued.insert(entry);
+            *self.queue_lengths.entry(job.class).or_default() += 1;
         } else {
-            queue.jobs.remove(&id);
+            self.queued.remove(&entry);
+            let length = self.queue_lengths.get_mut(&job.class).expect("it had a job");
+            *length -= 1;
+            if *length == 0 {
+                self.queue_lengths.remove(&job.class);
+            }
         }
-        let after = rank(queue);
+        let after = self.head(job.class);
         if before != after {
             if let Some(before) = before {
-                self.order.remove(&before);
+                self.order.remove(&rank(before));
             }
-            match after {
-                Some(after) => {
-                    self.order.insert(after);
-                }
-                None => {
-                    self.queues.remove(&job.class);
-                }
-            }
+            self.order.extend(after.map(rank));
         }
+    }
+
+    /// Jobs of a class that have tasks to place, oldest first.
+    pub(super) fn queue(&self, class: ClassId, from: JobId) -> impl Iterator<Item = JobId> + '_ {
+        self.queued
+            .range((class, from)..=(class, JobId(u64::MAX)))
+            .map(|(_, job)| *job)
+    }
+
+    pub(super) fn head(&self, class: ClassId) -> Option<JobId> {
+        self.queue(class, JobId(0)).next()
     }
 
     pub(super) fn attempt_began(&mut self, id: TaskId, attempt: &Attempt) {

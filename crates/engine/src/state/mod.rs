@@ -213,25 +213,23 @@ impl State {
     /// Jobs of a class that have tasks to place, oldest first, from `from` on. `Job::placeable` says how many each may have
     /// placed now, `Job::pending_tasks` which.
     pub fn pending_jobs(&self, class: ClassId, from: JobId) -> impl Iterator<Item = (JobId, &Job)> {
-        let jobs = self
-            .index
-            .queues
-            .get(&class)
-            .into_iter()
-            .flat_map(move |queue| queue.jobs.range(from..));
-        jobs.map(|id| (*id, self.tables.jobs.get(id.0).expect("a queued job is in State")))
+        let jobs = self.index.queue(class, from);
+        jobs.map(|id| (id, self.tables.jobs.get(id.0).expect("a queued job is in State")))
     }
 
     /// The oldest job of a class that has tasks to place.
     #[must_use]
     pub fn head_job(&self, class: ClassId) -> Option<JobId> {
-        self.index.queues.get(&class)?.jobs.first().copied()
+        self.index.head(class)
     }
 
     /// How many jobs of a class have tasks to place.
     #[must_use]
     pub fn pending_jobs_count(&self, class: ClassId) -> usize {
-        self.index.queues.get(&class).map_or(0, |queue| queue.jobs.len())
+        self.index
+            .queue_lengths
+            .get(&class)
+            .map_or(0, |length| *length as usize)
     }
 
     /// A site.
