@@ -312,12 +312,6 @@ impl<F: Files> Archive<F> {
         }
     }
 
-    /// Gives the files back, to open them again after segments were received.
-    #[must_use]
-    pub fn into_files(self) -> F {
-        self.files
-    }
-
     fn begin_segment(&mut self) -> Result<OpenSegment, ArchiveError> {
         let previous_sha256 = self.sealed.last().map_or([0; 32], SealedSegment::sha256);
         let place = Place {

@@ -77,6 +77,8 @@ pub struct Bundler {
     /// Since when something has been waiting.
     waiting_since: Option<Duration>,
     last_at: Timestamp,
+    /// Too many entries are in flight: nothing goes before one of them is committed, however long it waits.
+    held_back: bool,
 }
 
 impl Bundler {
@@ -93,6 +95,7 @@ impl Bundler {
             own_bytes: 0,
             waiting_since: None,
             last_at: Timestamp(0),
+            held_back: false,
         }
     }
 
@@ -153,7 +156,8 @@ impl Bundler {
     /// again until there is none.
     pub fn take(&mut self, wall_ms: u64, mono: Duration, in_flight: u64) -> Option<Bundled> {
         let since = self.waiting_since?;
-        if in_flight >= self.config.entries_in_flight_max {
+        self.held_back = in_flight >= self.config.entries_in_flight_max;
+        if self.held_back {
             return None;
         }
         let full = self.waiting() >= self.config.commands_max || self.waiting_bytes() >= self.config.bytes_max;
@@ -187,10 +191,11 @@ impl Bundler {
         }
     }
 
-    /// When [`Bundler::take`] has something even if nothing else happens; only while entries are in flight is it not at once.
+    /// When to call [`Bundler::take`] again if nothing else happens; `None` when only something else helps.
     #[must_use]
     pub fn next_wake(&self) -> Option<Duration> {
-        self.waiting_since.map(|since| since + self.config.linger)
+        let since = self.waiting_since.filter(|_| !self.held_back)?;
+        Some(since + self.config.linger)
     }
 
     /// Commands waiting.
@@ -384,6 +389,7 @@ mod tests {
         });
         push(&mut bundler, 5, 0..1, 0);
         assert_eq!(bundler.take(5, ms(99), 2), None);
+        assert_eq!(bundler.next_wake(), None, "time alone does not help");
         bundler.applied(3, Timestamp(0));
         let bundled = bundler.take(5, ms(99), 1).expect("room again");
         assert!(decode_entry(bundled.data.clone(), 2).is_err());

@@ -14,7 +14,7 @@ pub use files::{SnapshotReceiver, SnapshotStore, Stored};
 
 use prost::Message;
 
-use crate::archive::SegmentRef;
+use crate::archive::{ArchiveError, SegmentRef};
 use crate::files::FilesError;
 use crate::wire::{ConfState, SnapshotMeta};
 
@@ -67,7 +67,7 @@ pub struct SnapshotFooter {
     /// SHA-256 of the chunks, one after the other: the full hash of the state.
     #[prost(bytes = "vec", tag = "3")]
     pub state_sha256: Vec<u8>,
-    /// SHA-256 of all bytes before the footer's frame.
+    /// SHA-256 of the bytes before the first chunk, and of `state_sha256`: it names the whole, and chunks are hashed once only.
     #[prost(bytes = "vec", tag = "4")]
     pub sha256: Vec<u8>,
 }
@@ -105,6 +105,9 @@ pub enum SnapshotError {
     /// The world failed.
     #[error(transparent)]
     Files(#[from] FilesError),
+    /// The archive lacks records that the snapshot counts on.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     /// It is not what was written.
     #[error("the snapshot is damaged: {what}")]
     Damaged {

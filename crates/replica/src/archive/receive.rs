@@ -2,7 +2,8 @@
 
 use sha2::{Digest, Sha256};
 
-use super::{Archive, ArchiveError, SegmentRef, segment};
+use super::segment::{self, Content, OpenSegment, Recovered, SealedSegment};
+use super::{Archive, ArchiveError, SegmentRef};
 use crate::files::Files;
 
 impl SegmentRef {
@@ -20,11 +21,12 @@ impl SegmentRef {
 }
 
 impl<F: Files> Archive<F> {
-    /// Which of another replica's segments must be fetched so that this archive holds all their records.
+    /// Which of another replica's segments must be fetched, in this order, so that this archive holds all their records.
     ///
     /// # Errors
     /// [`ArchiveError::Damaged`] when one that both have is not the same: history differs, and this replica must stop.
-    pub fn missing(&self, theirs: &[SegmentRef]) -> Result<Vec<SegmentRef>, ArchiveError> {
+    pub fn missing(&mut self, theirs: &[SegmentRef]) -> Result<Vec<SegmentRef>, ArchiveError> {
+        self.commit(0)?;
         let ours = self.manifest();
         let mut missing = Vec::new();
         for their in theirs {
@@ -49,7 +51,7 @@ impl<F: Files> Archive<F> {
         Ok(missing)
     }
 
-    /// Begins to receive a segment that [`Archive::missing`] named. When all are there, open the archive again.
+    /// Begins to receive a segment that [`Archive::missing`] named. Records may be appended meanwhile.
     ///
     /// # Errors
     /// When the file cannot be made.
@@ -77,32 +79,79 @@ impl<F: Files> Archive<F> {
             .append(&segment::part_name(receiver.segment.segment), bytes)?)
     }
 
-    /// All bytes came: checks them and gives the file its name, durably.
+    /// All bytes came: checks them and takes the segment in, durably. What this archive held of it is in it too.
     ///
     /// # Errors
     /// [`ArchiveError::Received`] when they are not what was announced; ask again.
     pub fn receive_end(&mut self, receiver: SegmentReceiver) -> Result<(), ArchiveError> {
-        let SegmentRef {
-            segment: number,
+        let SegmentReceiver {
+            segment: ref their,
             bytes,
-            ref sha256,
-            sealed,
-            ..
-        } = receiver.segment;
-        if receiver.bytes != bytes {
-            return Err(receiver.refuse(format!("{} bytes came instead of {bytes}", receiver.bytes)));
+            ref hasher,
+        } = receiver;
+        let (number, part) = (their.segment, segment::part_name(their.segment));
+        if bytes != their.bytes {
+            return Err(receiver.refuse(format!("{bytes} bytes came instead of {}", their.bytes)));
         }
-        if receiver.hasher.clone().finalize().as_slice() != sha256.as_slice() {
+        if hasher.clone().finalize().as_slice() != their.sha256.as_slice() {
             return Err(receiver.refuse("its hash is not the one announced".into()));
         }
-        let name = if sealed {
+        if self.next >= their.end {
+            // What was appended meanwhile has overtaken it.
+            return Ok(self.files.remove(&part)?);
+        }
+        if number != self.sealed.len() as u64 + 1 {
+            return Err(receiver.refuse("it does not come after the one before it".into()));
+        }
+        self.files.sync(&part)?;
+        let replaced = self.open.take();
+        let name = if their.sealed {
             segment::sealed_name(number)
         } else {
             segment::open_name(number)
         };
-        self.files.sync(&segment::part_name(number))?;
-        self.files.rename(&segment::part_name(number), &name)?;
-        Ok(self.files.sync_dir()?)
+        self.files.rename(&part, &name)?;
+        self.files.sync_dir()?;
+        if replaced.is_some() && their.sealed {
+            self.files.remove(&segment::open_name(number))?;
+            self.files.sync_dir()?;
+        }
+        self.load(number, their.sealed)
+    }
+
+    fn load(&mut self, number: u64, sealed: bool) -> Result<(), ArchiveError> {
+        let (first, previous) = self
+            .sealed
+            .last()
+            .map_or((0, [0; 32]), |last| (last.end, last.sha256()));
+        let recovered = if sealed {
+            Recovered::Sealed(SealedSegment::open(&self.files, &self.config, number, first)?)
+        } else {
+            OpenSegment::recover(&mut self.files, &self.config, number, first)?
+        };
+        let damaged = |what: &str| ArchiveError::Damaged {
+            segment: number,
+            what: what.into(),
+        };
+        let follows = match recovered {
+            Recovered::Open(open) => {
+                self.next = open.end();
+                self.open.insert(open).previous_sha256()
+            }
+            Recovered::Sealed(mut sealed) => {
+                let content = Content::read(&self.files, &segment::sealed_name(number), number)?;
+                sealed.sha256 = Some(content.sha256());
+                self.next = sealed.end;
+                self.sealed.push(sealed);
+                self.sealed[self.sealed.len() - 1].previous_sha256
+            }
+            Recovered::Empty => return Err(damaged("it has no header")),
+        };
+        if follows == previous {
+            Ok(())
+        } else {
+            Err(damaged("it does not follow the segment before it"))
+        }
     }
 
     fn prefix_sha256(&self, their: &SegmentRef) -> Result<Vec<u8>, ArchiveError> {

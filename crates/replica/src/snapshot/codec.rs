@@ -48,6 +48,7 @@ impl<S: FnMut(&[u8]) -> Result<(), FilesError>> SnapshotEncoder<S> {
             };
             frame::push(&mut encoder.buffer, SEGMENTS, &[&segments.encode_to_vec()]);
         }
+        encoder.hasher.update(&encoder.buffer);
         encoder
     }
 
@@ -73,6 +74,7 @@ impl<S: FnMut(&[u8]) -> Result<(), FilesError>> SnapshotEncoder<S> {
     pub fn finish(mut self) -> Result<(SnapshotFooter, u64), FilesError> {
         self.flush();
         self.footer.state_sha256 = self.state_hasher.clone().finalize().to_vec();
+        self.hasher.update(&self.footer.state_sha256);
         self.footer.sha256 = self.hasher.clone().finalize().to_vec();
         frame::push(&mut self.buffer, FOOTER, &[&self.footer.encode_to_vec()]);
         self.flush();
@@ -84,7 +86,6 @@ impl<S: FnMut(&[u8]) -> Result<(), FilesError>> SnapshotEncoder<S> {
 
     fn flush(&mut self) {
         if self.failed.is_none() {
-            self.hasher.update(&self.buffer);
             self.bytes += self.buffer.len() as u64;
             self.failed = (self.sink)(&self.buffer).err();
         }
@@ -171,7 +172,9 @@ impl SnapshotDecoder {
                 )));
             };
             self.frame(kind, body, &mut each)?;
-            self.hasher.update(&buffer[at..end]);
+            if matches!(self.stage, Stage::Segments) {
+                self.hasher.update(&buffer[at..end]);
+            }
             at = end;
         }
         self.buffer = buffer;
@@ -215,6 +218,7 @@ impl SnapshotDecoder {
             }
             (Stage::Segments | Stage::Chunks, FOOTER) => {
                 self.counted.state_sha256 = self.state_hasher.clone().finalize().to_vec();
+                self.hasher.update(&self.counted.state_sha256);
                 self.counted.sha256 = self.hasher.clone().finalize().to_vec();
                 let footer = SnapshotFooter::decode(body).map_err(unreadable)?;
                 if footer != self.counted {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::{Part, SnapshotDecoder, SnapshotEncoder, SnapshotError, SnapshotFooter, SnapshotHeader, SnapshotManifest};
-use crate::archive::SegmentRef;
+use crate::archive::{Archive, SegmentRef};
 use crate::files::{Files, FilesError};
 use crate::wire::SnapshotMeta;
 
@@ -231,12 +231,16 @@ impl<F: Files> SnapshotStore<F> {
         Ok(())
     }
 
-    /// All bytes came: checks that it is the one announced and makes it durable. Fetch the segments the archive misses before
-    /// the state is installed.
+    /// All bytes came, and `archive` has fetched what it missed of [`SnapshotReceiver::segments`]: checks that the snapshot is the
+    /// one announced and makes it durable. It comes last, because a snapshot that is there after a restart is started from.
     ///
     /// # Errors
-    /// When it is not; fetch it again.
-    pub fn receive_end(&mut self, receiver: SnapshotReceiver) -> Result<Stored, SnapshotError> {
+    /// When it is not, or the archive lacks records; fetch it again.
+    pub fn receive_end<G: Files>(
+        &mut self,
+        receiver: SnapshotReceiver,
+        archive: &mut Archive<G>,
+    ) -> Result<Stored, SnapshotError> {
         let SnapshotReceiver {
             meta,
             manifest,
@@ -258,6 +262,7 @@ impl<F: Files> SnapshotStore<F> {
         if announced != (header.index, header.term, &header.conf_state, bytes, &footer.sha256) {
             return Err(SnapshotError::damaged("it is not the one announced"));
         }
+        archive.start_at(header.index, header.archived)?;
         self.keep(PART, header.index, header.term)?;
         Ok(Stored {
             header,
@@ -335,5 +340,11 @@ impl SnapshotReceiver {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// The segments of the archive it counts on, once all bytes came: fetch what [`Archive::missing`] says.
+    #[must_use]
+    pub fn segments(&self) -> &[SegmentRef] {
+        &self.segments
     }
 }

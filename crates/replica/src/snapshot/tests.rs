@@ -4,6 +4,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::*;
+use crate::archive::{Archive, ArchiveConfig, Record};
 use crate::files::{DirFiles, Files, MemoryFiles};
 
 const CLUSTER: [u8; 16] = [9; 16];
@@ -135,19 +136,37 @@ fn a_fetched_snapshot_is_kept_only_if_it_is_the_one_announced() {
     let meta = stored.meta();
     assert!(meta.manifest.len() < SnapshotMeta::MANIFEST_BYTES_MAX);
     let content = leader.read(20, 4, 0, usize::MAX).expect("readable");
-    let transfer = |meta: &SnapshotMeta, content: &[u8], piece: usize| {
+    let transfer_to = |archived: u64, meta: &SnapshotMeta, content: &[u8], piece: usize| {
+        let mut archive = Archive::open(ArchiveConfig::new(CLUSTER), MemoryFiles::default()).expect("opens");
+        for number in 0..archived {
+            archive
+                .append(
+                    number,
+                    &Record {
+                        job: None,
+                        bytes: [].into(),
+                    },
+                )
+                .expect("appended");
+        }
         let files = MemoryFiles::default();
         let mut store = open(files.clone());
         let mut receiver = store.receive(meta.clone())?;
         for piece in content.chunks(piece) {
             store.receive_bytes(&mut receiver, piece)?;
         }
-        let received = store.receive_end(receiver)?;
+        let received = store.receive_end(receiver, &mut archive)?;
         files.crash(|_| 0);
+        assert_eq!(archive.durable_index(), 20);
         assert_eq!(open(files.clone()).latest(20)?.as_ref(), Some(&received));
         assert_eq!(read(&open(files), &received), chunks(20));
         Ok::<_, SnapshotError>(received)
     };
+    let transfer = |meta: &SnapshotMeta, content: &[u8], piece| transfer_to(10, meta, content, piece);
+    assert!(
+        matches!(transfer_to(9, &meta, &content, 1000), Err(SnapshotError::Archive(_))),
+        "it counts on 10 records"
+    );
     for piece in [1 << 20, 4_099, 13] {
         assert_eq!(transfer(&meta, &content, piece).expect("kept"), stored);
     }
