@@ -12,7 +12,7 @@ use crate::config::Config;
 /// One replica of a Hesuan cluster, with the agent of its own site.
 #[derive(Debug, Parser)]
 #[command(name = "hesuand", version)]
-pub struct CommandLine {
+pub(crate) struct CommandLine {
     #[command(subcommand)]
     command: Command,
 }
@@ -42,16 +42,16 @@ struct Init {
 
 /// Options of `hesuand run`.
 #[derive(Clone, Debug, Args)]
-pub struct Run {
+pub(crate) struct Run {
     /// The configuration file
     #[arg(long)]
-    pub config: PathBuf,
+    pub(crate) config: PathBuf,
     /// Listen beyond loopback although nothing is encrypted
     #[arg(long)]
-    pub insecure: bool,
+    pub(crate) insecure: bool,
     /// End when stdin does, as a child of a process that may die
     #[arg(long, hide = true)]
-    pub until_stdin_closes: bool,
+    pub(crate) until_stdin_closes: bool,
 }
 
 #[derive(Debug, Subcommand)]

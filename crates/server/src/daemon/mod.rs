@@ -5,6 +5,7 @@ mod open;
 mod serve;
 mod site;
 
+use std::io::IsTerminal as _;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -76,7 +77,8 @@ pub(crate) fn run(run: &Run) -> anyhow::Result<()> {
 fn start_logging() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("HESUAND_LOG").unwrap_or_else(|_| "info".into());
     // Fails only when a test has set one up already.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let colours = std::io::stderr().is_terminal();
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).try_init();
 }
 
 /// The threads and what talks to them.

@@ -26,7 +26,7 @@ pub(super) struct City {
     pub(super) prices: [u64; 3],
 }
 
-/// Prices are about a hundred times real ones, so that a job of seconds costs something.
+/// Prices are about a thousand times real ones, so that a job of seconds costs something.
 pub(super) const CITIES: [City; 3] = [
     City {
         name: "songjiang",
@@ -34,7 +34,7 @@ pub(super) const CITIES: [City; 3] = [
         cpu_milli: 8_000,
         memory_mib: 16_384,
         gpus: &["a800"],
-        prices: [5_400_000, 180_000, 120_000_000],
+        prices: [54_000_000, 1_800_000, 1_200_000_000],
     },
     City {
         name: "hangzhou",
@@ -42,7 +42,7 @@ pub(super) const CITIES: [City; 3] = [
         cpu_milli: 8_000,
         memory_mib: 16_384,
         gpus: &[],
-        prices: [4_320_000, 144_000, 0],
+        prices: [43_200_000, 1_440_000, 0],
     },
     City {
         name: "hefei",
@@ -50,7 +50,7 @@ pub(super) const CITIES: [City; 3] = [
         cpu_milli: 12_000,
         memory_mib: 32_768,
         gpus: &["a800", "a800"],
-        prices: [3_600_000, 108_000, 90_000_000],
+        prices: [36_000_000, 1_080_000, 900_000_000],
     },
 ];
 

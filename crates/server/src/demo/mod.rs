@@ -21,7 +21,7 @@ use print::Page;
 
 /// Options of `hesuand demo`.
 #[derive(Clone, Debug, Args)]
-pub struct Options {
+pub(crate) struct Options {
     /// Keep the data here; a second start finds it all again
     #[arg(long)]
     data: Option<PathBuf>,

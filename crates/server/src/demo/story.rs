@@ -115,7 +115,10 @@ async fn wait_for_sites(cluster: &mut Cluster, admin: &Client) -> anyhow::Result
         if let Some(ended) = cluster.ended() {
             bail!("{ended}");
         }
+        // Of the leader, because only it knows who holds a lease.
+        let leader = report::status(admin).await.context("who leads")?.leader_id.max(1) as usize - 1;
         let answer = admin
+            .only(leader)
             .call(v1::ListSitesRequest::default(), async |channel, request| SiteServiceClient::new(channel).list_sites(request).await)
             .await
             .context("listing the sites")?;
