@@ -1,5 +1,7 @@
 //! Administration: organisations, wallets, sites, prices, programmes and agreements.
 
+use std::sync::Arc;
+
 use crate::account::Account;
 use crate::agreement::{Agreement, NewAgreement, check_agreement};
 use crate::journal::EntryKind;
@@ -28,12 +30,12 @@ impl Ledger {
             registered.control_group = registered.name.clone();
         }
         let group = self.groups.get(&*registered.control_group).copied().unwrap_or(id);
-        self.groups.insert(registered.control_group.clone(), group);
-        self.org_names.insert(registered.name.clone(), id);
+        self.groups.insert(Arc::from(&*registered.control_group), group);
+        self.org_names.insert(Arc::from(&*registered.name), id);
         self.journal.facts([u64::from(id.0), registered.kind as u64, u64::from(registered.region.0), u64::from(group.0)]);
-        self.journal.text(&*registered.name);
-        self.journal.text(&*registered.control_group);
-        self.journal.text(&*registered.credit_code);
+        self.journal.text(&registered.name);
+        self.journal.text(&registered.control_group);
+        self.journal.text(&registered.credit_code);
         let zero = Fen::ZERO;
         self.orgs.push(Org {
             id,
@@ -163,17 +165,17 @@ impl Ledger {
             lapsed: zero,
             revoked: zero,
         });
-        self.programme_names.insert(new.name.clone(), id);
+        self.programme_names.insert(Arc::from(&*new.name), id);
         self.post(Account::Uncalled(id), Account::Budget(id), new.budget);
         let at_issue = u64::from(new.budget_policy == BudgetPolicy::CommitAtIssue);
         let by_holder = u64::from(new.redemption == Redemption::Holder);
         self.journal.facts([u64::from(id.0), u64::from(new.region.0), new.budget.0 as u64, at_issue, by_holder]);
-        self.journal.text(&*new.name);
+        self.journal.text(&new.name);
         for funder in &new.funders {
             self.journal.fact(funder.share);
-            self.journal.text(&*funder.name);
+            self.journal.text(&funder.name);
         }
-        self.journal.text(format!("{:?}", new.terms));
+        self.journal.text(&format!("{:?}", new.terms));
         self.write(EntryKind::CreateProgramme, by);
         Ok(id)
     }
@@ -200,7 +202,7 @@ impl Ledger {
         revisions.push(Revision { effective_from, terms: terms.clone() });
         let number = revisions.len() as u32;
         self.journal.facts([u64::from(programme.0), u64::from(number), effective_from.0]);
-        self.journal.text(format!("{terms:?}"));
+        self.journal.text(&format!("{terms:?}"));
         self.write(EntryKind::ReviseProgramme, by);
         Ok(number)
     }
@@ -248,7 +250,7 @@ impl Ledger {
         let id = AgreementId(id);
         self.agreements.push(Agreement { id, version, agreed: new.clone() });
         self.journal.facts([u64::from(id.0), u64::from(version)]);
-        self.journal.text(format!("{new:?}"));
+        self.journal.text(&format!("{new:?}"));
         self.write(EntryKind::CreateAgreement, by);
         Ok(id)
     }

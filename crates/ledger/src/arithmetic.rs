@@ -9,13 +9,18 @@ const RAW_PER_FEN: i128 = 3_600_000_000_000;
 pub(crate) fn gross(milli_units: u64, ms: u64, millifen_per_unit_hour: u64) -> Option<Fen> {
     // The three factors are bounded where they come in (10^12, 10^11, 10^12), so the product stays below 2^127.
     let raw = i128::from(milli_units) * i128::from(ms) * i128::from(millifen_per_unit_hour);
-    let fen = (raw + RAW_PER_FEN / 2) / RAW_PER_FEN;
+    let fen = match u64::try_from(raw + RAW_PER_FEN / 2) {
+        // The same division, several times faster; almost every bill fits.
+        Ok(raw) => i128::from(raw / RAW_PER_FEN as u64),
+        Err(_) => (raw + RAW_PER_FEN / 2) / RAW_PER_FEN,
+    };
     (fen <= i128::from(Fen::MAX.0)).then_some(Fen(fen as i64))
 }
 
 /// What a rate gives of an amount: rounded down, because policy says "at most" (不超过).
 pub(crate) fn share(amount: Fen, rate: BasisPoints) -> Fen {
-    Fen((i128::from(amount.0) * i128::from(rate.0) / 10_000) as i64)
+    // No amount is over 10^14 and no rate over 10^4, so the product fits.
+    Fen(amount.0 * i64::from(rate.0) / 10_000)
 }
 
 /// Splits an amount by weights, exactly: largest remainder, ties to the earlier weight.

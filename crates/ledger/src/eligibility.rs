@@ -36,30 +36,35 @@ pub(crate) struct Candidate<'a> {
 
 type Offers<'a> = (Vec<ProgrammeView<'a>>, Vec<Candidate<'a>>);
 
-// What the rules ask of one bill.
-struct Asked<'a> {
+/// What the rules ask of one bill.
+pub(crate) struct Asked<'a> {
     request: &'a QuoteRequest,
-    payer: &'a Org,
+    // What counts in caps per job.
+    job: Option<u64>,
+    pub(crate) payer: &'a Org,
     site: &'a Site,
     affiliated: bool,
     at: Timestamp,
+    /// The fiscal year of `at`.
+    pub(crate) year: u32,
+    // First instant of the next one.
+    year_end: Timestamp,
     use_from: Timestamp,
 }
 
 impl Ledger {
     /// The payer's vouchers that may pay, in order of preference.
-    pub(crate) fn usable_vouchers(&self, request: &QuoteRequest, at: Timestamp, use_from: Timestamp) -> Result<Offers<'_>, Rejection> {
-        let asked = self.asked(request, at, use_from)?;
+    pub(crate) fn usable_vouchers<'a>(&'a self, asked: &Asked<'a>) -> Offers<'a> {
         let mut seen: Vec<(ProgrammeId, Option<usize>)> = Vec::new();
         let (mut views, mut candidates) = (Vec::new(), Vec::new());
-        for voucher in self.vouchers_in_use(request.payer) {
-            if state_rule(voucher, at).is_some() {
+        for voucher in self.vouchers_in_use(asked.payer.id) {
+            if state_rule(voucher, asked.at).is_some() {
                 continue;
             }
             let view = match seen.iter().find(|(programme, _)| *programme == voucher.programme) {
                 Some((_, view)) => *view,
                 None => {
-                    let view = self.view(&asked, voucher.programme).ok().map(|view| {
+                    let view = self.view(asked, voucher.programme).ok().map(|view| {
                         views.push(view);
                         views.len() - 1
                     });
@@ -68,61 +73,61 @@ impl Ledger {
                 }
             };
             let Some(view) = view else { continue };
-            if let Ok(cover_ms) = cover(&asked, voucher, views[view].terms) {
+            if let Ok(cover_ms) = cover(asked, voucher, views[view].terms) {
                 candidates.push(Candidate { voucher, view, cover_ms });
             }
         }
         sort_by_preference(&views, &mut candidates);
-        Ok((views, candidates))
+        (views, candidates)
     }
 
     /// The vouchers asked for, in order of preference; refused with the rule when one may not pay.
-    pub(crate) fn asked_vouchers(
-        &self,
-        request: &QuoteRequest,
-        named: &[VoucherId],
-        at: Timestamp,
-        use_from: Timestamp,
-    ) -> Result<Offers<'_>, Rejection> {
-        let asked = self.asked(request, at, use_from)?;
+    pub(crate) fn asked_vouchers<'a>(&'a self, asked: &Asked<'a>, named: &[VoucherId]) -> Result<Offers<'a>, Rejection> {
         if named.is_empty() || named.len() > 64 {
             return Err(Rejection::invalid("vouchers", named.len(), "1 to 64 vouchers"));
         }
-        let (mut views, mut candidates): (Vec<ProgrammeView<'_>>, Vec<Candidate<'_>>) = (Vec::new(), Vec::new());
+        let (mut views, mut candidates): Offers<'a> = (Vec::new(), Vec::new());
         for (index, id) in named.iter().enumerate() {
             if named[..index].contains(id) {
                 return Err(Rejection::invalid("vouchers", id, "each voucher once"));
             }
             let voucher = self.known_voucher(*id)?;
             let refused = |rule| Rejection::voucher(*id, rule);
-            if voucher.holder != request.payer {
+            if voucher.holder != asked.payer.id {
                 return Err(refused(VoucherRule::WrongHolder));
             }
-            if let Some(rule) = state_rule(voucher, at) {
+            if let Some(rule) = state_rule(voucher, asked.at) {
                 return Err(refused(rule));
             }
             let view = match views.iter().position(|view| view.programme.id == voucher.programme) {
                 Some(view) => view,
                 None => {
-                    views.push(self.view(&asked, voucher.programme).map_err(refused)?);
+                    views.push(self.view(asked, voucher.programme).map_err(refused)?);
                     views.len() - 1
                 }
             };
-            let cover_ms = cover(&asked, voucher, views[view].terms).map_err(refused)?;
+            let cover_ms = cover(asked, voucher, views[view].terms).map_err(refused)?;
             candidates.push(Candidate { voucher, view, cover_ms });
         }
         sort_by_preference(&views, &mut candidates);
         Ok((views, candidates))
     }
 
-    fn asked<'a>(&'a self, request: &'a QuoteRequest, at: Timestamp, use_from: Timestamp) -> Result<Asked<'a>, Rejection> {
+    pub(crate) fn asked<'a>(
+        &'a self,
+        request: &'a QuoteRequest,
+        job: Option<u64>,
+        at: Timestamp,
+        use_from: Timestamp,
+    ) -> Result<Asked<'a>, Rejection> {
         let payer = self.known_org(request.payer)?;
         let site = self.known_site(request.site)?;
-        let provider = self.known_org(site.provider)?;
-        Ok(Asked { request, payer, site, affiliated: payer.group == provider.group, at, use_from })
+        let affiliated = payer.group == self.known_org(site.provider)?.group;
+        let year = fiscal_year(at);
+        Ok(Asked { request, job, payer, site, affiliated, at, year, year_end: year_start(year + 1), use_from })
     }
 
-    fn view(&self, asked: &Asked<'_>, id: ProgrammeId) -> Result<ProgrammeView<'_>, VoucherRule> {
+    fn view<'a>(&'a self, asked: &Asked<'a>, id: ProgrammeId) -> Result<ProgrammeView<'a>, VoucherRule> {
         let programme = self.programme(id).expect("a voucher's programme exists");
         let (terms, revision) = programme.terms_at(asked.at);
         if asked.at < terms.from || terms.until <= asked.at {
@@ -176,12 +181,12 @@ impl Ledger {
             left = positive(programme.uncommitted, VoucherRule::Budget)?;
         }
         if let Some(cap) = terms.cap_per_control_group {
-            let key = (programme.id, asked.payer.group, fiscal_year(asked.at));
+            let key = (programme.id, asked.payer.group, asked.year);
             let used = self.group_use.get(&key).copied().unwrap_or_default();
             left = left.min(positive(Fen(cap.0 - used.0), VoucherRule::GroupCap)?);
         }
         let used = |cap| {
-            let key = asked.request.job.map(|job| (job, cap));
+            let key = asked.job.map(|job| (job, cap));
             key.and_then(|key| self.job_use.get(&key)).map_or(Fen::ZERO, |job| job.used)
         };
         if let Some(cap) = terms.cap_per_job {
@@ -230,7 +235,7 @@ fn cover(asked: &Asked<'_>, voucher: &Voucher, terms: &Terms) -> Result<u64, Vou
     }
     let mut end = voucher.until.min(terms.until);
     if !terms.carry_over {
-        end = end.min(year_start(fiscal_year(asked.at) + 1));
+        end = end.min(asked.year_end);
     }
     let cover_ms = end.0.saturating_sub(asked.use_from.0);
     if cover_ms == 0 { Err(VoucherRule::Expired) } else { Ok(cover_ms.min(limit)) }

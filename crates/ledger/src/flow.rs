@@ -23,30 +23,19 @@ pub(crate) struct Problem {
     pub(crate) total: i64,
 }
 
-struct Solver<'a> {
-    problem: &'a Problem,
+// The problem with what is left of its bounds, and what is paid so far.
+struct Solver {
+    problem: Problem,
     width: usize,
-    line_left: Vec<i64>,
-    cell_left: Vec<i64>,
-    programme_left: Vec<i64>,
-    total_left: i64,
     flow: Vec<i64>,
     amounts: Vec<i64>,
 }
 
 /// What each voucher pays.
-pub(crate) fn solve(problem: &Problem) -> Vec<i64> {
-    let mut solver = Solver {
-        problem,
-        width: problem.lines.len(),
-        line_left: problem.lines.clone(),
-        cell_left: problem.cells.clone(),
-        programme_left: problem.programmes.clone(),
-        total_left: problem.total,
-        flow: vec![0; problem.edges.len()],
-        amounts: vec![0; problem.vouchers.len()],
-    };
-    for voucher in 0..problem.vouchers.len() {
+pub(crate) fn solve(problem: Problem) -> Vec<i64> {
+    let (vouchers, edges) = (problem.vouchers.len(), problem.edges.len());
+    let mut solver = Solver { width: problem.lines.len(), problem, flow: vec![0; edges], amounts: vec![0; vouchers] };
+    for voucher in 0..vouchers {
         solver.pay_directly(voucher);
         while solver.could_pay_more(voucher) && solver.reroute(voucher) {}
     }
@@ -60,29 +49,29 @@ enum Node {
     Line(usize),
 }
 
-impl Solver<'_> {
+impl Solver {
     fn source_left(&self, voucher: usize) -> i64 {
         let (programme, balance) = self.problem.vouchers[voucher];
-        (balance - self.amounts[voucher]).min(self.programme_left[programme]).min(self.total_left)
+        (balance - self.amounts[voucher]).min(self.problem.programmes[programme]).min(self.problem.total)
     }
 
     fn pay_directly(&mut self, voucher: usize) {
         let programme = self.problem.vouchers[voucher].0;
         for line in 0..self.width {
             let (edge, cell) = (voucher * self.width + line, programme * self.width + line);
-            let bounds = [self.problem.edges[edge], self.cell_left[cell], self.line_left[line], self.source_left(voucher)];
+            let bounds = [self.problem.edges[edge], self.problem.cells[cell], self.problem.lines[line], self.source_left(voucher)];
             let paid = bounds.into_iter().min().unwrap_or(0);
             self.flow[edge] += paid;
-            self.cell_left[cell] -= paid;
-            self.line_left[line] -= paid;
+            self.problem.cells[cell] -= paid;
+            self.problem.lines[line] -= paid;
             self.take(voucher, paid);
         }
     }
 
     fn take(&mut self, voucher: usize, paid: i64) {
         self.amounts[voucher] += paid;
-        self.programme_left[self.problem.vouchers[voucher].0] -= paid;
-        self.total_left -= paid;
+        self.problem.programmes[self.problem.vouchers[voucher].0] -= paid;
+        self.problem.total -= paid;
     }
 
     // Cheap and almost always the end of it: there is money, a line to pay, and a way out of the voucher and of its programme.
@@ -91,8 +80,8 @@ impl Solver<'_> {
         let edges = voucher * self.width..(voucher + 1) * self.width;
         let cells = programme * self.width..(programme + 1) * self.width;
         self.source_left(voucher) > 0
-            && self.line_left.iter().any(|left| *left > 0)
-            && self.cell_left[cells].iter().any(|left| *left > 0)
+            && self.problem.lines.iter().any(|left| *left > 0)
+            && self.problem.cells[cells].iter().any(|left| *left > 0)
             && edges.into_iter().any(|edge| self.flow[edge] < self.problem.edges[edge])
     }
 
@@ -102,9 +91,9 @@ impl Solver<'_> {
         let number = |node: Node| match node {
             Node::Voucher(voucher) => voucher,
             Node::Cell(programme, line) => count + programme * width + line,
-            Node::Line(line) => count + self.cell_left.len() + line,
+            Node::Line(line) => count + self.problem.cells.len() + line,
         };
-        let mut from: Vec<Option<Node>> = vec![None; count + self.cell_left.len() + width];
+        let mut from: Vec<Option<Node>> = vec![None; count + self.problem.cells.len() + width];
         from[number(Node::Voucher(start))] = Some(Node::Voucher(start));
         let mut queue = vec![Node::Voucher(start)];
         let mut next = 0;
@@ -112,7 +101,7 @@ impl Solver<'_> {
         while let Some(node) = queue.get(next).copied() {
             next += 1;
             if let Node::Line(line) = node
-                && self.line_left[line] > 0
+                && self.problem.lines[line] > 0
             {
                 end = Some(node);
                 break;
@@ -134,11 +123,11 @@ impl Solver<'_> {
         let steps = || path.windows(2).map(|step| (step[0], step[1]));
         let Node::Line(last) = end else { return false };
         let bound = steps().map(|(here, there)| self.residual(here, there)).min().unwrap_or(0);
-        let paid = bound.min(self.line_left[last]).min(self.source_left(start));
+        let paid = bound.min(self.problem.lines[last]).min(self.source_left(start));
         for (here, there) in steps() {
             self.push(here, there, paid);
         }
-        self.line_left[last] -= paid;
+        self.problem.lines[last] -= paid;
         self.take(start, paid);
         paid > 0
     }
@@ -151,7 +140,7 @@ impl Solver<'_> {
                 (0..self.width).map(|line| Node::Cell(programme, line)).chain(vouchers.map(Node::Voucher)).collect()
             }
             Node::Cell(_, line) => std::iter::once(Node::Line(line)).chain(vouchers.map(Node::Voucher)).collect(),
-            Node::Line(line) => (0..self.programme_left.len()).map(|programme| Node::Cell(programme, line)).collect(),
+            Node::Line(line) => (0..self.problem.programmes.len()).map(|programme| Node::Cell(programme, line)).collect(),
         };
         candidates.into_iter().filter(|there| self.residual(node, *there) > 0).collect()
     }
@@ -159,15 +148,15 @@ impl Solver<'_> {
     fn residual(&self, here: Node, there: Node) -> i64 {
         let programme_of = |voucher: usize| self.problem.vouchers[voucher].0;
         let paid_through = |programme: usize, line: usize| {
-            let cell = programme * self.width + line;
-            self.problem.cells[cell] - self.cell_left[cell]
+            let vouchers = (0..self.amounts.len()).filter(|voucher| programme_of(*voucher) == programme);
+            vouchers.map(|voucher| self.flow[voucher * self.width + line]).sum()
         };
         match (here, there) {
             (Node::Voucher(voucher), Node::Cell(_, line)) => {
                 let edge = voucher * self.width + line;
                 self.problem.edges[edge] - self.flow[edge]
             }
-            (Node::Cell(programme, line), Node::Line(_)) => self.cell_left[programme * self.width + line],
+            (Node::Cell(programme, line), Node::Line(_)) => self.problem.cells[programme * self.width + line],
             (Node::Cell(programme, line), Node::Voucher(voucher)) if programme_of(voucher) == programme => {
                 self.flow[voucher * self.width + line]
             }
@@ -184,8 +173,8 @@ impl Solver<'_> {
         match (here, there) {
             (Node::Voucher(voucher), Node::Cell(_, line)) => self.flow[voucher * self.width + line] += paid,
             (Node::Cell(_, line), Node::Voucher(voucher)) => self.flow[voucher * self.width + line] -= paid,
-            (Node::Cell(programme, line), Node::Line(_)) => self.cell_left[programme * self.width + line] -= paid,
-            (Node::Line(line), Node::Cell(programme, _)) => self.cell_left[programme * self.width + line] += paid,
+            (Node::Cell(programme, line), Node::Line(_)) => self.problem.cells[programme * self.width + line] -= paid,
+            (Node::Line(line), Node::Cell(programme, _)) => self.problem.cells[programme * self.width + line] += paid,
             (Node::Voucher(here), Node::Voucher(there)) => {
                 self.amounts[here] -= paid;
                 self.amounts[there] += paid;
@@ -211,7 +200,7 @@ mod tests {
             edges: vec![100, 100, 100, 0],
             total: i64::MAX,
         };
-        assert_eq!(solve(&problem), [100, 100]);
+        assert_eq!(solve(problem), [100, 100]);
     }
 
     #[test]
@@ -224,7 +213,7 @@ mod tests {
             edges: vec![250, 250],
             total: i64::MAX,
         };
-        assert_eq!(solve(&problem), [200, 50]);
+        assert_eq!(solve(problem), [200, 50]);
     }
 
     fn problems() -> impl Strategy<Value = Problem> {
@@ -271,9 +260,10 @@ mod tests {
         fn the_sum_is_the_least_cut(problem in problems().prop_filter("few enough cuts to try", |problem| {
             problem.programmes.len() * (1 + problem.lines.len()) + problem.vouchers.len() + problem.lines.len() <= 16
         })) {
-            let amounts = solve(&problem);
-            prop_assert_eq!(amounts.iter().sum::<i64>(), least_cut(&problem));
-            for (amount, (_, balance)) in amounts.iter().zip(&problem.vouchers) {
+            let (cut, balances) = (least_cut(&problem), problem.vouchers.clone());
+            let amounts = solve(problem);
+            prop_assert_eq!(amounts.iter().sum::<i64>(), cut);
+            for (amount, (_, balance)) in amounts.iter().zip(&balances) {
                 prop_assert!((0..=*balance).contains(amount));
             }
         }

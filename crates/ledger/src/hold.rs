@@ -103,7 +103,7 @@ impl Ledger {
         if expires_at <= by.at || expires_at.0 - by.at.0 > QUOTE_VALID_MS_MAX {
             return Err(Rejection::invalid("expires_at", expires_at, "up to 24 hours from now"));
         }
-        let plan = self.plan(request, by.at, expires_at)?;
+        let plan = self.plan(request, None, by.at, expires_at)?;
         self.afford(request, &plan.quote)?;
         let pinned = self.set_aside(request, plan);
         let id = QuoteId(self.quotes.next_id());
@@ -127,11 +127,10 @@ impl Ledger {
     }
 
     fn hold_anew(&mut self, request: &HoldRequest, by: Stamp) -> Result<HoldId, Rejection> {
-        let mut bill = request.request.clone();
-        bill.job = Some(request.key.job);
-        let plan = self.plan(&bill, by.at, by.at)?;
-        self.afford(&bill, &plan.quote)?;
-        let pinned = self.set_aside(&bill, plan);
+        let bill = &request.request;
+        let plan = self.plan(bill, Some(request.key.job), by.at, by.at)?;
+        self.afford(bill, &plan.quote)?;
+        let pinned = self.set_aside(bill, plan);
         self.count_job(request.key.job, &pinned);
         let id = HoldId(self.holds.next_id());
         let HoldKey { job, task, attempt } = request.key;

@@ -1,5 +1,7 @@
 //! The life of vouchers apart from paying: issue, redeem, suspend, resume, revoke, expire.
 
+use std::sync::Arc;
+
 use crate::account::Account;
 use crate::journal::EntryKind;
 use crate::ledger::Ledger;
@@ -172,9 +174,10 @@ impl Ledger {
     fn issue(&mut self, programme: ProgrammeId, new: &NewVoucher, holder: OrgId, by: Stamp) -> VoucherId {
         let zero = Fen::ZERO;
         let id = VoucherId(self.vouchers.next_id());
+        let code: Arc<str> = Arc::from(&*new.code);
         self.vouchers.push(Voucher {
             id,
-            code: new.code.clone(),
+            code: code.clone(),
             programme,
             holder,
             state: VoucherState::Issued,
@@ -187,14 +190,14 @@ impl Ledger {
             lapsed: zero,
             revoked: zero,
         });
-        self.voucher_codes.insert(new.code.clone(), id);
+        self.voucher_codes.insert(code, id);
         self.voucher_ends.insert((new.until, id), ());
         let source = self.free_source(programme);
         self.post(source, Account::Voucher(id), new.face);
         self.programme_mut(programme).issued.0 += new.face.0;
         let owner = [id.0, u64::from(programme.0), u64::from(holder.0)];
         self.journal.facts(owner.into_iter().chain([new.face.0 as u64, new.from.0, new.until.0]));
-        self.journal.text(&*new.code);
+        self.journal.text(&new.code);
         self.write(EntryKind::IssueVoucher, by);
         id
     }

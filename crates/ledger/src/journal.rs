@@ -2,6 +2,7 @@
 //! so that anything that reads protobuf can check it; balances are the fold of its transfers.
 
 use prost::Message;
+use prost::encoding::{WireType, encode_key, encode_varint};
 use sha2::{Digest, Sha256};
 
 use crate::account::Account;
@@ -160,43 +161,70 @@ pub(crate) struct Journal {
     pub(crate) index: u64,
     pub(crate) head: [u8; 32],
     pub(crate) pending: Vec<JournalEntry>,
-    // The entry being written; its vectors are kept so that writing one allocates only its bytes.
-    draft: EntryRecord,
+    draft: Draft,
+}
+
+/// The entry being written, field by field as it will stand in the record: every change of the books passes through here, so
+/// the bytes are written once and nothing but the record is allocated. Reads back as [`EntryRecord`].
+#[derive(Clone, Debug, Default)]
+struct Draft {
+    transfers: Vec<u8>,
+    facts: Vec<u8>,
+    texts: Vec<u8>,
 }
 
 impl Journal {
     pub(crate) fn restore(index: u64, head: [u8; 32], pending: Vec<JournalEntry>) -> Self {
-        Self { index, head, pending, draft: EntryRecord::default() }
+        Self { index, head, pending, draft: Draft::default() }
     }
 
     pub(crate) fn transfer(&mut self, debit: Account, credit: Account, amount: Fen) {
-        self.draft.transfers.extend([debit.code(), credit.code(), amount.0 as u64]);
+        for number in [debit.code(), credit.code(), amount.0 as u64] {
+            encode_varint(number, &mut self.draft.transfers);
+        }
     }
 
     pub(crate) fn fact(&mut self, fact: impl Into<u64>) {
-        self.draft.facts.push(fact.into());
+        encode_varint(fact.into(), &mut self.draft.facts);
     }
 
     pub(crate) fn facts(&mut self, facts: impl IntoIterator<Item = u64>) {
-        self.draft.facts.extend(facts);
+        for fact in facts {
+            encode_varint(fact, &mut self.draft.facts);
+        }
     }
 
-    pub(crate) fn text(&mut self, text: impl Into<String>) {
-        self.draft.texts.push(text.into());
+    pub(crate) fn text(&mut self, text: &str) {
+        encode_field(7, text.as_bytes(), &mut self.draft.texts);
     }
 
     /// Closes the draft: numbers it, chains it, and keeps it until taken.
     pub(crate) fn write(&mut self, kind: EntryKind, stamp: Stamp) {
         self.index += 1;
-        let draft = &mut self.draft;
-        (draft.index, draft.at_ms, draft.actor, draft.kind) = (self.index, stamp.at.0, stamp.actor, kind as u32);
-        let record: Box<[u8]> = draft.encode_to_vec().into();
-        draft.transfers.clear();
-        draft.facts.clear();
-        draft.texts.clear();
+        let Draft { transfers, facts, texts } = &mut self.draft;
+        let mut record = Vec::with_capacity(40 + transfers.len() + facts.len() + texts.len());
+        for (tag, number) in [(1, self.index), (2, stamp.at.0), (3, u64::from(stamp.actor)), (4, kind as u64)] {
+            if number > 0 {
+                encode_key(tag, WireType::Varint, &mut record);
+                encode_varint(number, &mut record);
+            }
+        }
+        for (tag, packed) in [(5, transfers), (6, facts)] {
+            if !packed.is_empty() {
+                encode_field(tag, packed, &mut record);
+                packed.clear();
+            }
+        }
+        record.append(texts);
         self.head = chained(&self.head, &record);
-        self.pending.push(JournalEntry { index: self.index, record, hash: self.head });
+        self.pending.push(JournalEntry { index: self.index, record: record.into(), hash: self.head });
     }
+}
+
+fn encode_field(tag: u32, bytes: &[u8], out: &mut Vec<u8>) {
+    encode_key(tag, WireType::LengthDelimited, out);
+    encode_varint(bytes.len() as u64, out);
+    out.extend_from_slice(bytes);
 }
 
 fn chained(previous: &[u8; 32], record: &[u8]) -> [u8; 32] {
@@ -231,6 +259,8 @@ mod tests {
         assert_eq!((read.index, read.stamp.actor, read.kind), (2, 9, EntryKind::TopUp as u32));
         assert_eq!(read.transfers, [(Account::Treasury, Account::Wallet(OrgId(1)), Fen(200))]);
         assert_eq!((read.facts, read.texts), (vec![1], vec!["invoice".to_string()]));
+        let record = EntryRecord::decode(&*entries[1].record).expect("written above");
+        assert_eq!(record.encode_to_vec(), entries[1].record.to_vec(), "the record is written as prost would write it");
         assert_eq!(JournalEntry::decode(&entries[2].encode()).as_ref(), Some(&entries[2]));
         entries[1].record[3] ^= 1;
         assert!(!holds(&entries));

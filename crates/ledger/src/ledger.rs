@@ -1,5 +1,7 @@
 //! The books as a value: its tables, what can be read of them, and the one place where money moves from account to account.
 
+use std::sync::Arc;
+
 use crate::account::{Account, KINDS, LAST_DEBIT_KIND};
 use crate::agreement::Agreement;
 use crate::hold::{BoundQuote, Hold};
@@ -60,10 +62,10 @@ pub struct Ledger {
     pub(crate) group_use: PagedMap<(ProgrammeId, OrgId, u32), Fen>,
     pub(crate) job_use: PagedMap<(u64, JobCap), JobUse>,
     // Indexes: derived from the tables above, not part of a snapshot.
-    pub(crate) org_names: PagedMap<Box<str>, OrgId>,
-    pub(crate) groups: PagedMap<Box<str>, OrgId>,
-    pub(crate) programme_names: PagedMap<Box<str>, ProgrammeId>,
-    pub(crate) voucher_codes: PagedMap<Box<str>, VoucherId>,
+    pub(crate) org_names: PagedMap<Arc<str>, OrgId>,
+    pub(crate) groups: PagedMap<Arc<str>, OrgId>,
+    pub(crate) programme_names: PagedMap<Arc<str>, ProgrammeId>,
+    pub(crate) voucher_codes: PagedMap<Arc<str>, VoucherId>,
     // Vouchers in use: redeemed and neither spent, expired nor revoked.
     pub(crate) by_holder: PagedMap<(OrgId, VoucherId), ()>,
     pub(crate) voucher_ends: PagedMap<(Timestamp, VoucherId), ()>,

@@ -1,7 +1,7 @@
 //! What a bill would cost and who would pay which part: prices, eligible vouchers, the choice of legs. Changes nothing.
 
 use crate::arithmetic::{gross, share};
-use crate::eligibility::{Candidate, ProgrammeView};
+use crate::eligibility::{Asked, Candidate, ProgrammeView};
 use crate::flow::{Problem, solve};
 use crate::ledger::Ledger;
 use crate::price::{PricedLine, check_lines};
@@ -99,7 +99,7 @@ pub struct LegPin {
 impl Ledger {
     /// What the bill would cost at the limit if it began at `at`. Whether the wallet can bear it is asked of [`Ledger::afford`].
     pub fn quote(&self, request: &QuoteRequest, at: Timestamp) -> Result<Quote, Rejection> {
-        Ok(self.plan(request, at, at)?.quote)
+        Ok(self.plan(request, request.job, at, at)?.quote)
     }
 
     /// Whether the payer's wallet has, and the payer allows, what a quote needs.
@@ -118,14 +118,21 @@ impl Ledger {
 
     /// A quote judged at `at` for use that begins at `use_from` (later than `at` for binding quotes, so that a cover that
     /// ends soon is not promised for longer than it lasts).
-    pub(crate) fn plan(&self, request: &QuoteRequest, at: Timestamp, use_from: Timestamp) -> Result<Plan, Rejection> {
+    pub(crate) fn plan(
+        &self,
+        request: &QuoteRequest,
+        job: Option<u64>,
+        at: Timestamp,
+        use_from: Timestamp,
+    ) -> Result<Plan, Rejection> {
+        let asked = self.asked(request, job, at, use_from)?;
         check_lines(&request.lines, request.walltime_ms_max)?;
         let lines = self.priced(request, at)?;
         let bill = Bill::new(&lines, request.walltime_ms_max)?;
         let (views, candidates) = match &request.funding {
             Funding::WalletOnly => (Vec::new(), Vec::new()),
-            Funding::Auto => self.usable_vouchers(request, at, use_from)?,
-            Funding::Vouchers(named) => self.named_vouchers(request, named, at, use_from)?,
+            Funding::Auto => self.usable_vouchers(&asked),
+            Funding::Vouchers(named) => self.named_vouchers(&asked, named)?,
         };
         let choice = best_choice(&bill, &views, &candidates);
         let mut legs = Vec::with_capacity(choice.legs.len());
@@ -133,7 +140,7 @@ impl Ledger {
         for (index, amount) in choice.legs {
             let candidate = &candidates[index];
             legs.push(leg(&bill, &views[candidate.view], candidate, amount));
-            pins.push(self.pin(request.payer, &views[candidate.view], candidate, at)?);
+            pins.push(pin(&asked, &views[candidate.view], candidate));
         }
         let subsidy: i64 = legs.iter().map(|leg| leg.amount.0).sum();
         let advanced: i64 = legs.iter().filter(|leg| leg.redemption == Redemption::Holder).map(|leg| leg.amount.0).sum();
@@ -147,7 +154,6 @@ impl Ledger {
     }
 
     fn priced(&self, request: &QuoteRequest, at: Timestamp) -> Result<Vec<PricedLine>, Rejection> {
-        self.known_org(request.payer)?;
         let site = self.known_site(request.site)?;
         let priced = request.lines.iter().map(|line| {
             let price = site.prices.at(&line.sku, at);
@@ -158,14 +164,12 @@ impl Ledger {
         priced.collect()
     }
 
-    fn named_vouchers(
-        &self,
-        request: &QuoteRequest,
+    fn named_vouchers<'a>(
+        &'a self,
+        asked: &Asked<'a>,
         named: &[VoucherId],
-        at: Timestamp,
-        use_from: Timestamp,
-    ) -> Result<(Vec<ProgrammeView<'_>>, Vec<Candidate<'_>>), Rejection> {
-        let (views, candidates) = self.asked_vouchers(request, named, at, use_from)?;
+    ) -> Result<(Vec<ProgrammeView<'a>>, Vec<Candidate<'a>>), Rejection> {
+        let (views, candidates) = self.asked_vouchers(asked, named)?;
         let exclusive = views.iter().position(|view| view.terms.stacking == Stacking::Exclusive);
         if let Some(exclusive) = exclusive
             && views.len() > 1
@@ -175,20 +179,6 @@ impl Ledger {
             return Err(Rejection::voucher(voucher, VoucherRule::Stacking));
         }
         Ok((views, candidates))
-    }
-
-    fn pin(&self, payer: OrgId, view: &ProgrammeView<'_>, candidate: &Candidate<'_>, at: Timestamp) -> Result<LegPin, Rejection> {
-        Ok(LegPin {
-            revision: view.revision,
-            agreement_version: view.agreement.map_or(0, |agreement| agreement.version),
-            group: self.known_org(payer)?.group,
-            year: crate::calendar::fiscal_year(at),
-            cover_ms: candidate.cover_ms,
-            rates: view.rates.clone(),
-            reinstate: view.terms.reinstate_refunds,
-            programme_job_cap: view.terms.cap_per_job.is_some(),
-            agreement_job_cap: view.agreement.is_some_and(|agreement| agreement.agreed.cap_per_job.is_some()),
-        })
     }
 }
 
@@ -304,10 +294,24 @@ fn choose(
         bill.offer(&mut problem, candidate.view, candidate.voucher.available, &views[candidate.view].rates, candidate.cover_ms);
         offered.push(index);
     }
-    let amounts = solve(&problem);
+    let amounts = solve(problem);
     let subsidy = amounts.iter().sum();
     let legs = offered.into_iter().zip(amounts).filter(|(_, amount)| *amount > 0);
     Choice { legs: legs.map(|(index, amount)| (index, Fen(amount))).collect(), stack_max, subsidy }
+}
+
+fn pin(asked: &Asked<'_>, view: &ProgrammeView<'_>, candidate: &Candidate<'_>) -> LegPin {
+    LegPin {
+        revision: view.revision,
+        agreement_version: view.agreement.map_or(0, |agreement| agreement.version),
+        group: asked.payer.group,
+        year: asked.year,
+        cover_ms: candidate.cover_ms,
+        rates: view.rates.clone(),
+        reinstate: view.terms.reinstate_refunds,
+        programme_job_cap: view.terms.cap_per_job.is_some(),
+        agreement_job_cap: view.agreement.is_some_and(|agreement| agreement.agreed.cap_per_job.is_some()),
+    }
 }
 
 fn leg(bill: &Bill<'_>, view: &ProgrammeView<'_>, candidate: &Candidate<'_>, amount: Fen) -> Leg {

@@ -66,7 +66,7 @@ pub struct Receipt {
 pub(crate) struct Capture {
     pub(crate) receipt: Receipt,
     pub(crate) pins: Vec<LegPin>,
-    /// Per leg, given back so far.
+    /// Per leg, given back so far; empty until the first refund.
     pub(crate) legs_refunded: Vec<Fen>,
     /// Per leg and funder, given back so far; empty until the first refund.
     pub(crate) funders_refunded: Vec<Vec<Fen>>,
@@ -79,8 +79,20 @@ pub struct Settled<'a> {
     pub receipt: &'a Receipt,
     /// The rules of each leg.
     pub pins: &'a [LegPin],
-    /// Per leg, given back so far.
-    pub legs_refunded: &'a [Fen],
+    legs_refunded: &'a [Fen],
+}
+
+impl Settled<'_> {
+    /// What went back of a leg so far.
+    pub fn leg_refunded(&self, leg: usize) -> Fen {
+        self.legs_refunded.get(leg).copied().unwrap_or_default()
+    }
+}
+
+impl Capture {
+    pub(crate) fn leg_refunded(&self, leg: usize) -> Fen {
+        self.legs_refunded.get(leg).copied().unwrap_or_default()
+    }
 }
 
 /// How long, and how many, captures stay open to refunds.
@@ -94,7 +106,7 @@ pub struct CaptureWindow {
 
 impl Default for CaptureWindow {
     fn default() -> Self {
-        Self { keep_ms: 86_400_000, count_max: 200_000 }
+        Self { keep_ms: 86_400_000, count_max: 100_000 }
     }
 }
 
@@ -199,9 +211,8 @@ impl Ledger {
     }
 
     fn keep_capture(&mut self, receipt: Receipt, pins: Vec<LegPin>) {
-        let legs_refunded = vec![Fen::ZERO; pins.len()];
         let key = receipt.key;
-        let id = self.captures.push(Capture { receipt, pins, legs_refunded, funders_refunded: Vec::new() });
+        let id = self.captures.push(Capture { receipt, pins, legs_refunded: Vec::new(), funders_refunded: Vec::new() });
         self.keys.insert(key, KeyState::Ended(id));
         if self.captures.len() as u64 > self.window.count_max {
             self.forget_oldest_capture();
@@ -274,5 +285,5 @@ fn captured(bill: &Bill<'_>, pinned: &Pinned) -> Vec<i64> {
         let programme = programmes.iter().position(|known| *known == leg.programme).expect("collected above");
         bill.offer(&mut problem, programme, leg.amount, &pin.rates, pin.cover_ms);
     }
-    solve(&problem)
+    solve(problem)
 }

@@ -1,5 +1,7 @@
 //! Vouchers: a face value for one holder, spent over many jobs, for a time.
 
+use std::sync::Arc;
+
 use crate::types::{Fen, OrgId, ProgrammeId, Timestamp, VoucherId};
 
 /// A voucher to be.
@@ -41,7 +43,7 @@ pub struct Voucher {
     /// Dense, from 1.
     pub id: VoucherId,
     /// Unique.
-    pub code: Box<str>,
+    pub code: Arc<str>,
     /// Its programme.
     pub programme: ProgrammeId,
     /// Who may use it.

@@ -5,11 +5,11 @@ use std::borrow::Borrow;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
-const PAGE: usize = 128;
+const PAGE: usize = 256;
 
 type Entries<K, V> = Vec<(K, V)>;
 
-/// An ordered map in pages of up to 128 entries; a clone copies page pointers and one key per page.
+/// An ordered map in pages of up to 256 entries; a clone copies page pointers and one key per page.
 #[derive(Clone, Debug)]
 pub struct PagedMap<K, V> {
     // The smallest key a page may hold, beside the page; the first page takes everything below the second. Never empty pages.

@@ -1,5 +1,7 @@
 //! Between the tables and their records. Loading takes nothing on trust: what an expectation elsewhere in the crate rests on is checked here.
 
+use std::sync::Arc;
+
 use super::SnapshotError;
 use super::records::*;
 use crate::account::LAST_DEBIT_KIND;
@@ -134,8 +136,8 @@ impl Loader {
             credit_code: record.credit_code.into(),
         };
         let group = OrgId(record.group);
-        self.ledger.org_names.insert(registered.name.clone(), id);
-        self.ledger.groups.insert(registered.control_group.clone(), group);
+        self.ledger.org_names.insert(Arc::from(&*registered.name), id);
+        self.ledger.groups.insert(Arc::from(&*registered.control_group), group);
         let org = Org { id, registered, group, available, held, topped_up, withdrawn, spent, receivable, claim };
         dense(&mut self.ledger.orgs, u64::from(id.0), org)
     }
@@ -167,7 +169,7 @@ impl Loader {
         }
         let revisions = record.revisions.into_iter().map(revision).collect::<Result<_, _>>()?;
         let name: Box<str> = record.name.into();
-        self.ledger.programme_names.insert(name.clone(), id);
+        self.ledger.programme_names.insert(Arc::from(&*name), id);
         let programme = Programme {
             id,
             name,
@@ -253,10 +255,11 @@ impl Loader {
     fn capture(&mut self, record: CaptureRecord) -> Result<(), &'static str> {
         let key = key(record.key)?;
         let [gross, copay, wallet, refunded] = amounts(record.amounts)?;
-        let legs_refunded: Vec<Fen> = record.legs.iter().map(|leg| Fen(leg.refunded)).collect();
+        let mut legs_refunded: Vec<Fen> = record.legs.iter().map(|leg| Fen(leg.refunded)).collect();
         let mut funders_refunded: Vec<Vec<Fen>> =
             record.legs.iter().map(|leg| leg.funders_refunded.iter().copied().map(Fen).collect()).collect();
         if refunded == Fen::ZERO {
+            legs_refunded.clear();
             funders_refunded.clear();
         }
         let (legs, pins) = self.legs(record.legs, record.lines.len())?;
@@ -525,7 +528,7 @@ pub(super) fn capture_record(id: u64, capture: &Capture) -> CaptureRecord {
     };
     let mut legs = leg_records(&receipt.legs, &capture.pins);
     for (index, leg) in legs.iter_mut().enumerate() {
-        leg.refunded = capture.legs_refunded[index].0;
+        leg.refunded = capture.leg_refunded(index).0;
         leg.funders_refunded = capture.funders_refunded.get(index).into_iter().flatten().map(|fen| fen.0).collect();
     }
     CaptureRecord {
