@@ -165,3 +165,91 @@ fn jittered(backoff: Duration) -> Duration {
     let half = backoff / 2;
     half + half.mul_f64(rand::random::<f64>())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    fn client(replicas: usize, time_max: Duration) -> Client {
+        let endpoints = (1..=replicas).map(|n| format!("http://replica-{n}:7443")).collect();
+        let settings = Settings {
+            endpoints,
+            token: Some("HESUAN_ab".into()),
+        };
+        let global = Global {
+            timeout: Some(time_max),
+            ..Global::default()
+        };
+        Client::new(&settings, &global).expect("the addresses are good")
+    }
+
+    /// A leader that fell must not make a job run twice: what is sent again is the same request.
+    #[tokio::test]
+    async fn a_request_is_sent_again_to_the_next_replica_with_the_same_id() {
+        let client = client(3, Duration::from_secs(20));
+        let tries = RefCell::new(Vec::new());
+        let answer = client
+            .call(request_id(), |_, request: Request<Vec<u8>>| {
+                assert!(
+                    request
+                        .metadata()
+                        .get("authorization")
+                        .is_some_and(|token| token == "Bearer HESUAN_ab")
+                );
+                tries.borrow_mut().push((client.current.get(), request.into_inner()));
+                let count = tries.borrow().len();
+                async move {
+                    match count {
+                        1 => Err(Status::unavailable("no leader")),
+                        2 => Err(Status::deadline_exceeded("slow")),
+                        _ => Ok(Response::new(7)),
+                    }
+                }
+            })
+            .await;
+        assert_eq!(answer.ok(), Some(7));
+        let tries = tries.into_inner();
+        assert_eq!(tries.iter().map(|(replica, _)| *replica).collect::<Vec<_>>(), [0, 1, 2]);
+        assert!(tries.iter().all(|(_, id)| *id == tries[0].1));
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_not_sent_again() {
+        let client = client(2, Duration::from_secs(20));
+        let tries = Cell::new(0);
+        let answer: Outcome<()> = client
+            .call((), |_, _| {
+                tries.set(tries.get() + 1);
+                async { Err(Status::not_found("no such job")) }
+            })
+            .await;
+        assert_eq!(
+            (answer.map_err(|failure| failure.exit_code()), tries.get()),
+            (Err(3), 1)
+        );
+    }
+
+    #[tokio::test]
+    async fn when_nobody_answers_in_time_it_says_whom_it_asked() {
+        let client = client(2, Duration::from_millis(120));
+        let answer: Outcome<()> = client
+            .call((), |_, _| async { Err(Status::unavailable("refused")) })
+            .await;
+        let failure = answer.expect_err("nobody answers");
+        let text = failure.text().expect("it says why");
+        assert_eq!(failure.exit_code(), 7);
+        assert!(
+            text.contains("replica-1:7443, replica-2:7443") && text.contains("refused"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn request_ids_are_uuids_of_version_7_and_differ() {
+        let (one, other) = (request_id(), request_id());
+        assert_eq!((one.len(), one[6] >> 4), (16, 7));
+        assert_ne!(one, other);
+    }
+}

@@ -10,6 +10,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 use tonic::{Code, Status};
 
+use super::select::{One, Selection, parse_one, parse_some, resolve_all};
 use super::{is_ended, state_name};
 use crate::client::request_id;
 use crate::failure::{Failure, Outcome, job_exit_code};
@@ -29,9 +30,9 @@ pub enum Until {
 /// Options of `job wait`.
 #[derive(Args, Debug)]
 pub struct WaitArgs {
-    /// Numbers of the jobs
-    #[arg(required = true)]
-    jobs: Vec<u64>,
+    /// Numbers of the jobs, ranges such as 120-130, or last
+    #[arg(required = true, value_name = "JOB", value_parser = parse_some)]
+    jobs: Vec<Selection>,
     /// What to wait for
     #[arg(long = "for", value_name = "WHAT", default_value = "finished")]
     until: Until,
@@ -42,7 +43,8 @@ pub struct WaitArgs {
 
 pub(super) async fn wait(context: Context, args: WaitArgs) -> Outcome<()> {
     let running_will_do = args.until == Until::Running;
-    let jobs = wait_for(&context, &args.jobs, context.global.timeout, running_will_do).await?;
+    let jobs = resolve_all(&context, &args.jobs).await?;
+    let jobs = wait_for(&context, &jobs, context.global.timeout, running_will_do).await?;
     let value: Vec<_> = jobs
         .iter()
         .map(|job| json!({ "job_id": job.id, "state": state_name(job.state()), "exit_code": job.exit_code }))
@@ -57,10 +59,12 @@ pub(super) async fn wait(context: Context, args: WaitArgs) -> Outcome<()> {
     if running_will_do && jobs.iter().all(|job| !is_ended(job.state())) {
         return Ok(());
     }
-    if let ([job], true) = (jobs.as_slice(), args.passthrough) {
-        if job.state() == v1::JobState::Failed && job.tasks <= 1 && (1..=255).contains(&job.exit_code) {
-            std::process::exit(job.exit_code);
-        }
+    if let ([job], true) = (jobs.as_slice(), args.passthrough)
+        && job.state() == v1::JobState::Failed
+        && job.tasks <= 1
+        && (1..=255).contains(&job.exit_code)
+    {
+        std::process::exit(job.exit_code);
     }
     verdict(&jobs)
 }
@@ -137,9 +141,9 @@ pub(super) async fn get(context: &Context, id: u64) -> Outcome<v1::Job> {
 /// Options of `job cancel`.
 #[derive(Args, Debug)]
 pub struct CancelArgs {
-    /// Numbers of the jobs
-    #[arg(required = true)]
-    jobs: Vec<u64>,
+    /// Numbers of the jobs, ranges such as 120-130, or last
+    #[arg(required = true, value_name = "JOB", value_parser = parse_some)]
+    jobs: Vec<Selection>,
     /// For the record
     #[arg(long, default_value = "")]
     reason: String,
@@ -147,7 +151,7 @@ pub struct CancelArgs {
 
 pub(super) async fn cancel(context: &Context, CancelArgs { jobs, reason }: CancelArgs) -> Outcome<()> {
     let mut cancelled = Vec::with_capacity(jobs.len());
-    for job_id in jobs {
+    for job_id in resolve_all(context, &jobs).await? {
         let request = v1::CancelJobRequest {
             request_id: request_id(),
             job_id,
@@ -177,8 +181,9 @@ pub(super) async fn cancel(context: &Context, CancelArgs { jobs, reason }: Cance
 /// Options of `job logs`.
 #[derive(Args, Debug)]
 pub struct LogsArgs {
-    /// Number of the job
-    job: u64,
+    /// Number of the job, or last
+    #[arg(value_parser = parse_one)]
+    job: One,
     /// Element of the array
     #[arg(long, default_value_t = 0)]
     task: u32,
@@ -201,7 +206,7 @@ const RESUMES_MAX: u32 = 20;
 
 pub(super) async fn logs(context: &Context, args: LogsArgs) -> Outcome<()> {
     let mut request = v1::StreamLogsRequest {
-        job_id: args.job,
+        job_id: args.job.resolve(context).await?,
         task: args.task,
         attempt: args.attempt,
         stderr: args.stderr,
@@ -235,10 +240,7 @@ pub(super) async fn logs(context: &Context, args: LogsArgs) -> Outcome<()> {
 /// Prints what comes and keeps the offset, so that a broken stream goes on where it broke.
 async fn read_stream(context: &Context, request: &mut v1::StreamLogsRequest) -> Result<(), Status> {
     let mut client = JobServiceClient::new(context.client.channel());
-    let mut stream = client
-        .stream_logs(context.client.request(request.clone()))
-        .await?
-        .into_inner();
+    let mut stream = client.stream_logs(context.client.request(*request)).await?.into_inner();
     while let Some(chunk) = stream.message().await? {
         // Later attempts have logs of their own: stay with the one that was begun.
         request.attempt = chunk.attempt;

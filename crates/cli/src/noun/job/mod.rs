@@ -3,6 +3,7 @@
 pub mod directives;
 pub mod follow;
 mod money;
+pub mod select;
 pub mod show;
 pub mod spec;
 pub mod submit;
@@ -44,8 +45,9 @@ pub enum Verb {
 /// One job.
 #[derive(Args, Debug)]
 pub struct JobArgs {
-    /// Number of the job
-    job: u64,
+    /// Number of the job, or last
+    #[arg(value_parser = select::parse_one)]
+    job: select::One,
 }
 
 /// Carries out a verb.
@@ -54,13 +56,13 @@ pub(crate) async fn run(context: Context, verb: Verb) -> Outcome<()> {
         Verb::Submit(args) => submit::submit(context, *args).await,
         Verb::Quote(args) => submit::quote(&context, *args).await,
         Verb::List(args) => show::list(&context, args).await,
-        Verb::Show(args) => show::show(&context, args.job).await,
+        Verb::Show(args) => show::show(&context, args.job.resolve(&context).await?).await,
         Verb::Tasks(args) => show::tasks(&context, args).await,
         Verb::Logs(args) => follow::logs(&context, args).await,
         Verb::Cancel(args) => follow::cancel(&context, args).await,
         Verb::Wait(args) => follow::wait(context, args).await,
-        Verb::Explain(args) => show::explain(&context, args.job).await,
-        Verb::Receipt(args) => money::receipt(&context, args.job).await,
+        Verb::Explain(args) => show::explain(&context, args.job.resolve(&context).await?).await,
+        Verb::Receipt(args) => money::receipt(&context, args.job.resolve(&context).await?).await,
     }
 }
 

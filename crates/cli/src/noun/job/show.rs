@@ -4,11 +4,15 @@ use clap::{Args, ValueEnum};
 use hesuan_api::v1::{self, job_service_client::JobServiceClient};
 use serde_json::{Value, json};
 
+use super::select::{One, parse_one};
 use super::{follow, is_ended, state_name};
 use crate::failure::Outcome;
 use crate::noun::{Context, PAGE, none_if_empty, none_if_zero, parse_pair};
 use crate::output::{record, table};
 use crate::units::{local, rfc3339, show_milli, show_money, show_size, show_time, show_time_roughly};
+
+/// A page of jobs with long command lines and messages may be larger than what gRPC takes unasked.
+const ANSWER_BYTES_MAX: usize = 16 << 20;
 
 /// States as they are typed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -83,7 +87,10 @@ pub(super) async fn list(context: &Context, args: ListArgs) -> Outcome<()> {
         let page = context
             .client
             .call(request.clone(), |channel, request| async move {
-                JobServiceClient::new(channel).list_jobs(request).await
+                JobServiceClient::new(channel)
+                    .max_decoding_message_size(ANSWER_BYTES_MAX)
+                    .list_jobs(request)
+                    .await
             })
             .await?;
         jobs.extend(page.jobs);
@@ -165,7 +172,6 @@ fn spec_json(spec: &v1::JobSpec) -> Value {
         "org": spec.org,
         "command": spec.command,
         "script": none_if_empty(&spec.script),
-        "environment": pairs(&spec.environment),
         "resources": {
             "cpu_milli": resources.cpu_milli,
             "memory_mib": resources.memory_mib,
@@ -240,7 +246,7 @@ fn job_text(job: &v1::Job) -> String {
     let what = if spec.script.is_empty() {
         spec.command.join(" ")
     } else {
-        "a script".to_owned()
+        format!("a script, {}", spec.script)
     };
     let pairs = |pairs: &[v1::KeyValue]| {
         pairs
@@ -352,8 +358,9 @@ fn attempts_table(attempts: &[v1::Attempt]) -> String {
 /// Options of `job tasks`.
 #[derive(Args, Debug)]
 pub struct TasksArgs {
-    /// Number of the job
-    job: u64,
+    /// Number of the job, or last
+    #[arg(value_parser = parse_one)]
+    job: One,
     /// At most so many
     #[arg(long, default_value_t = 100)]
     limit: u32,
@@ -362,7 +369,7 @@ pub struct TasksArgs {
 pub(super) async fn tasks(context: &Context, args: TasksArgs) -> Outcome<()> {
     let mut attempts = Vec::new();
     let mut request = v1::ListTasksRequest {
-        job_id: args.job,
+        job_id: args.job.resolve(context).await?,
         ..Default::default()
     };
     let limit = args.limit as usize;
@@ -371,7 +378,10 @@ pub(super) async fn tasks(context: &Context, args: TasksArgs) -> Outcome<()> {
         let page = context
             .client
             .call(request.clone(), |channel, request| async move {
-                JobServiceClient::new(channel).list_tasks(request).await
+                JobServiceClient::new(channel)
+                    .max_decoding_message_size(ANSWER_BYTES_MAX)
+                    .list_tasks(request)
+                    .await
             })
             .await?;
         attempts.extend(page.attempts);

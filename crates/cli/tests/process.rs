@@ -1,0 +1,80 @@
+//! The program itself: what it prints where, and how it exits, when no cluster can be reached.
+
+use std::process::{Command, Output};
+
+fn hesuan(arguments: &[&str]) -> Output {
+    let folder = tempfile::tempdir().expect("a folder for the test");
+    Command::new(env!("CARGO_BIN_EXE_hesuan"))
+        .args(arguments)
+        .env_clear()
+        .env("XDG_CONFIG_HOME", folder.path())
+        // Nothing listens on port 1.
+        .env("HESUAN_ENDPOINTS", "127.0.0.1:1")
+        .output()
+        .expect("the program starts")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn help_goes_to_standard_output_and_lists_the_exit_codes() {
+    let output = hesuan(&["--help"]);
+    assert_eq!(output.status.code(), Some(0));
+    let help = text(&output.stdout);
+    for word in [
+        "job",
+        "site",
+        "voucher",
+        "wallet",
+        "programme",
+        "agreement",
+        "cluster",
+        "submit",
+        "Exit codes",
+        "130",
+    ] {
+        assert!(help.contains(word), "{word} is missing in\n{help}");
+    }
+}
+
+#[test]
+fn what_cannot_be_meant_is_a_usage_error() {
+    for arguments in [
+        &["job", "sbmit"][..],
+        &["job", "submit"],
+        &["job", "submit", "--cpus", "many", "--", "true"],
+        &["job", "submit", "--gpus", "1.5", "--", "true"],
+        &["wallet", "top-up", "acme", "1.234"],
+        &["cluster", "limits", "--jobs-max", "0"],
+        &["job", "submit", "--wallet-only", "--voucher", "7", "--", "true"],
+    ] {
+        let output = hesuan(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", text(&output.stderr));
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn when_no_replica_answers_the_exit_code_says_try_again() {
+    let output = hesuan(&["--timeout", "200ms", "cluster", "status"]);
+    assert_eq!(output.status.code(), Some(7), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("127.0.0.1:1"), "{}", text(&output.stderr));
+    assert!(output.stdout.is_empty());
+
+    let output = hesuan(&["--timeout", "200ms", "--json", "job", "show", "7"]);
+    assert_eq!(output.status.code(), Some(7));
+    let error: serde_json::Value = serde_json::from_slice(&output.stderr).expect("with --json errors are JSON");
+    assert_eq!(error["error"]["code"], "UNAVAILABLE");
+}
+
+#[test]
+fn a_script_that_names_no_interpreter_is_refused_before_anything_is_sent() {
+    let folder = tempfile::tempdir().expect("a folder for the test");
+    let script = folder.path().join("job.sh");
+    std::fs::write(&script, "echo hello\n").expect("the folder is writable");
+    let output = hesuan(&["submit", script.to_str().expect("the path is text")]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("#!"));
+}
