@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::flight::Flights;
+use super::hosts::Need;
 use super::price::Bill;
-use super::view::Need;
 use crate::state::State;
 use crate::types::{ClassId, JobId, Request, SiteId, Timestamp};
 
@@ -115,11 +115,11 @@ impl ClassPlan {
         let (job_from, task_from) = self.cursor;
         for (job_id, job) in state.pending_jobs(id, job_from) {
             let from = if job_id == job_from { task_from } else { 0 };
-            if job.placeable() > flights.of_job(job_id) {
-                if let Some(task) = job.pending_tasks(from).find(|task| !flights.has(job_id, *task)) {
-                    self.cursor = (job_id, task);
-                    return Some((job_id, task));
-                }
+            if job.placeable() > flights.of_job(job_id)
+                && let Some(task) = job.pending_tasks(from).find(|task| !flights.has(job_id, *task))
+            {
+                self.cursor = (job_id, task);
+                return Some((job_id, task));
             }
             self.cursor = (job_id, u32::MAX);
         }

@@ -2,10 +2,11 @@
 //! the planner has in flight). Nothing of it is stored.
 
 use super::filter;
+use super::hosts::{Hosts, Need};
 use super::planner::Planner;
 use super::price::bill;
 use super::reason::{Reason, Verdict};
-use super::view::{Need, SiteView};
+
 use crate::state::{Job, JobState, Site, State};
 use crate::types::{JobId, Request, SiteId, Timestamp};
 
@@ -113,11 +114,11 @@ fn site_reasons(
         return reasons;
     }
     let need = Need::of(&request.resources);
-    let mut view = SiteView::of(state, site.id);
+    let mut hosts = Hosts::of(state, site.id);
     // The planner's own view may be behind the state until its next pass; what it has in flight is not.
     if let Some(planner) = planner {
         for flight in planner.flights.all() {
-            view.reserve(flight.decision.host, &flight.need, &flight.decision.gpu_indices);
+            hosts.reserve(flight.decision.host, &flight.need, &flight.decision.gpu_indices);
         }
     }
     let (mut payable, mut refusals) = (Vec::new(), Vec::new());
@@ -129,7 +130,7 @@ fn site_reasons(
         }
     }
     // A site fits if one model is both free and payable.
-    let short = filter::capacity(&view, &need, if payable.is_empty() { &models } else { &payable });
+    let short = filter::capacity(&hosts, &need, if payable.is_empty() { &models } else { &payable });
     if payable.is_empty() || !short.is_empty() {
         reasons.extend(short);
         refusals.dedup();

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeSet;
 
+use super::hosts::{Hosts, Need, Slot};
 use super::need::{GpuNeed, accepts_model};
 use super::reason::Reason;
-use super::view::{Need, SiteView, Slot};
 use crate::command::SiteState;
 use crate::state::{Host, Site, State};
 use crate::types::{Request, Resources};
@@ -111,19 +111,22 @@ pub fn models_ever(state: &State, site: &Site, resources: &Resources) -> Vec<Opt
 
 /// What is short on the hosts of a site right now, on devices of one of these models (one `None` for a request without
 /// GPUs); empty if the task fits on one of them.
-pub(crate) fn capacity(view: &SiteView, need: &Need, models: &[Option<Box<str>>]) -> Vec<Reason> {
-    let place = |name: &Box<str>| view.models.binary_search(name).ok().map(|place| place as u16);
+pub(crate) fn capacity(hosts: &Hosts, need: &Need, models: &[Option<Box<str>>]) -> Vec<Reason> {
+    let place = |name: &str| {
+        hosts
+            .models
+            .binary_search_by(|known| (**known).cmp(name))
+            .ok()
+            .map(|place| place as u16)
+    };
     let models: Vec<Option<u16>> = models
         .iter()
-        .filter_map(|model| match model {
-            None => Some(None),
-            Some(name) => place(name).map(Some),
-        })
+        .filter_map(|model| model.as_deref().map_or(Some(None), |name| place(name).map(Some)))
         .collect();
-    if models.iter().any(|model| view.find(need, *model).is_some()) {
+    if models.iter().any(|model| hosts.fit_somewhere(need, *model)) {
         return Vec::new();
     }
-    let most = |of: &dyn Fn(&Slot) -> u64| view.slots.iter().filter(|slot| slot.open).map(of).max().unwrap_or(0);
+    let most = |of: &dyn Fn(&Slot) -> u64| hosts.slots.iter().filter(|slot| slot.open).map(of).max().unwrap_or(0);
     let mut reasons = Vec::new();
     let free = most(&|slot| slot.cpu_milli);
     if free < need.cpu_milli {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use hesuan_ledger::types::{Fen, VoucherId};
 
+use super::hosts::Need;
 use super::price::Bill;
-use super::view::Need;
 use crate::command::Decision;
 use crate::types::{ClassId, HostId, JobId, OrgId, Timestamp};
 

@@ -11,6 +11,7 @@ mod class;
 mod explain;
 mod filter;
 mod flight;
+mod hosts;
 mod lane;
 mod need;
 mod planner;

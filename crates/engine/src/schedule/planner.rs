@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use super::class::{Basis, ClassPlan, Rank, Standing};
 use super::flight::{Flight, Flights};
+use super::hosts::Need;
 use super::price;
-use super::view::{Need, Spot, View};
+use super::view::{Spot, View};
 use crate::command::Decision;
 use crate::outcome::Effect;
 use crate::state::State;
@@ -35,8 +36,8 @@ pub struct Planner {
     pub(super) flights: Flights,
     /// Sites that take work and hold a lease.
     pub(super) open: BTreeSet<SiteId>,
-    /// Looked up; walked only to be sorted.
-    pub(super) classes: HashMap<ClassId, ClassPlan>,
+    /// Looked up; walked only to be sorted. Boxed, so that moving them about in the table is cheap.
+    pub(super) classes: HashMap<ClassId, Box<ClassPlan>>,
     pub(super) ready: BTreeSet<Rank>,
     pub(super) delayed: BTreeSet<(Timestamp, ClassId)>,
     /// Parked classes to be looked at again, some each pass.

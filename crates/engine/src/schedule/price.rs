@@ -103,7 +103,7 @@ pub(crate) fn offers(state: &State, view: &View, request: &Request, at: Timestam
     let mut refused = false;
     for site in state.sites().filter(|site| filter::allowed(request, site).is_none()) {
         for model in models(view, request, site) {
-            let name = model.map(|model| &*view.sites[&site.id].models[usize::from(model)]);
+            let name = model.map(|model| &*view.sites[&site.id].hosts.models[usize::from(model)]);
             match bill(state, request, site.id, name, at) {
                 Ok(bill) => offers.push(Offer {
                     bill,
@@ -127,8 +127,8 @@ fn models(view: &View, request: &Request, site: &Site) -> Vec<Option<u16>> {
     if GpuNeed::of(&request.resources) == GpuNeed::Nothing {
         return vec![None];
     }
-    let places = 0..site.models.len();
-    let accepted = places.filter(|&place| accepts_model(&request.resources, &site.models[place]));
+    let places = 0..site.hosts.models.len();
+    let accepted = places.filter(|&place| accepts_model(&request.resources, &site.hosts.models[place]));
     accepted.map(|place| Some(place as u16)).collect()
 }
 

@@ -72,7 +72,7 @@ impl Planner {
         let mut look_everywhere = false;
         for id in std::mem::take(&mut self.changed.sites) {
             self.view.rebuild(state, id);
-            let hosts: Vec<HostId> = self.view.sites[&id].slots.iter().map(|slot| slot.id).collect();
+            let hosts: Vec<HostId> = self.view.sites[&id].hosts.slots.iter().map(|slot| slot.id).collect();
             for host in hosts {
                 self.reserve_flights(host);
             }
@@ -159,7 +159,7 @@ impl Planner {
         }
         let class = match self.classes.entry(id) {
             Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => entry.insert(ClassPlan::new(request)),
+            Entry::Vacant(entry) => entry.insert(Box::new(ClassPlan::new(request))),
         };
         match class.standing {
             Standing::Parked if state.pending_jobs_count(id) > 0 => self.wait_earlier(state, id),
@@ -212,7 +212,10 @@ impl Planner {
         class.standing = standing;
         class.used_at = now;
         match standing {
-            Standing::Idle => self.idle.push_back((now, id)),
+            Standing::Idle => {
+                self.wait_no_more(class);
+                self.idle.push_back((now, id));
+            }
             Standing::Ready(job) => {
                 self.ready.insert(class.rank(id, job));
             }
@@ -276,7 +279,7 @@ impl Planner {
                 if bound.is_some_and(|bound| bound <= *rank) {
                     return None;
                 }
-                if grown.hosts.iter().any(|host| view.may_fit_on(*host, need)) {
+                if grown.hosts.iter().any(|host| view.hosts.may_fit_on(*host, need)) {
                     next = Some(*rank);
                     break;
                 }

@@ -5,9 +5,10 @@ use hesuan_ledger::Quote;
 use hesuan_ledger::types::Fen;
 
 use super::filter;
+use super::hosts::{Hosts, Need};
 use super::price::price;
 use super::reason::Reason;
-use super::view::{Need, SiteView};
+
 use crate::state::{Site, State};
 use crate::types::{Request, SiteId, Timestamp};
 
@@ -74,7 +75,7 @@ pub fn quote(state: &State, request: &Request, at: Timestamp) -> Vec<SiteQuote> 
             if quote.price.is_some() {
                 quote.reasons.extend(filter::open(site, true));
                 quote.reasons.extend(filter::capacity(
-                    &SiteView::of(state, site.id),
+                    &Hosts::of(state, site.id),
                     &need,
                     std::slice::from_ref(&quote.model),
                 ));

@@ -8,7 +8,7 @@ use crate::schedule::Verdict;
 
 #[derive(Clone, Debug)]
 enum Step {
-    Submit(SubmitJob),
+    Submit(Box<SubmitJob>),
     /// Plan up to so many and apply at once.
     Plan(usize),
     /// Plan, and apply only with the next `Land`.
@@ -88,7 +88,7 @@ fn any_job() -> impl Strategy<Value = SubmitJob> {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        8 => any_job().prop_map(Step::Submit),
+        8 => any_job().prop_map(|job| Step::Submit(Box::new(job))),
         4 => (1..20usize).prop_map(Step::Plan),
         2 => (1..20usize).prop_map(Step::Launch),
         2 => Just(Step::Land),
@@ -165,7 +165,10 @@ impl Run {
         let sites = self.world.state.sites().count();
         match step {
             // A job that no site could ever run is refused: nothing happens.
-            Step::Submit(job) => drop(self.world.apply_as(PrincipalId::CLUSTER, Body::SubmitJob(job.clone()))),
+            Step::Submit(job) => drop(
+                self.world
+                    .apply_as(PrincipalId::CLUSTER, Body::SubmitJob((**job).clone())),
+            ),
             Step::Plan(max) => {
                 let decisions = self.plan(*max);
                 let count = decisions.len() as u32;
@@ -327,7 +330,7 @@ proptest! {
     ) {
         let mut run = Run::new(&sites);
         for job in jobs {
-            run.take(&Step::Submit(job));
+            run.take(&Step::Submit(Box::new(job)));
             run.check_next();
         }
         for _ in 0..10 {
