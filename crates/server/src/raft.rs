@@ -24,10 +24,13 @@ use crate::fatal::fatal;
 use crate::peer::Peers;
 use crate::waiters::{Answer, Waiters};
 
+/// What to do about a log that is shorter than the others know it was.
+const LOG_LOST: &str = "this replica has lost log entries that it had acknowledged; wipe its data directory, add it anew with \
+    `hesuan cluster add` and start it with `join = true` and the id that gives";
 /// Inputs taken before the node is asked what to do.
 const DRAIN_MAX: usize = 1_024;
 /// A read index that was not answered is asked for again after this long: the request is lossy.
-const READ_RETRY_MS: u64 = 300;
+const READ_RETRY_MS: u64 = 200;
 /// Contexts after which a confirmation that was not answered is forgotten.
 const CONFIRMATIONS_MAX: u64 = 10_000;
 /// Ticks that are made up for after the thread was held up; more would only start elections.
@@ -145,6 +148,8 @@ pub(crate) struct Raft {
     node: Node,
     bundler: Bundler,
     guard: ClockGuard,
+    /// This leader's clock is off the others': it stamps nothing until somebody else leads or it is set right.
+    clock_is_off: bool,
     inputs: Receiver<Input>,
     waiting: Arc<AtomicUsize>,
     status: Arc<Mutex<NodeStatus>>,
@@ -199,6 +204,7 @@ impl Raft {
             node,
             bundler,
             guard: ClockGuard::default(),
+            clock_is_off: false,
             inputs: wiring.inputs,
             waiting: wiring.waiting,
             status: wiring.status,
@@ -244,7 +250,7 @@ impl Raft {
     fn time_to_wait(&self) -> Duration {
         let now = self.now();
         let tick = Duration::from_millis(self.next_tick_ms).saturating_sub(now);
-        match self.bundler.next_wake() {
+        match self.bundler.next_wake().filter(|_| !self.clock_is_off) {
             Some(wake) => tick.min(wake.saturating_sub(now)),
             None => tick,
         }
@@ -265,7 +271,7 @@ impl Raft {
                 for message in messages {
                     match self.node.step(from, message) {
                         Ok(()) => {}
-                        Err(error @ NodeError::CommitBeyondLog { .. }) => fatal("this replica's log is not what it promised", error),
+                        Err(error @ NodeError::CommitBeyondLog { .. }) => fatal(LOG_LOST, error),
                         Err(error) => tracing::warn!(from, %error, "message dropped"),
                     }
                 }
@@ -273,9 +279,16 @@ impl Raft {
             }
             Input::Command { ticket, command } => {
                 self.waiting.fetch_sub(1, Ordering::Relaxed);
-                // If this replica no longer leads, the command waits beside its client for the next leader.
-                if let Err(PushError::Busy { .. }) = self.bundler.push(self.id, ticket, command, self.now()) {
-                    self.around.waiters.answer(ticket, Answer::Busy);
+                let now = self.now();
+                match (self.bundler.push(self.id, ticket, command.clone(), now), self.role.leader) {
+                    (Ok(()), _) => {}
+                    (Err(PushError::Busy { .. }), _) => self.around.waiters.answer(ticket, Answer::Busy),
+                    // This replica led when the command set out.
+                    (Err(PushError::NotLeader), Some(leader)) => {
+                        self.around.peers.send(leader, [Body::Forwarded(Forwarded { ticket, command })]);
+                    }
+                    // It waits beside its client for the next leader.
+                    (Err(PushError::NotLeader), None) => {}
                 }
             }
             Input::Planned { term, planned } => {
@@ -353,11 +366,13 @@ impl Raft {
 
     /// A leader with a wrong clock stamps wrong times: somebody else should lead.
     fn watch_clock(&mut self) {
+        self.clock_is_off = false;
         if self.role.role != Role::Leader {
             return;
         }
         let status = self.node.status();
         let Some(offset_ms) = self.guard.must_step_down(self.id, &status.conf_state.voters, self.now()) else { return };
+        self.clock_is_off = true;
         let heir = status.peers.iter().filter(|peer| peer.recent_active && status.conf_state.voters.contains(&peer.id));
         if let Some(heir) = heir.max_by_key(|peer| peer.matched)
             && status.transferring_to.is_none()
@@ -373,6 +388,9 @@ impl Raft {
     }
 
     fn propose(&mut self) {
+        if self.clock_is_off {
+            return;
+        }
         while let Some(bundled) = self.bundler.take(wall_ms(), self.now(), self.in_flight) {
             match self.node.propose(bundled.data) {
                 Ok(()) => self.in_flight += 1,
