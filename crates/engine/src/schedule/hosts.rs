@@ -155,9 +155,9 @@ impl Hosts {
     }
 
     /// Whether one host has cores and memory enough; devices and named resources are not looked at.
-    pub(crate) fn may_fit_on(&self, host: HostId, need: &Need) -> bool {
+    pub(crate) fn may_fit_on(&self, host: HostId, cpu_milli: u64, memory_mib: u64) -> bool {
         let slot = self.position(host).map(|position| &self.slots[position]);
-        slot.is_some_and(|slot| slot.cpu_milli >= need.cpu_milli && slot.memory_mib >= need.memory_mib)
+        slot.is_some_and(|slot| slot.cpu_milli >= cpu_milli && slot.memory_mib >= memory_mib)
     }
 
     /// Whether the task fits on some host, found by asking each.

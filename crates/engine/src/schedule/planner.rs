@@ -2,11 +2,9 @@
 //! class; a class that fits nowhere is parked until what it lacks may be there: room at a site, money, other rules.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::sync::Arc;
 
 use super::class::{Basis, ClassPlan, Rank, Standing};
 use super::flight::{Flight, Flights};
-use super::hosts::Need;
 use super::price;
 use super::view::{Spot, View};
 use crate::command::Decision;
@@ -43,8 +41,8 @@ pub struct Planner {
     /// Parked classes to be looked at again, some each pass.
     pub(super) retry: VecDeque<ClassId>,
     pub(super) idle: VecDeque<(Timestamp, ClassId)>,
-    /// Classes that found no room at a site.
-    pub(super) full: BTreeMap<SiteId, BTreeMap<Rank, Arc<Need>>>,
+    /// Classes that found no room at a site, with the cores and memory of a task: enough to pass most of them over.
+    pub(super) full: BTreeMap<SiteId, BTreeMap<Rank, (u64, u64)>>,
     /// Sites that have more room than when those classes were turned away.
     pub(super) grown: BTreeMap<SiteId, Grown>,
     /// Classes kept out of a site by money, by payer.
@@ -291,7 +289,7 @@ impl Planner {
                 self.full
                     .entry(offer.site)
                     .or_default()
-                    .insert(rank, class.need.clone());
+                    .insert(rank, (class.need.cpu_milli, class.need.memory_mib));
                 continue;
             };
             if best

@@ -186,7 +186,7 @@ impl Planner {
         for offer in class.offers.iter().filter(|offer| offer.full) {
             let ranks = self.full.entry(offer.site).or_default();
             ranks.remove(&old);
-            ranks.insert(new, class.need.clone());
+            ranks.insert(new, (class.need.cpu_milli, class.need.memory_mib));
             // It may not have been its turn yet since the site grew.
             self.grown.entry(offer.site).and_modify(|grown| grown.looked_at = None);
         }
@@ -275,11 +275,15 @@ impl Planner {
                 .into_iter()
                 .flat_map(|ranks| ranks.range((from, Bound::Unbounded)));
             let mut next = None;
-            for (rank, need) in waiting {
+            for (rank, (cpu_milli, memory_mib)) in waiting {
                 if bound.is_some_and(|bound| bound <= *rank) {
                     return None;
                 }
-                if grown.hosts.iter().any(|host| view.hosts.may_fit_on(*host, need)) {
+                if grown
+                    .hosts
+                    .iter()
+                    .any(|host| view.hosts.may_fit_on(*host, *cpu_milli, *memory_mib))
+                {
                     next = Some(*rank);
                     break;
                 }
