@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -99,6 +100,8 @@ impl Cluster {
             .arg("__daemon")
             .args(["run", "--until-stdin-closes", "--config"])
             .arg(self.dir.join(format!("{name}.toml")))
+            // Ctrl-C is for the demo, which then ends its daemons in order.
+            .process_group(0)
             .stdin(Stdio::piped())
             .stdout(log.try_clone()?)
             .stderr(log)

@@ -19,7 +19,7 @@ impl Core {
     /// What the archive gives of a job that has left State, if the caller may see it; otherwise the answer that it is unknown.
     ///
     /// The read that did not find it in State was as fresh as asked, and what left State by then is in the archive here.
-    pub(super) async fn from_archive<T: Send + 'static>(
+    pub(super) async fn find_archived<T: Send + 'static>(
         &self,
         caller: PrincipalId,
         deadline: Deadline,

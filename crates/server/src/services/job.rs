@@ -71,7 +71,7 @@ impl JobService for Services {
         match found.await {
             Ok(found) => Ok(found.into_response()),
             Err(status) if status.code() == Code::NotFound => {
-                let found = self.0.from_archive(caller, deadline, id, |_, record| archived::job(record));
+                let found = self.0.find_archived(caller, deadline, id, |_, record| archived::job(record));
                 Ok(Response::new(found.await?))
             }
             Err(status) => Err(status),
@@ -150,7 +150,7 @@ impl JobService for Services {
         match found.await {
             Ok(found) => Ok(found.into_response()),
             Err(status) if status.code() == Code::NotFound => {
-                Ok(Response::new(self.0.from_archive(caller, deadline, id, archived::receipt).await?))
+                Ok(Response::new(self.0.find_archived(caller, deadline, id, archived::receipt).await?))
             }
             Err(status) => Err(status),
         }
