@@ -7,6 +7,8 @@ mod fetch;
 mod secret;
 mod sender;
 mod service;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
