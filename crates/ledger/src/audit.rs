@@ -198,7 +198,7 @@ impl Ledger {
         }
         for (_, capture) in self.captures.iter() {
             for (index, (leg, pin)) in capture.receipt.legs.iter().zip(&capture.pins).enumerate() {
-                let net = leg.amount.0 - capture.leg_refunded(index).0;
+                let net = leg.amount.0 - capture.legs_refunded[index].0;
                 assert!(net >= 0, "more went back of a leg than it paid: {leg:?}");
                 *group_min.entry((leg.programme, pin.group, pin.year)).or_insert(0) += net;
                 job_caps(leg, pin).for_each(|cap| count_job(capture.receipt.key.job, cap, net));

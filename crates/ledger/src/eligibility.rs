@@ -1,6 +1,8 @@
 //! Which vouchers may pay for a bill: a pure function of holder, programme, class, site, agreement, affiliation and time.
 //! The rules are asked in the order of [`VoucherRule`]; the first that fails is the reason given.
 
+use std::sync::Arc;
+
 use crate::agreement::Agreement;
 use crate::calendar::{fiscal_year, year_start};
 use crate::ledger::{JobCap, Ledger};
@@ -18,7 +20,7 @@ pub(crate) struct ProgrammeView<'a> {
     pub(crate) revision: u32,
     pub(crate) agreement: Option<&'a Agreement>,
     /// Per line, the programme's and the agreement's smaller rate.
-    pub(crate) rates: Vec<BasisPoints>,
+    pub(crate) rates: Arc<[BasisPoints]>,
     /// What its caps and, if committed at hold, its budget leave.
     pub(crate) caps_left: Fen,
     // How many agreements carry its vouchers abroad: vouchers with fewer uses are spent first.
@@ -161,7 +163,7 @@ impl Ledger {
             let own = terms.rate_for(&line.sku);
             agreement.map_or(own, |agreement| own.min(agreement.rate_for(&line.sku)))
         };
-        let rates: Vec<BasisPoints> = asked.request.lines.iter().map(rate).collect();
+        let rates: Arc<[BasisPoints]> = asked.request.lines.iter().map(rate).collect();
         if rates.iter().all(|rate| rate.0 == 0) {
             return Err(VoucherRule::Sku);
         }

@@ -168,6 +168,8 @@ pub(crate) struct Journal {
 /// the bytes are written once and nothing but the record is allocated. Reads back as [`EntryRecord`].
 #[derive(Clone, Debug, Default)]
 struct Draft {
+    // All of it, put together.
+    record: Vec<u8>,
     transfers: Vec<u8>,
     facts: Vec<u8>,
     texts: Vec<u8>,
@@ -201,23 +203,23 @@ impl Journal {
     /// Closes the draft: numbers it, chains it, and keeps it until taken.
     pub(crate) fn write(&mut self, kind: EntryKind, stamp: Stamp) {
         self.index += 1;
-        let Draft { transfers, facts, texts } = &mut self.draft;
-        let mut record = Vec::with_capacity(40 + transfers.len() + facts.len() + texts.len());
+        let Draft { record, transfers, facts, texts } = &mut self.draft;
+        record.clear();
         for (tag, number) in [(1, self.index), (2, stamp.at.0), (3, u64::from(stamp.actor)), (4, kind as u64)] {
             if number > 0 {
-                encode_key(tag, WireType::Varint, &mut record);
-                encode_varint(number, &mut record);
+                encode_key(tag, WireType::Varint, record);
+                encode_varint(number, record);
             }
         }
         for (tag, packed) in [(5, transfers), (6, facts)] {
             if !packed.is_empty() {
-                encode_field(tag, packed, &mut record);
+                encode_field(tag, packed, record);
                 packed.clear();
             }
         }
         record.append(texts);
-        self.head = chained(&self.head, &record);
-        self.pending.push(JournalEntry { index: self.index, record: record.into(), hash: self.head });
+        self.head = chained(&self.head, record);
+        self.pending.push(JournalEntry { index: self.index, record: Box::from(&**record), hash: self.head });
     }
 }
 

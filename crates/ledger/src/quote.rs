@@ -1,5 +1,7 @@
 //! What a bill would cost and who would pay which part: prices, eligible vouchers, the choice of legs. Changes nothing.
 
+use std::sync::Arc;
+
 use crate::arithmetic::{gross, share};
 use crate::eligibility::{Asked, Candidate, ProgrammeView};
 use crate::flow::{Problem, solve};
@@ -87,7 +89,7 @@ pub struct LegPin {
     /// How much of the time, from its beginning, is covered.
     pub cover_ms: u64,
     /// Per line.
-    pub rates: Vec<BasisPoints>,
+    pub rates: Arc<[BasisPoints]>,
     /// A refund goes back on the voucher.
     pub reinstate: bool,
     /// The leg counts in the programme's cap per job.
@@ -254,18 +256,14 @@ fn best_choice(bill: &Bill<'_>, views: &[ProgrammeView<'_>], candidates: &[Candi
     if candidates.is_empty() || bill.gross == Fen::ZERO {
         return best;
     }
-    let mut caps: Vec<BasisPoints> = Vec::new();
-    for view in views {
-        if let Stacking::Stackable { total_max } = view.terms.stacking
-            && !caps.contains(&total_max)
-        {
-            caps.push(total_max);
-        }
-    }
-    caps.sort_by(|a, b| b.cmp(a));
-    for cap in caps {
-        let allowed = |view: usize| matches!(views[view].terms.stacking, Stacking::Stackable { total_max } if total_max >= cap);
-        keep_better(&mut best, choose(bill, views, candidates, cap, allowed));
+    let stack_cap = |view: &ProgrammeView<'_>| match view.terms.stacking {
+        Stacking::Stackable { total_max } => Some(total_max),
+        Stacking::Exclusive => None,
+    };
+    let mut next = views.iter().filter_map(stack_cap).max();
+    while let Some(cap) = next {
+        keep_better(&mut best, choose(bill, views, candidates, cap, |view| stack_cap(&views[view]) >= Some(cap)));
+        next = views.iter().filter_map(stack_cap).filter(|lower| *lower < cap).max();
     }
     for (index, view) in views.iter().enumerate() {
         if view.terms.stacking == Stacking::Exclusive {

@@ -43,9 +43,7 @@ impl Ledger {
         check_amount("amount", amount)?;
 
         let capture = capture.clone();
-        let mut legs_refunded = capture.legs_refunded;
-        legs_refunded.resize(capture.pins.len(), Fen::ZERO);
-        let refund = shares(&capture.receipt.legs, &legs_refunded, available, amount);
+        let refund = shares(&capture.receipt.legs, &capture.legs_refunded, available, amount);
         let (payer, provider) = (capture.receipt.payer, capture.receipt.provider);
         let mut funders_refunded = capture.funders_refunded;
         for (index, (leg, pin)) in refund.legs.iter().zip(&capture.pins).enumerate() {
@@ -63,10 +61,9 @@ impl Ledger {
 
         let capture = self.captures.get_mut(id).expect("found above");
         capture.receipt.refunded.0 += amount.0;
-        for (refunded, leg) in legs_refunded.iter_mut().zip(&refund.legs) {
+        for (refunded, leg) in capture.legs_refunded.iter_mut().zip(&refund.legs) {
             refunded.0 += leg.amount.0;
         }
-        capture.legs_refunded = legs_refunded;
         capture.funders_refunded = funders_refunded;
         self.journal.facts([key.job, u64::from(key.task), u64::from(key.attempt), refund.wallet.0 as u64]);
         self.journal.facts(refund.legs.iter().map(|leg| leg.amount.0 as u64));

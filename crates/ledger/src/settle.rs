@@ -4,6 +4,8 @@
 //! (never more than was paid, in its own proportions, whatever the caller believes), and a key cannot be charged again. The window is
 //! bounded by time and by count, so that captures do not grow for ever; the receipt is the caller's to keep.
 
+use std::sync::Arc;
+
 use crate::account::Account;
 use crate::arithmetic::split;
 use crate::flow::solve;
@@ -48,7 +50,7 @@ pub struct Receipt {
     /// Billed time.
     pub wall_ms: u64,
     /// The lines.
-    pub lines: Vec<ReceiptLine>,
+    pub lines: Arc<[ReceiptLine]>,
     /// List price.
     pub gross: Fen,
     /// What each voucher paid, in the order of the hold; a leg that paid nothing is shown with 0.
@@ -66,7 +68,7 @@ pub struct Receipt {
 pub(crate) struct Capture {
     pub(crate) receipt: Receipt,
     pub(crate) pins: Vec<LegPin>,
-    /// Per leg, given back so far; empty until the first refund.
+    /// Per leg, given back so far.
     pub(crate) legs_refunded: Vec<Fen>,
     /// Per leg and funder, given back so far; empty until the first refund.
     pub(crate) funders_refunded: Vec<Vec<Fen>>,
@@ -79,20 +81,8 @@ pub struct Settled<'a> {
     pub receipt: &'a Receipt,
     /// The rules of each leg.
     pub pins: &'a [LegPin],
-    legs_refunded: &'a [Fen],
-}
-
-impl Settled<'_> {
-    /// What went back of a leg so far.
-    pub fn leg_refunded(&self, leg: usize) -> Fen {
-        self.legs_refunded.get(leg).copied().unwrap_or_default()
-    }
-}
-
-impl Capture {
-    pub(crate) fn leg_refunded(&self, leg: usize) -> Fen {
-        self.legs_refunded.get(leg).copied().unwrap_or_default()
-    }
+    /// Per leg, given back so far.
+    pub legs_refunded: &'a [Fen],
 }
 
 /// How long, and how many, captures stay open to refunds.
@@ -199,6 +189,11 @@ impl Ledger {
         self.post(Account::VoucherHeld(leg.voucher), payee, amount);
         let voucher = self.voucher_mut(leg.voucher);
         voucher.captured.0 += amount.0;
+        let programme = self.programme(leg.programme).expect("a leg's programme exists");
+        if programme.funders.len() == 1 {
+            self.post(Account::Due(leg.programme, 0), Account::Uncalled(leg.programme), amount);
+            return;
+        }
         for (funder, part) in self.funder_parts(leg.programme, amount).into_iter().enumerate() {
             self.post(Account::Due(leg.programme, funder as u8), Account::Uncalled(leg.programme), part);
         }
@@ -207,12 +202,13 @@ impl Ledger {
     /// An amount split among the funders of a programme.
     pub(crate) fn funder_parts(&self, programme: ProgrammeId, amount: Fen) -> Vec<Fen> {
         let programme = self.programme(programme).expect("a leg's programme exists");
-        if programme.funders.len() == 1 { vec![amount] } else { split(amount, &programme.weights()) }
+        split(amount, &programme.weights())
     }
 
     fn keep_capture(&mut self, receipt: Receipt, pins: Vec<LegPin>) {
         let key = receipt.key;
-        let id = self.captures.push(Capture { receipt, pins, legs_refunded: Vec::new(), funders_refunded: Vec::new() });
+        let legs_refunded = vec![Fen::ZERO; pins.len()];
+        let id = self.captures.push(Capture { receipt, pins, legs_refunded, funders_refunded: Vec::new() });
         self.keys.insert(key, KeyState::Ended(id));
         if self.captures.len() as u64 > self.window.count_max {
             self.forget_oldest_capture();

@@ -271,8 +271,9 @@ fn settle(world: &mut World, id: HoldId, wall_ms: u64) -> Result<(), Rejection> 
 fn check_receipt(receipt: &Receipt, pinned: &hesuan_ledger::Pinned, wall_ms: u64) {
     let wall_ms = wall_ms.min(pinned.walltime_ms_max);
     let cell = |units: u64, ms: u64, price: u64| {
-        let raw = u128::from(units) * u128::from(ms) * u128::from(price) * 2;
-        ((raw / 3_600_000_000_000 + 1) / 2) as i64
+        let raw = u128::from(units) * u128::from(ms) * u128::from(price);
+        let (whole, rest) = (raw / 3_600_000_000_000, raw % 3_600_000_000_000);
+        if rest >= 1_800_000_000_000 { whole as i64 + 1 } else { whole as i64 }
     };
     let gross: Vec<i64> = pinned.lines.iter().map(|line| cell(line.line.milli_units, wall_ms, line.millifen_per_unit_hour)).collect();
     assert_eq!(receipt.gross.0, gross.iter().sum::<i64>());
@@ -283,7 +284,7 @@ fn check_receipt(receipt: &Receipt, pinned: &hesuan_ledger::Pinned, wall_ms: u64
         assert!(leg.amount >= Fen::ZERO && leg.amount <= held.amount, "a leg captured more than it held");
         let mut at_most = 0;
         let mut eligible = 0;
-        for (line, rate) in pinned.lines.iter().zip(&pin.rates) {
+        for (line, rate) in pinned.lines.iter().zip(&*pin.rates) {
             let covered = cell(line.line.milli_units, wall_ms.min(pin.cover_ms), line.millifen_per_unit_hour);
             at_most += covered * i64::from(rate.0);
             eligible += if rate.0 > 0 { covered } else { 0 };

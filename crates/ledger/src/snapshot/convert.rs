@@ -255,11 +255,10 @@ impl Loader {
     fn capture(&mut self, record: CaptureRecord) -> Result<(), &'static str> {
         let key = key(record.key)?;
         let [gross, copay, wallet, refunded] = amounts(record.amounts)?;
-        let mut legs_refunded: Vec<Fen> = record.legs.iter().map(|leg| Fen(leg.refunded)).collect();
+        let legs_refunded: Vec<Fen> = record.legs.iter().map(|leg| Fen(leg.refunded)).collect();
         let mut funders_refunded: Vec<Vec<Fen>> =
             record.legs.iter().map(|leg| leg.funders_refunded.iter().copied().map(Fen).collect()).collect();
         if refunded == Fen::ZERO {
-            legs_refunded.clear();
             funders_refunded.clear();
         }
         let (legs, pins) = self.legs(record.legs, record.lines.len())?;
@@ -528,7 +527,7 @@ pub(super) fn capture_record(id: u64, capture: &Capture) -> CaptureRecord {
     };
     let mut legs = leg_records(&receipt.legs, &capture.pins);
     for (index, leg) in legs.iter_mut().enumerate() {
-        leg.refunded = capture.leg_refunded(index).0;
+        leg.refunded = capture.legs_refunded[index].0;
         leg.funders_refunded = capture.funders_refunded.get(index).into_iter().flatten().map(|fen| fen.0).collect();
     }
     CaptureRecord {

@@ -29,7 +29,7 @@ impl Words {
     }
 
     pub(crate) fn name(&self, index: usize) -> &str {
-        self.positional.get(index + 1).map_or_else(|| panic!("{}: a word is missing", self.verb()), |word| word)
+        self.positional.get(index + 1).unwrap_or_else(|| panic!("{}: a word is missing", self.verb()))
     }
 
     pub(crate) fn number(&self, index: usize) -> u64 {

@@ -265,7 +265,7 @@ impl World {
         let captured = self.ledger.settled().flat_map(|settled| {
             let job = Some(settled.receipt.key.job);
             let legs = settled.receipt.legs.iter().zip(settled.pins).enumerate();
-            legs.map(move |(index, (leg, pin))| (job, leg, pin, leg.amount.0 - settled.leg_refunded(index).0))
+            legs.map(move |(index, (leg, pin))| (job, leg, pin, leg.amount.0 - settled.legs_refunded[index].0))
         });
         held.chain(captured).filter(|(job, leg, pin, _)| counts(*job, leg, pin)).map(|(_, _, _, amount)| amount).sum()
     }
