@@ -61,6 +61,7 @@ impl State {
         if !is_news {
             return None;
         }
+        assert!(id == report.task, "a report of {:?} is taken for {id:?}", report.task);
         let attempt = self.attempt_mut(id);
         attempt.seq = report.seq;
         match &report.event {

@@ -1,0 +1,208 @@
+//! Transcripts a colleague can read: commands in, outcome and effects out. `UPDATE_TRANSCRIPTS=1` writes the answers anew;
+//! read the difference before committing it.
+//!
+//! A line is `WHO VERB ARGUMENTS`; answers are indented. Jobs ask for one core, one GiB and one hour.
+
+mod support;
+
+use std::fmt::Write as _;
+
+use hesuan_engine::command::{Body, Decision, EndKind, SiteState, SubmitJob, TaskEvent, TaskReport};
+use hesuan_engine::outcome::{ArchiveRecord, Effect};
+use hesuan_engine::types::{JobId, OnSiteLost, TaskId};
+use support::*;
+
+fn number<T: std::str::FromStr>(text: &str) -> T {
+    text.parse().unwrap_or_else(|_| panic!("{text:?} is no number"))
+}
+
+/// `4[1]#2`: job 4, task 1, attempt 2.
+fn task(text: &str) -> TaskId {
+    let (job, rest) = text.split_once('[').expect("JOB[TASK]#ATTEMPT");
+    let (task, attempt) = rest.split_once("]#").expect("JOB[TASK]#ATTEMPT");
+    TaskId {
+        job: JobId(number(job)),
+        task: number(task),
+        attempt: number(attempt),
+        restore_epoch: 0,
+    }
+}
+
+fn end_kind(text: &str) -> EndKind {
+    match text.split_once('=') {
+        Some(("exit", code)) => EndKind::Exited(number(code)),
+        _ => match text {
+            "time-limit" => EndKind::TimeLimit,
+            "cancelled" => EndKind::Cancelled,
+            "lost" => EndKind::Lost,
+            other => panic!("unknown end {other:?}"),
+        },
+    }
+}
+
+fn submit(arguments: &[&str]) -> SubmitJob {
+    let mut one = job();
+    for argument in arguments {
+        match argument.split_once('=') {
+            Some(("tasks", n)) => (one.tasks, one.array) = (number(n), true),
+            Some(("retries", n)) => one.retries_max = number(n),
+            Some(("cores", n)) => one.resources.cpu_milli = number::<u64>(n) * 1000,
+            Some(("site", name)) => one.sites = vec![name.into()],
+            _ if *argument == "requeue" => one.on_site_lost = OnSiteLost::Requeue,
+            _ => panic!("unknown argument {argument:?}"),
+        }
+    }
+    one
+}
+
+fn body(world: &World, words: &[&str]) -> Body {
+    match words {
+        ["submit", arguments @ ..] => Body::SubmitJob(submit(arguments)),
+        ["cancel", job] => Body::CancelJob {
+            job: JobId(number(job)),
+            reason: "".into(),
+        },
+        ["place", at, host] => {
+            let TaskId { job, task, .. } = task(&format!("{at}#0"));
+            Body::Decisions(vec![Decision {
+                job,
+                task,
+                host: world.host_id(host),
+                gpu_indices: Vec::new(),
+            }])
+        }
+        ["started", at, seq] => Body::Reports(vec![TaskReport {
+            task: task(at),
+            seq: number(seq),
+            event: TaskEvent::Started,
+        }]),
+        ["ended", at, seq, kind, minutes] => {
+            let event = ended(end_kind(kind), number::<u64>(minutes) * MINUTE);
+            Body::Reports(vec![TaskReport {
+                task: task(at),
+                seq: number(seq),
+                event,
+            }])
+        }
+        ["lose", site] => {
+            let site = world.state.site_by_name(site).expect("a known site");
+            Body::SiteLost {
+                site: site.id,
+                instance: site.agent.expect("attached").instance,
+            }
+        }
+        ["attach", site, name, cores] => attach(site, world.index.into(), &[host(name, number(cores), 32, 0)]),
+        ["drain", site] => Body::SetSiteState {
+            site: (*site).into(),
+            state: SiteState::Draining,
+            reason: "works".into(),
+        },
+        ["tick"] => Body::Tick,
+        other => panic!("unknown command {other:?}"),
+    }
+}
+
+fn show(world: &World, what: &[&str]) -> String {
+    match what {
+        ["job", id] => match world.state.job(JobId(number(id))) {
+            None => "not in State".to_owned(),
+            Some(job) => {
+                let progress = job.progress();
+                let (pending, running, over) = (job.pending(), progress.running, progress.ended());
+                let paid = (progress.gross.0, progress.subsidy.0, progress.copay.0);
+                format!(
+                    "{:?}: {pending} pending, {running} running, {over} over; list price {}, vouchers {}, co-pay {} fen",
+                    job.state(),
+                    paid.0,
+                    paid.1,
+                    paid.2
+                )
+            }
+        },
+        ["wallet", org] => {
+            let org = world.state.ledger().org_by_name(org).expect("a known org");
+            format!("{} fen free, {} held", org.available, org.held)
+        }
+        ["host", name] => {
+            let host = world.state.host(world.host_id(name)).expect("known");
+            format!("{} of {} milli-cores free", host.free.cpu_milli, host.total.cpu_milli)
+        }
+        other => panic!("unknown {other:?}"),
+    }
+}
+
+fn name(task: &TaskId) -> String {
+    format!("{}[{}]#{}", task.job.0, task.task, task.attempt)
+}
+
+fn effect(world: &World, effect: &Effect) -> String {
+    let site = |id| world.state.site(id).map_or("?", |site| &*site.name);
+    match effect {
+        Effect::Assigned { site: id, task } => format!("{} assigned to {}", name(task), site(*id)),
+        Effect::Withdrawn { site: id, task } => format!("{} withdrawn at {}", name(task), site(*id)),
+        Effect::JobChanged(job) => format!("job {} changed", job.0),
+        Effect::ClassWoken(class) => format!("class {} woken", class.0),
+        Effect::SiteChanged(id) => format!("{} changed", site(*id)),
+        Effect::FundsChanged(org) => format!("funds of org {org} changed"),
+        Effect::DecisionJudged { job, task, refused } => {
+            format!(
+                "decision {}[{task}] {}",
+                job.0,
+                refused.map_or("taken".to_owned(), |code| format!("refused: {code}"))
+            )
+        }
+        Effect::ReportJudged { task, seq, .. } => format!("report {} of {} judged", seq, name(task)),
+        Effect::Archive(ArchiveRecord::Journal(_)) => "a journal entry".to_owned(),
+        Effect::Archive(ArchiveRecord::Job { job, .. }) => format!("job {} archived", job.0),
+        Effect::HostChanged(host) => format!(
+            "host {} changed",
+            world.state.host(*host).map_or("?", |host| &*host.name)
+        ),
+        other => format!("{other:?}"),
+    }
+}
+
+fn run(text: &str) -> String {
+    let mut world = World::new().with_voucher(100_000);
+    let mut out = String::new();
+    for line in text.lines().filter(|line| !line.starts_with("  ")) {
+        writeln!(out, "{line}").expect("a string grows");
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match &*words {
+            [] => {}
+            [first, ..] if first.starts_with('#') => {}
+            ["wait", minutes] => world.wait(number::<u64>(minutes) * MINUTE),
+            ["show", what @ ..] => writeln!(out, "  {}", show(&world, what)).expect("a string grows"),
+            [who, words @ ..] => {
+                let outcome = world.send(world.who(who), body(&world, words));
+                match outcome.reply {
+                    Ok(reply) => writeln!(out, "  {reply:?}"),
+                    Err(refused) => writeln!(out, "  refused: {} ({})", refused.code, refused.message),
+                }
+                .expect("a string grows");
+                for found in &world.last_effects {
+                    writeln!(out, "    {}", effect(&world, found)).expect("a string grows");
+                }
+            }
+        }
+    }
+    out
+}
+
+#[test]
+fn transcripts() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata");
+    let files = std::fs::read_dir(&folder).expect("the folder is in the repository");
+    let mut files: Vec<_> = files.map(|file| file.expect("readable").path()).collect();
+    files.sort();
+    assert!(!files.is_empty(), "no transcripts");
+    for file in files {
+        let text = std::fs::read_to_string(&file).expect("a text");
+        let found = run(&text);
+        if std::env::var_os("UPDATE_TRANSCRIPTS").is_some() {
+            std::fs::write(&file, &found).expect("writable");
+            continue;
+        }
+        assert!(found == text, "{} differs; it now says:\n{found}", file.display());
+    }
+}
