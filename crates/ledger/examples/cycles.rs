@@ -4,21 +4,33 @@
 
 use std::time::Instant;
 
-use hesuan_ledger::types::{BasisPoints, Fen, Funding, HoldKey, Line, OrgId, ProgrammeId, RegionCode, SiteId, Timestamp};
+use hesuan_ledger::types::{
+    BasisPoints, Fen, Funding, HoldKey, Line, OrgId, ProgrammeId, RegionCode, SiteId, Timestamp,
+};
 use hesuan_ledger::{Funder, HoldRequest, Ledger, NewOrg, NewProgramme, NewVoucher, QuoteRequest, Rate, Terms};
 
 const CYCLES: u64 = 300_000;
 const REGION: RegionCode = RegionCode(310_117);
 
 fn main() {
-    let vouchers = std::env::args().nth(1).map_or(1_000, |count| count.parse().expect("the number of vouchers"));
+    let vouchers = std::env::args()
+        .nth(1)
+        .map_or(1_000, |count| count.parse().expect("the number of vouchers"));
     let at = Timestamp(1_772_323_200_000);
     let (mut ledger, holders) = town(vouchers, at);
 
     let started = Instant::now();
     for job in 1..=CYCLES {
         let holder = OrgId(2 + (job.wrapping_mul(2_654_435_761) % u64::from(holders)) as u32);
-        let request = HoldRequest { key: HoldKey { job, task: 0, attempt: 1 }, request: bill(holder), quote: None };
+        let request = HoldRequest {
+            key: HoldKey {
+                job,
+                task: 0,
+                attempt: 1,
+            },
+            request: bill(holder),
+            quote: None,
+        };
         let at = Timestamp(at.0 + job);
         let hold = ledger.hold(&request, at).expect("there is money");
         ledger.settle(hold, 60_000 * (job % 60), at).expect("it is open");
@@ -26,46 +38,82 @@ fn main() {
             ledger.take_journal();
         }
     }
-    println!("{:.0} cycles/s with {vouchers} vouchers", CYCLES as f64 / started.elapsed().as_secs_f64());
+    println!(
+        "{:.0} cycles/s with {vouchers} vouchers",
+        CYCLES as f64 / started.elapsed().as_secs_f64()
+    );
 
-    let rich = ledger.create_org(&org("rich"), Timestamp(at.0 + CYCLES)).expect("well formed");
+    let rich = ledger
+        .create_org(&org("rich"), Timestamp(at.0 + CYCLES))
+        .expect("well formed");
     let now = Timestamp(at.0 + CYCLES);
-    ledger.credit_wallet(rich, Fen(1_000_000), "", now).expect("well formed");
-    let batch: Vec<NewVoucher> = (0..50).map(|n| voucher(&format!("rich-{n}"), "rich", 5_000 + n)).collect();
+    ledger
+        .credit_wallet(rich, Fen(1_000_000), "", now)
+        .expect("well formed");
+    let batch: Vec<NewVoucher> = (0..50)
+        .map(|n| voucher(&format!("rich-{n}"), "rich", 5_000 + n))
+        .collect();
     for (index, new) in batch.iter().enumerate() {
-        ledger.issue_vouchers(ProgrammeId(1 + index as u32 % 2), std::slice::from_ref(new), now).expect("well formed");
+        ledger
+            .issue_vouchers(ProgrammeId(1 + index as u32 % 2), std::slice::from_ref(new), now)
+            .expect("well formed");
         ledger.redeem_voucher(&new.code, rich, now).expect("just issued");
     }
     let request = bill(rich);
     let started = Instant::now();
     for _ in 0..20_000 {
-        std::hint::black_box(ledger.quote(std::hint::black_box(&request), now).expect("there is a price"));
+        std::hint::black_box(
+            ledger
+                .quote(std::hint::black_box(&request), now)
+                .expect("there is a price"),
+        );
     }
-    println!("{:.2} us a quote over 50 vouchers", started.elapsed().as_secs_f64() * 1e6 / 20_000.0);
+    println!(
+        "{:.2} us a quote over 50 vouchers",
+        started.elapsed().as_secs_f64() * 1e6 / 20_000.0
+    );
 
     let started = Instant::now();
     let clone = ledger.clone();
     println!("{:.3} ms a clone", started.elapsed().as_secs_f64() * 1e3);
     let (started, mut bytes) = (Instant::now(), 0);
     clone.encode_snapshot(&mut |chunk| bytes += chunk.len());
-    println!("{:.0} ms to encode {bytes} bytes", started.elapsed().as_secs_f64() * 1e3);
+    println!(
+        "{:.0} ms to encode {bytes} bytes",
+        started.elapsed().as_secs_f64() * 1e3
+    );
 }
 
 // Every holder has one voucher of each of two programmes.
 fn town(vouchers: u32, at: Timestamp) -> (Ledger, u32) {
     let mut ledger = Ledger::new();
     ledger.create_org(&org("provider"), at).expect("well formed");
-    ledger.register_site(SiteId(1), REGION, OrgId(1), at).expect("well formed");
-    let prices = [("cpu".into(), 4_000), ("memory".into(), 500), ("gpu/a800".into(), 325_000)];
+    ledger
+        .register_site(SiteId(1), REGION, OrgId(1), at)
+        .expect("well formed");
+    let prices = [
+        ("cpu".into(), 4_000),
+        ("memory".into(), 500),
+        ("gpu/a800".into(), 325_000),
+    ];
     ledger.set_prices(SiteId(1), &prices, None, at).expect("well formed");
     for (name, rate) in [("city", 3_000), ("district", 2_000)] {
-        let rates = vec![Rate { sku: "*".into(), rate: BasisPoints(rate) }];
+        let rates = vec![Rate {
+            sku: "*".into(),
+            rate: BasisPoints(rate),
+        }];
         let new = NewProgramme {
             name: name.into(),
             region: REGION,
-            funders: vec![Funder { name: name.into(), share: 1 }],
+            funders: vec![Funder {
+                name: name.into(),
+                share: 1,
+            }],
             budget: Fen(90_000_000_000_000),
-            terms: Terms { rates, ..Terms::default() },
+            terms: Terms {
+                rates,
+                ..Terms::default()
+            },
             ..NewProgramme::default()
         };
         ledger.create_programme(&new, at).expect("well formed");
@@ -77,7 +125,9 @@ fn town(vouchers: u32, at: Timestamp) -> (Ledger, u32) {
         ledger.credit_wallet(id, Fen(80_000_000), "", at).expect("well formed");
         for programme in 1..=2 {
             let code = format!("V-{holder}-{programme}");
-            ledger.issue_vouchers(ProgrammeId(programme), &[voucher(&code, &name, 80_000_000)], at).expect("well formed");
+            ledger
+                .issue_vouchers(ProgrammeId(programme), &[voucher(&code, &name, 80_000_000)], at)
+                .expect("well formed");
             ledger.redeem_voucher(&code, id, at).expect("just issued");
         }
         ledger.take_journal();
@@ -86,15 +136,28 @@ fn town(vouchers: u32, at: Timestamp) -> (Ledger, u32) {
 }
 
 fn org(name: &str) -> NewOrg {
-    NewOrg { name: name.into(), region: REGION, ..NewOrg::default() }
+    NewOrg {
+        name: name.into(),
+        region: REGION,
+        ..NewOrg::default()
+    }
 }
 
 fn voucher(code: &str, holder: &str, face: i64) -> NewVoucher {
-    NewVoucher { code: code.into(), holder: holder.into(), face: Fen(face), from: Timestamp(0), until: Timestamp::FAR }
+    NewVoucher {
+        code: code.into(),
+        holder: holder.into(),
+        face: Fen(face),
+        from: Timestamp(0),
+        until: Timestamp::FAR,
+    }
 }
 
 fn bill(payer: OrgId) -> QuoteRequest {
-    let line = |sku: &str, milli_units| Line { sku: sku.into(), milli_units };
+    let line = |sku: &str, milli_units| Line {
+        sku: sku.into(),
+        milli_units,
+    };
     QuoteRequest {
         payer,
         site: SiteId(1),

@@ -59,7 +59,9 @@ impl Account {
             Account::Uncalled(id) | Account::Unfunded(id) | Account::Budget(id) => u64::from(id.0),
             Account::Due(id, funder) => u64::from(id.0) << 4 | u64::from(funder),
             Account::Voucher(id) | Account::VoucherHeld(id) => id.0,
-            Account::Wallet(id) | Account::WalletHeld(id) | Account::Receivable(id) | Account::Claim(id) => u64::from(id.0),
+            Account::Wallet(id) | Account::WalletHeld(id) | Account::Receivable(id) | Account::Claim(id) => {
+                u64::from(id.0)
+            }
         };
         owner << 4 | self.kind() as u64
     }

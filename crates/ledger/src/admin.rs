@@ -8,7 +8,9 @@ use crate::journal::EntryKind;
 use crate::ledger::Ledger;
 use crate::party::{NewOrg, Org, Site, check_amount, check_org, check_region, check_text};
 use crate::price::{PriceSheets, check_sheet};
-use crate::programme::{BudgetPolicy, NewProgramme, Programme, Redemption, Revision, Terms, check_programme, check_terms};
+use crate::programme::{
+    BudgetPolicy, NewProgramme, Programme, Redemption, Revision, Terms, check_programme, check_terms,
+};
 use crate::rejection::{Rejection, Subject};
 use crate::types::{AgreementId, Fen, OrgId, ProgrammeId, RegionCode, SiteId, Sku, Stamp, Timestamp};
 
@@ -22,9 +24,15 @@ impl Ledger {
         self.assert_time(by);
         check_org(new)?;
         if self.org_names.contains_key(&*new.name) {
-            return Err(Rejection::NameTaken { field: "name", name: new.name.clone() });
+            return Err(Rejection::NameTaken {
+                field: "name",
+                name: new.name.clone(),
+            });
         }
-        let id = OrgId(u32::try_from(self.orgs.next_id()).map_err(|_| Rejection::invalid("name", &new.name, "no more organisations"))?);
+        let id = OrgId(
+            u32::try_from(self.orgs.next_id())
+                .map_err(|_| Rejection::invalid("name", &new.name, "no more organisations"))?,
+        );
         let mut registered = new.clone();
         if registered.control_group.is_empty() {
             registered.control_group = registered.name.clone();
@@ -32,7 +40,12 @@ impl Ledger {
         let group = self.groups.get(&*registered.control_group).copied().unwrap_or(id);
         self.groups.insert(Arc::from(&*registered.control_group), group);
         self.org_names.insert(Arc::from(&*registered.name), id);
-        self.journal.facts([u64::from(id.0), registered.kind as u64, u64::from(registered.region.0), u64::from(group.0)]);
+        self.journal.facts([
+            u64::from(id.0),
+            registered.kind as u64,
+            u64::from(registered.region.0),
+            u64::from(group.0),
+        ]);
         self.journal.text(&registered.name);
         self.journal.text(&registered.control_group);
         self.journal.text(&registered.credit_code);
@@ -54,7 +67,13 @@ impl Ledger {
     }
 
     /// Money comes in.
-    pub fn credit_wallet(&mut self, org: OrgId, amount: Fen, reference: &str, by: impl Into<Stamp>) -> Result<(), Rejection> {
+    pub fn credit_wallet(
+        &mut self,
+        org: OrgId,
+        amount: Fen,
+        reference: &str,
+        by: impl Into<Stamp>,
+    ) -> Result<(), Rejection> {
         let by = by.into();
         self.assert_time(by);
         self.known_org(org)?;
@@ -70,14 +89,24 @@ impl Ledger {
     }
 
     /// Money goes out; only what is free.
-    pub fn withdraw(&mut self, org: OrgId, amount: Fen, reference: &str, by: impl Into<Stamp>) -> Result<(), Rejection> {
+    pub fn withdraw(
+        &mut self,
+        org: OrgId,
+        amount: Fen,
+        reference: &str,
+        by: impl Into<Stamp>,
+    ) -> Result<(), Rejection> {
         let by = by.into();
         self.assert_time(by);
         let available = self.known_org(org)?.available;
         check_amount("amount", amount)?;
         check_text("reference", reference)?;
         if available < amount {
-            return Err(Rejection::InsufficientFunds { org, needed: amount, available });
+            return Err(Rejection::InsufficientFunds {
+                org,
+                needed: amount,
+                available,
+            });
         }
         self.org_mut(org).withdrawn.0 += amount.0;
         self.post(Account::Wallet(org), Account::Treasury, amount);
@@ -100,10 +129,21 @@ impl Ledger {
         check_region("region", region)?;
         self.known_org(provider)?;
         if self.sites.contains_key(&site) {
-            return Err(Rejection::NameTaken { field: "site", name: site.to_string().into() });
+            return Err(Rejection::NameTaken {
+                field: "site",
+                name: site.to_string().into(),
+            });
         }
-        self.sites.insert(site, Site { region, provider, prices: PriceSheets::default() });
-        self.journal.facts([u64::from(site.0), u64::from(region.0), u64::from(provider.0)]);
+        self.sites.insert(
+            site,
+            Site {
+                region,
+                provider,
+                prices: PriceSheets::default(),
+            },
+        );
+        self.journal
+            .facts([u64::from(site.0), u64::from(region.0), u64::from(provider.0)]);
         self.write(EntryKind::RegisterSite, by);
         Ok(())
     }
@@ -124,7 +164,8 @@ impl Ledger {
         let effective_from = self.check_not_past("effective_from", effective_from, by)?;
         let sheets = &mut self.sites.get_mut(&site).expect("found above").prices;
         let version = sheets.append(prices, effective_from);
-        self.journal.facts([u64::from(site.0), u64::from(version), effective_from.0]);
+        self.journal
+            .facts([u64::from(site.0), u64::from(version), effective_from.0]);
         for (sku, price) in prices {
             self.journal.fact(*price);
             self.journal.text(sku.as_str());
@@ -139,7 +180,10 @@ impl Ledger {
         self.assert_time(by);
         check_programme(new)?;
         if self.programme_names.contains_key(&*new.name) {
-            return Err(Rejection::NameTaken { field: "name", name: new.name.clone() });
+            return Err(Rejection::NameTaken {
+                field: "name",
+                name: new.name.clone(),
+            });
         }
         self.check_room("budget", new.budget)?;
         // The owner of a funder's account is a 28-bit number in the journal.
@@ -153,7 +197,10 @@ impl Ledger {
             funders: new.funders.clone(),
             budget_policy: new.budget_policy,
             redemption: new.redemption,
-            revisions: vec![Revision { effective_from: by.at, terms: new.terms.clone() }],
+            revisions: vec![Revision {
+                effective_from: by.at,
+                terms: new.terms.clone(),
+            }],
             budget: new.budget,
             uncommitted: zero,
             unfunded: zero,
@@ -169,7 +216,13 @@ impl Ledger {
         self.post(Account::Uncalled(id), Account::Budget(id), new.budget);
         let at_issue = u64::from(new.budget_policy == BudgetPolicy::CommitAtIssue);
         let by_holder = u64::from(new.redemption == Redemption::Holder);
-        self.journal.facts([u64::from(id.0), u64::from(new.region.0), new.budget.0 as u64, at_issue, by_holder]);
+        self.journal.facts([
+            u64::from(id.0),
+            u64::from(new.region.0),
+            new.budget.0 as u64,
+            at_issue,
+            by_holder,
+        ]);
         self.journal.text(&new.name);
         for funder in &new.funders {
             self.journal.fact(funder.share);
@@ -196,12 +249,20 @@ impl Ledger {
         let effective_from = self.check_not_past("effective_from", effective_from, by)?;
         let latest = known.revisions[known.revisions.len() - 1].effective_from;
         if effective_from < latest {
-            return Err(Rejection::invalid("effective_from", effective_from, "not before the latest revision"));
+            return Err(Rejection::invalid(
+                "effective_from",
+                effective_from,
+                "not before the latest revision",
+            ));
         }
         let revisions = &mut self.programme_mut(programme).revisions;
-        revisions.push(Revision { effective_from, terms: terms.clone() });
+        revisions.push(Revision {
+            effective_from,
+            terms: terms.clone(),
+        });
         let number = revisions.len() as u32;
-        self.journal.facts([u64::from(programme.0), u64::from(number), effective_from.0]);
+        self.journal
+            .facts([u64::from(programme.0), u64::from(number), effective_from.0]);
         self.journal.text(&format!("{terms:?}"));
         self.write(EntryKind::ReviseProgramme, by);
         Ok(number)
@@ -215,7 +276,11 @@ impl Ledger {
         check_amount("budget", budget)?;
         let committed = Fen(known.budget.0 - known.uncommitted.0);
         if budget < committed {
-            return Err(Rejection::BudgetCommitted { programme, needed: budget, committed });
+            return Err(Rejection::BudgetCommitted {
+                programme,
+                needed: budget,
+                committed,
+            });
         }
         let more = budget.0 - known.budget.0;
         self.check_room("budget", Fen(more.max(0)))?;
@@ -245,10 +310,19 @@ impl Ledger {
             (agreed.issuer_region, agreed.provider_region, &agreed.sites)
                 == (new.issuer_region, new.provider_region, &new.sites)
         };
-        let version = 1 + self.agreements.iter().filter(|(_, earlier)| same_scope(earlier)).count() as u32;
-        let id = u32::try_from(self.agreements.next_id()).map_err(|_| Rejection::invalid("id", "", "no more agreements"))?;
+        let version = 1 + self
+            .agreements
+            .iter()
+            .filter(|(_, earlier)| same_scope(earlier))
+            .count() as u32;
+        let id =
+            u32::try_from(self.agreements.next_id()).map_err(|_| Rejection::invalid("id", "", "no more agreements"))?;
         let id = AgreementId(id);
-        self.agreements.push(Agreement { id, version, agreed: new.clone() });
+        self.agreements.push(Agreement {
+            id,
+            version,
+            agreed: new.clone(),
+        });
         self.journal.facts([u64::from(id.0), u64::from(version)]);
         self.journal.text(&format!("{new:?}"));
         self.write(EntryKind::CreateAgreement, by);
@@ -256,10 +330,17 @@ impl Ledger {
     }
 
     /// Ends an agreement at an instant (`None` = now; never in the past) before its own end. Open holds keep it.
-    pub fn end_agreement(&mut self, agreement: AgreementId, end: Option<Timestamp>, by: impl Into<Stamp>) -> Result<(), Rejection> {
+    pub fn end_agreement(
+        &mut self,
+        agreement: AgreementId,
+        end: Option<Timestamp>,
+        by: impl Into<Stamp>,
+    ) -> Result<(), Rejection> {
         let by = by.into();
         self.assert_time(by);
-        let known = self.agreement(agreement).ok_or_else(|| Rejection::unknown(Subject::Agreement, agreement))?;
+        let known = self
+            .agreement(agreement)
+            .ok_or_else(|| Rejection::unknown(Subject::Agreement, agreement))?;
         let end = self.check_not_past("at", end, by)?;
         if known.agreed.until <= by.at {
             return Err(Rejection::AgreementEnded { agreement });
@@ -277,7 +358,11 @@ impl Ledger {
     pub(crate) fn check_room(&self, field: &'static str, amount: Fen) -> Result<(), Rejection> {
         let debits: i128 = self.totals[..=crate::account::LAST_DEBIT_KIND].iter().sum();
         if debits + i128::from(amount.0) > BOOKS_MAX {
-            return Err(Rejection::invalid(field, amount, "less: the books as a whole would overflow"));
+            return Err(Rejection::invalid(
+                field,
+                amount,
+                "less: the books as a whole would overflow",
+            ));
         }
         Ok(())
     }

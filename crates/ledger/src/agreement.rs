@@ -53,7 +53,11 @@ impl Agreement {
     /// The most it allows for a class.
     pub fn rate_for(&self, sku: &Sku) -> BasisPoints {
         let named = |pattern| closeness(pattern, sku).is_some();
-        if self.agreed.skus.is_empty() || self.agreed.skus.iter().any(named) { self.agreed.rate } else { BasisPoints(0) }
+        if self.agreed.skus.is_empty() || self.agreed.skus.iter().any(named) {
+            self.agreed.rate
+        } else {
+            BasisPoints(0)
+        }
     }
 }
 
@@ -62,10 +66,20 @@ pub(crate) fn check_agreement(agreement: &NewAgreement) -> Result<(), Rejection>
     match agreement.provider_region {
         Some(region) if agreement.sites.is_empty() => check_region("provider_region", region)?,
         None if (1..=1_000).contains(&agreement.sites.len()) => {}
-        _ => return Err(Rejection::invalid("sites", agreement.sites.len(), "a region, or 1 to 1000 named sites")),
+        _ => {
+            return Err(Rejection::invalid(
+                "sites",
+                agreement.sites.len(),
+                "a region, or 1 to 1000 named sites",
+            ));
+        }
     }
     if agreement.provider_region == Some(agreement.issuer_region) {
-        return Err(Rejection::invalid("provider_region", agreement.issuer_region, "a region other than the issuer's"));
+        return Err(Rejection::invalid(
+            "provider_region",
+            agreement.issuer_region,
+            "a region other than the issuer's",
+        ));
     }
     if agreement.skus.len() > 256 {
         return Err(Rejection::invalid("skus", agreement.skus.len(), "at most 256"));

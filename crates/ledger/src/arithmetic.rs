@@ -31,7 +31,10 @@ pub(crate) fn split(amount: Fen, weights: &[u64]) -> Vec<Fen> {
         return vec![Fen::ZERO; weights.len()];
     }
     let exact = |weight: u64| i128::from(amount.0) * i128::from(weight);
-    let mut parts: Vec<Fen> = weights.iter().map(|weight| Fen((exact(*weight) / total) as i64)).collect();
+    let mut parts: Vec<Fen> = weights
+        .iter()
+        .map(|weight| Fen((exact(*weight) / total) as i64))
+        .collect();
     let left = amount.0 - parts.iter().map(|part| part.0).sum::<i64>();
     if left > 0 {
         let mut order: Vec<usize> = (0..weights.len()).collect();

@@ -63,7 +63,9 @@ impl Ledger {
         let balance = match account {
             Account::Treasury => Some(self.treasury),
             Account::Uncalled(id) => programme(id, |programme| programme.uncalled),
-            Account::Due(id, funder) => self.programme(id).and_then(|programme| programme.due.get(usize::from(funder)).copied()),
+            Account::Due(id, funder) => self
+                .programme(id)
+                .and_then(|programme| programme.due.get(usize::from(funder)).copied()),
             Account::Unfunded(id) => programme(id, |programme| programme.unfunded),
             Account::Budget(id) => programme(id, |programme| programme.uncommitted),
             Account::Voucher(id) => self.voucher(id).map(|voucher| voucher.available),
@@ -81,13 +83,26 @@ impl Ledger {
         let programmes = self.programmes.iter().flat_map(|(_, programme)| {
             let id = programme.id;
             let due = (0..programme.due.len()).map(move |funder| Account::Due(id, funder as u8));
-            [Account::Uncalled(id), Account::Unfunded(id), Account::Budget(id)].into_iter().chain(due)
+            [Account::Uncalled(id), Account::Unfunded(id), Account::Budget(id)]
+                .into_iter()
+                .chain(due)
         });
-        let vouchers = self.vouchers.iter().flat_map(|(_, voucher)| [Account::Voucher(voucher.id), Account::VoucherHeld(voucher.id)]);
+        let vouchers = self
+            .vouchers
+            .iter()
+            .flat_map(|(_, voucher)| [Account::Voucher(voucher.id), Account::VoucherHeld(voucher.id)]);
         let orgs = self.orgs.iter().flat_map(|(_, org)| {
-            [Account::Wallet(org.id), Account::WalletHeld(org.id), Account::Receivable(org.id), Account::Claim(org.id)]
+            [
+                Account::Wallet(org.id),
+                Account::WalletHeld(org.id),
+                Account::Receivable(org.id),
+                Account::Claim(org.id),
+            ]
         });
-        std::iter::once(Account::Treasury).chain(programmes).chain(vouchers).chain(orgs)
+        std::iter::once(Account::Treasury)
+            .chain(programmes)
+            .chain(vouchers)
+            .chain(orgs)
     }
 
     /// Recomputes every invariant from the records; for tests and the simulator.
@@ -115,9 +130,18 @@ impl Ledger {
             assert!(balance >= Fen::ZERO, "{account} is {balance} fen");
             totals[account.kind()] += i128::from(balance.0);
         }
-        assert!(totals == self.totals, "the balances sum up to {totals:?}, the trial balance says {:?}", self.totals);
+        assert!(
+            totals == self.totals,
+            "the balances sum up to {totals:?}, the trial balance says {:?}",
+            self.totals
+        );
         let trial = self.trial_balance();
-        assert!(trial.debits == trial.credits, "debits of {} fen and credits of {}", trial.debits, trial.credits);
+        assert!(
+            trial.debits == trial.credits,
+            "debits of {} fen and credits of {}",
+            trial.debits,
+            trial.credits
+        );
     }
 
     fn check_vouchers(&self) {
@@ -128,9 +152,21 @@ impl Ledger {
         for (_, voucher) in self.vouchers.iter() {
             voucher.assert_whole();
             let open = held.remove(&voucher.id).unwrap_or(0);
-            assert!(open == voucher.held.0, "voucher {} has {} fen held, its holds say {open}", voucher.id, voucher.held);
-            let over = matches!(voucher.state, VoucherState::Exhausted | VoucherState::Expired | VoucherState::Revoked);
-            assert!(!over || voucher.available == Fen::ZERO, "voucher {} is over and has money", voucher.id);
+            assert!(
+                open == voucher.held.0,
+                "voucher {} has {} fen held, its holds say {open}",
+                voucher.id,
+                voucher.held
+            );
+            let over = matches!(
+                voucher.state,
+                VoucherState::Exhausted | VoucherState::Expired | VoucherState::Revoked
+            );
+            assert!(
+                !over || voucher.available == Fen::ZERO,
+                "voucher {} is over and has money",
+                voucher.id
+            );
         }
         assert!(held.is_empty(), "holds on unknown vouchers: {held:?}");
     }
@@ -139,16 +175,34 @@ impl Ledger {
         let mut held = BTreeMap::new();
         for pinned in self.pinned() {
             let legs: i64 = pinned.legs.iter().map(|leg| leg.amount.0).sum();
-            assert!(legs + pinned.wallet.0 >= pinned.gross.0, "a hold of less than its bill of {} fen", pinned.gross);
+            assert!(
+                legs + pinned.wallet.0 >= pinned.gross.0,
+                "a hold of less than its bill of {} fen",
+                pinned.gross
+            );
             *held.entry(pinned.payer).or_insert(0) += pinned.wallet.0;
         }
         for (_, org) in self.orgs.iter() {
             let open = held.remove(&org.id).unwrap_or(0);
-            assert!(open == org.held.0, "wallet {} has {} fen held, its holds say {open}", org.id, org.held);
+            assert!(
+                open == org.held.0,
+                "wallet {} has {} fen held, its holds say {open}",
+                org.id,
+                org.held
+            );
             let terms = [org.available, org.held, org.spent, org.withdrawn];
             let sum: i64 = terms.iter().map(|term| term.0).sum();
-            assert!(sum == org.topped_up.0, "wallet {} got {} fen and accounts for {sum}: {terms:?}", org.id, org.topped_up);
-            assert!(terms.iter().all(|term| *term >= Fen::ZERO), "wallet {} has a negative term: {terms:?}", org.id);
+            assert!(
+                sum == org.topped_up.0,
+                "wallet {} got {} fen and accounts for {sum}: {terms:?}",
+                org.id,
+                org.topped_up
+            );
+            assert!(
+                terms.iter().all(|term| *term >= Fen::ZERO),
+                "wallet {} has a negative term: {terms:?}",
+                org.id
+            );
         }
     }
 
@@ -156,7 +210,14 @@ impl Ledger {
         let mut sums = BTreeMap::new();
         for (_, voucher) in self.vouchers.iter() {
             let sum = sums.entry(voucher.programme).or_insert([0i64; 6]);
-            let parts = [voucher.face, voucher.available, voucher.held, voucher.captured, voucher.lapsed, voucher.revoked];
+            let parts = [
+                voucher.face,
+                voucher.available,
+                voucher.held,
+                voucher.captured,
+                voucher.lapsed,
+                voucher.revoked,
+            ];
             for (sum, part) in sum.iter_mut().zip(parts) {
                 *sum += part.0;
             }
@@ -164,20 +225,47 @@ impl Ledger {
         for (_, programme) in self.programmes.iter() {
             let id = programme.id;
             let [issued, available, held, captured, lapsed, revoked] = sums.remove(&id).unwrap_or_default();
-            let counted = [programme.issued, programme.held, programme.captured, programme.lapsed, programme.revoked];
+            let counted = [
+                programme.issued,
+                programme.held,
+                programme.captured,
+                programme.lapsed,
+                programme.revoked,
+            ];
             let recomputed = [issued, held, captured, lapsed, revoked].map(Fen);
-            assert!(counted == recomputed, "programme {id} counts {counted:?}, its vouchers {recomputed:?}");
+            assert!(
+                counted == recomputed,
+                "programme {id} counts {counted:?}, its vouchers {recomputed:?}"
+            );
             let due: i64 = programme.due.iter().map(|due| due.0).sum();
-            assert!(due == captured, "programme {id} called {due} fen from its funders and captured {captured}");
-            assert!(programme.uncalled.0 + due == programme.budget.0, "programme {id} has another budget than its accounts");
+            assert!(
+                due == captured,
+                "programme {id} called {due} fen from its funders and captured {captured}"
+            );
+            assert!(
+                programme.uncalled.0 + due == programme.budget.0,
+                "programme {id} has another budget than its accounts"
+            );
             let committed = match programme.budget_policy {
                 BudgetPolicy::CommitAtIssue => available + held + captured,
                 BudgetPolicy::CommitAtHold => held + captured,
             };
             let left = programme.budget.0 - committed;
-            assert!(left == programme.uncommitted.0, "programme {id} has {} fen uncommitted, not {left}", programme.uncommitted);
-            let unfunded = if programme.budget_policy == BudgetPolicy::CommitAtHold { available } else { 0 };
-            assert!(unfunded == programme.unfunded.0, "programme {id} has {} fen unfunded, not {unfunded}", programme.unfunded);
+            assert!(
+                left == programme.uncommitted.0,
+                "programme {id} has {} fen uncommitted, not {left}",
+                programme.uncommitted
+            );
+            let unfunded = if programme.budget_policy == BudgetPolicy::CommitAtHold {
+                available
+            } else {
+                0
+            };
+            assert!(
+                unfunded == programme.unfunded.0,
+                "programme {id} has {} fen unfunded, not {unfunded}",
+                programme.unfunded
+            );
         }
     }
 
@@ -211,7 +299,10 @@ impl Ledger {
         }
         for (key, least) in group_min {
             let used = self.group_use.get(&key).copied().unwrap_or_default();
-            assert!(used.0 >= least, "the cap counter of {key:?} is {used} fen, its records say {least}");
+            assert!(
+                used.0 >= least,
+                "the cap counter of {key:?} is {used} fen, its records say {least}"
+            );
         }
         let mut used = BTreeMap::new();
         for ((programme, _, _), amount) in self.group_use.iter() {
@@ -220,13 +311,23 @@ impl Ledger {
         for (_, programme) in self.programmes.iter() {
             let counted = used.remove(&programme.id).unwrap_or(0);
             let sum = programme.held.0 + programme.captured.0;
-            assert!(counted == sum, "the cap counters of programme {} sum up to {counted} fen, not {sum}", programme.id);
+            assert!(
+                counted == sum,
+                "the cap counters of programme {} sum up to {counted} fen, not {sum}",
+                programme.id
+            );
         }
-        assert!(self.job_use.len() == jobs.len(), "caps per job are counted for other jobs than have holds or captures");
+        assert!(
+            self.job_use.len() == jobs.len(),
+            "caps per job are counted for other jobs than have holds or captures"
+        );
         for (key, least) in jobs {
             let entry = self.job_use.get(&key).copied().unwrap_or_default();
             let enough = entry.records == least.records && entry.used >= least.used;
-            assert!(enough, "the cap counter of {key:?} is {entry:?}, its records say {least:?}");
+            assert!(
+                enough,
+                "the cap counter of {key:?} is {entry:?}, its records say {least:?}"
+            );
         }
     }
 
@@ -235,18 +336,43 @@ impl Ledger {
         let by_holder = self.vouchers.iter().filter(|(_, voucher)| in_use(voucher.state));
         let mut expected: Vec<_> = by_holder.map(|(_, voucher)| (voucher.holder, voucher.id)).collect();
         expected.sort();
-        assert!(self.by_holder.iter().map(|(key, ())| *key).eq(expected), "vouchers in use are listed wrong");
-        let ends = self.vouchers.iter().filter(|(_, voucher)| !matches!(voucher.state, VoucherState::Expired | VoucherState::Revoked));
+        assert!(
+            self.by_holder.iter().map(|(key, ())| *key).eq(expected),
+            "vouchers in use are listed wrong"
+        );
+        let ends = self
+            .vouchers
+            .iter()
+            .filter(|(_, voucher)| !matches!(voucher.state, VoucherState::Expired | VoucherState::Revoked));
         let mut expected: Vec<_> = ends.map(|(_, voucher)| (voucher.until, voucher.id)).collect();
         expected.sort();
-        assert!(self.voucher_ends.iter().map(|(key, ())| *key).eq(expected), "ends of vouchers are listed wrong");
-        let mut expected: Vec<_> = self.quotes.iter().map(|(id, quote)| (quote.expires_at, QuoteId(id))).collect();
+        assert!(
+            self.voucher_ends.iter().map(|(key, ())| *key).eq(expected),
+            "ends of vouchers are listed wrong"
+        );
+        let mut expected: Vec<_> = self
+            .quotes
+            .iter()
+            .map(|(id, quote)| (quote.expires_at, QuoteId(id)))
+            .collect();
         expected.sort();
-        assert!(self.quote_ends.iter().map(|(key, ())| *key).eq(expected), "ends of quotes are listed wrong");
-        let open = self.holds.iter().map(|(id, hold)| (hold.key, KeyState::Open(HoldId(id))));
-        let ended = self.captures.iter().map(|(id, capture)| (capture.receipt.key, KeyState::Ended(id)));
+        assert!(
+            self.quote_ends.iter().map(|(key, ())| *key).eq(expected),
+            "ends of quotes are listed wrong"
+        );
+        let open = self
+            .holds
+            .iter()
+            .map(|(id, hold)| (hold.key, KeyState::Open(HoldId(id))));
+        let ended = self
+            .captures
+            .iter()
+            .map(|(id, capture)| (capture.receipt.key, KeyState::Ended(id)));
         let mut expected: Vec<_> = open.chain(ended).collect();
         expected.sort_by_key(|(key, _)| *key);
-        assert!(self.keys.iter().map(|(key, state)| (*key, *state)).eq(expected), "keys of holds are listed wrong");
+        assert!(
+            self.keys.iter().map(|(key, state)| (*key, *state)).eq(expected),
+            "keys of holds are listed wrong"
+        );
     }
 }

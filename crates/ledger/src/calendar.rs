@@ -38,7 +38,10 @@ mod tests {
     fn years_turn_at_midnight_in_shanghai() {
         // 2025-12-31 16:00:00 UTC is 2026-01-01 00:00 +08:00.
         let turn = 1_767_196_800_000;
-        assert_eq!((fiscal_year(Timestamp(turn - 1)), fiscal_year(Timestamp(turn))), (2025, 2026));
+        assert_eq!(
+            (fiscal_year(Timestamp(turn - 1)), fiscal_year(Timestamp(turn))),
+            (2025, 2026)
+        );
         assert_eq!(year_start(2026), Timestamp(turn));
         assert_eq!(fiscal_year(Timestamp(0)), 1970);
         for year in 1971..3000 {

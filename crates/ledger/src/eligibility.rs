@@ -76,7 +76,11 @@ impl Ledger {
             };
             let Some(view) = view else { continue };
             if let Ok(cover_ms) = cover(asked, voucher, views[view].terms) {
-                candidates.push(Candidate { voucher, view, cover_ms });
+                candidates.push(Candidate {
+                    voucher,
+                    view,
+                    cover_ms,
+                });
             }
         }
         sort_by_preference(&views, &mut candidates);
@@ -84,7 +88,11 @@ impl Ledger {
     }
 
     /// The vouchers asked for, in order of preference; refused with the rule when one may not pay.
-    pub(crate) fn asked_vouchers<'a>(&'a self, asked: &Asked<'a>, named: &[VoucherId]) -> Result<Offers<'a>, Rejection> {
+    pub(crate) fn asked_vouchers<'a>(
+        &'a self,
+        asked: &Asked<'a>,
+        named: &[VoucherId],
+    ) -> Result<Offers<'a>, Rejection> {
         if named.is_empty() || named.len() > 64 {
             return Err(Rejection::invalid("vouchers", named.len(), "1 to 64 vouchers"));
         }
@@ -109,7 +117,11 @@ impl Ledger {
                 }
             };
             let cover_ms = cover(asked, voucher, views[view].terms).map_err(refused)?;
-            candidates.push(Candidate { voucher, view, cover_ms });
+            candidates.push(Candidate {
+                voucher,
+                view,
+                cover_ms,
+            });
         }
         sort_by_preference(&views, &mut candidates);
         Ok((views, candidates))
@@ -126,7 +138,17 @@ impl Ledger {
         let site = self.known_site(request.site)?;
         let affiliated = payer.group == self.known_org(site.provider)?.group;
         let year = fiscal_year(at);
-        Ok(Asked { request, job, payer, site, affiliated, at, year, year_end: year_start(year + 1), use_from })
+        Ok(Asked {
+            request,
+            job,
+            payer,
+            site,
+            affiliated,
+            at,
+            year,
+            year_end: year_start(year + 1),
+            use_from,
+        })
     }
 
     fn view<'a>(&'a self, asked: &Asked<'a>, id: ProgrammeId) -> Result<ProgrammeView<'a>, VoucherRule> {
@@ -168,7 +190,15 @@ impl Ledger {
             return Err(VoucherRule::Sku);
         }
         let caps_left = self.caps_left(asked, programme, terms, agreement)?;
-        Ok(ProgrammeView { programme, terms, revision, agreement, rates, caps_left, scope })
+        Ok(ProgrammeView {
+            programme,
+            terms,
+            revision,
+            agreement,
+            rates,
+            caps_left,
+            scope,
+        })
     }
 
     fn caps_left(
@@ -189,7 +219,8 @@ impl Ledger {
         }
         let used = |cap| {
             let key = asked.job.map(|job| (job, cap));
-            key.and_then(|key| self.job_use.get(&key)).map_or(Fen::ZERO, |job| job.used)
+            key.and_then(|key| self.job_use.get(&key))
+                .map_or(Fen::ZERO, |job| job.used)
         };
         if let Some(cap) = terms.cap_per_job {
             let used = used(JobCap::Programme(programme.id));
@@ -240,7 +271,11 @@ fn cover(asked: &Asked<'_>, voucher: &Voucher, terms: &Terms) -> Result<u64, Vou
         end = end.min(asked.year_end);
     }
     let cover_ms = end.0.saturating_sub(asked.use_from.0);
-    if cover_ms == 0 { Err(VoucherRule::Expired) } else { Ok(cover_ms.min(limit)) }
+    if cover_ms == 0 {
+        Err(VoucherRule::Expired)
+    } else {
+        Ok(cover_ms.min(limit))
+    }
 }
 
 // Provider-redeemed ones first, so that as little as possible is advanced by the holder (and so that what the wallet must hold
@@ -249,6 +284,12 @@ fn sort_by_preference(views: &[ProgrammeView<'_>], candidates: &mut [Candidate<'
     candidates.sort_by_key(|candidate| {
         let view = &views[candidate.view];
         let advanced = view.programme.redemption == Redemption::Holder;
-        (advanced, view.scope, candidate.voucher.until, candidate.voucher.available, candidate.voucher.id)
+        (
+            advanced,
+            view.scope,
+            candidate.voucher.until,
+            candidate.voucher.available,
+            candidate.voucher.id,
+        )
     });
 }

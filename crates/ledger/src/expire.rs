@@ -56,11 +56,17 @@ impl Ledger {
     }
 
     fn due_quote(&self, at: Timestamp) -> Option<QuoteId> {
-        self.quote_ends.first().filter(|((end, _), ())| *end <= at).map(|((_, quote), ())| *quote)
+        self.quote_ends
+            .first()
+            .filter(|((end, _), ())| *end <= at)
+            .map(|((_, quote), ())| *quote)
     }
 
     fn due_voucher(&self, at: Timestamp) -> Option<VoucherId> {
-        self.voucher_ends.first().filter(|((end, _), ())| *end <= at).map(|((_, voucher), ())| *voucher)
+        self.voucher_ends
+            .first()
+            .filter(|((end, _), ())| *end <= at)
+            .map(|((_, voucher), ())| *voucher)
     }
 
     fn next_capture_end(&self) -> Option<Timestamp> {

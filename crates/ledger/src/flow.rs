@@ -34,7 +34,12 @@ struct Solver {
 /// What each voucher pays.
 pub(crate) fn solve(problem: Problem) -> Vec<i64> {
     let (vouchers, edges) = (problem.vouchers.len(), problem.edges.len());
-    let mut solver = Solver { width: problem.lines.len(), problem, flow: vec![0; edges], amounts: vec![0; vouchers] };
+    let mut solver = Solver {
+        width: problem.lines.len(),
+        problem,
+        flow: vec![0; edges],
+        amounts: vec![0; vouchers],
+    };
     for voucher in 0..vouchers {
         solver.pay_directly(voucher);
         while solver.could_pay_more(voucher) && solver.reroute(voucher) {}
@@ -52,14 +57,21 @@ enum Node {
 impl Solver {
     fn source_left(&self, voucher: usize) -> i64 {
         let (programme, balance) = self.problem.vouchers[voucher];
-        (balance - self.amounts[voucher]).min(self.problem.programmes[programme]).min(self.problem.total)
+        (balance - self.amounts[voucher])
+            .min(self.problem.programmes[programme])
+            .min(self.problem.total)
     }
 
     fn pay_directly(&mut self, voucher: usize) {
         let programme = self.problem.vouchers[voucher].0;
         for line in 0..self.width {
             let (edge, cell) = (voucher * self.width + line, programme * self.width + line);
-            let bounds = [self.problem.edges[edge], self.problem.cells[cell], self.problem.lines[line], self.source_left(voucher)];
+            let bounds = [
+                self.problem.edges[edge],
+                self.problem.cells[cell],
+                self.problem.lines[line],
+                self.source_left(voucher),
+            ];
             let paid = bounds.into_iter().min().unwrap_or(0);
             self.flow[edge] += paid;
             self.problem.cells[cell] -= paid;
@@ -122,7 +134,10 @@ impl Solver {
         path.reverse();
         let steps = || path.windows(2).map(|step| (step[0], step[1]));
         let Node::Line(last) = end else { return false };
-        let bound = steps().map(|(here, there)| self.residual(here, there)).min().unwrap_or(0);
+        let bound = steps()
+            .map(|(here, there)| self.residual(here, there))
+            .min()
+            .unwrap_or(0);
         let paid = bound.min(self.problem.lines[last]).min(self.source_left(start));
         for (here, there) in steps() {
             self.push(here, there, paid);
@@ -137,12 +152,22 @@ impl Solver {
         let candidates: Vec<Node> = match node {
             Node::Voucher(voucher) => {
                 let programme = self.problem.vouchers[voucher].0;
-                (0..self.width).map(|line| Node::Cell(programme, line)).chain(vouchers.map(Node::Voucher)).collect()
+                (0..self.width)
+                    .map(|line| Node::Cell(programme, line))
+                    .chain(vouchers.map(Node::Voucher))
+                    .collect()
             }
-            Node::Cell(_, line) => std::iter::once(Node::Line(line)).chain(vouchers.map(Node::Voucher)).collect(),
-            Node::Line(line) => (0..self.problem.programmes.len()).map(|programme| Node::Cell(programme, line)).collect(),
+            Node::Cell(_, line) => std::iter::once(Node::Line(line))
+                .chain(vouchers.map(Node::Voucher))
+                .collect(),
+            Node::Line(line) => (0..self.problem.programmes.len())
+                .map(|programme| Node::Cell(programme, line))
+                .collect(),
         };
-        candidates.into_iter().filter(|there| self.residual(node, *there) > 0).collect()
+        candidates
+            .into_iter()
+            .filter(|there| self.residual(node, *there) > 0)
+            .collect()
     }
 
     fn residual(&self, here: Node, there: Node) -> i64 {
@@ -162,7 +187,9 @@ impl Solver {
             }
             (Node::Line(line), Node::Cell(programme, _)) => paid_through(programme, line),
             // Another voucher of the same programme pays in the first one's place: the programme pays no more than before.
-            (Node::Voucher(here), Node::Voucher(there)) if here != there && programme_of(here) == programme_of(there) => {
+            (Node::Voucher(here), Node::Voucher(there))
+                if here != there && programme_of(here) == programme_of(there) =>
+            {
                 (self.problem.vouchers[there].1 - self.amounts[there]).min(self.amounts[here])
             }
             _ => 0,
@@ -220,9 +247,22 @@ mod tests {
         (1usize..4, 1usize..4, 1usize..6).prop_flat_map(|(width, programmes, vouchers)| {
             let amounts = |n| proptest::collection::vec(0i64..12, n);
             let owners = proptest::collection::vec((0..programmes, 0i64..12), vouchers);
-            (amounts(width), amounts(programmes), amounts(programmes * width), owners, amounts(vouchers * width), 0i64..40).prop_map(
-                |(lines, programmes, cells, vouchers, edges, total)| Problem { lines, programmes, cells, vouchers, edges, total },
+            (
+                amounts(width),
+                amounts(programmes),
+                amounts(programmes * width),
+                owners,
+                amounts(vouchers * width),
+                0i64..40,
             )
+                .prop_map(|(lines, programmes, cells, vouchers, edges, total)| Problem {
+                    lines,
+                    programmes,
+                    cells,
+                    vouchers,
+                    edges,
+                    total,
+                })
         })
     }
 
@@ -233,22 +273,36 @@ mod tests {
         let mut least = problem.total;
         for side in 0u32..1 << nodes {
             let near = |node: usize| side >> node & 1 == 1;
-            let (voucher, cell) = (|v: usize| programmes + v, |p: usize, l: usize| programmes + vouchers + p * width + l);
+            let (voucher, cell) = (
+                |v: usize| programmes + v,
+                |p: usize, l: usize| programmes + vouchers + p * width + l,
+            );
             let line = |l: usize| programmes + vouchers + programmes * width + l;
             let mut cut = 0;
             for p in 0..programmes {
                 cut += if near(p) { 0 } else { problem.programmes[p] };
                 for l in 0..width {
-                    cut += if near(cell(p, l)) && !near(line(l)) { problem.cells[p * width + l] } else { 0 };
+                    cut += if near(cell(p, l)) && !near(line(l)) {
+                        problem.cells[p * width + l]
+                    } else {
+                        0
+                    };
                 }
             }
             for (v, (p, balance)) in problem.vouchers.iter().enumerate() {
                 cut += if near(*p) && !near(voucher(v)) { *balance } else { 0 };
                 for l in 0..width {
-                    cut += if near(voucher(v)) && !near(cell(*p, l)) { problem.edges[v * width + l] } else { 0 };
+                    cut += if near(voucher(v)) && !near(cell(*p, l)) {
+                        problem.edges[v * width + l]
+                    } else {
+                        0
+                    };
                 }
             }
-            cut += (0..width).filter(|l| near(line(*l))).map(|l| problem.lines[l]).sum::<i64>();
+            cut += (0..width)
+                .filter(|l| near(line(*l)))
+                .map(|l| problem.lines[l])
+                .sum::<i64>();
             least = least.min(cut);
         }
         least

@@ -84,7 +84,12 @@ impl Ledger {
         match self.keys.get(&request.key) {
             Some(KeyState::Open(hold)) => return self.same_hold(*hold, request),
             Some(KeyState::Ended(capture)) => {
-                let hold = self.captures.get(*capture).expect("a key leads to its capture").receipt.hold;
+                let hold = self
+                    .captures
+                    .get(*capture)
+                    .expect("a key leads to its capture")
+                    .receipt
+                    .hold;
                 return Err(Rejection::HoldEnded { hold });
             }
             None => {}
@@ -97,7 +102,12 @@ impl Ledger {
 
     /// Sets the money aside before there is a job, until `expires_at`. Prices and rates are those of now; covers are counted
     /// from `expires_at`, the latest beginning.
-    pub fn hold_quote(&mut self, request: &QuoteRequest, expires_at: Timestamp, by: impl Into<Stamp>) -> Result<QuoteId, Rejection> {
+    pub fn hold_quote(
+        &mut self,
+        request: &QuoteRequest,
+        expires_at: Timestamp,
+        by: impl Into<Stamp>,
+    ) -> Result<QuoteId, Rejection> {
         let by = by.into();
         self.assert_time(by);
         if expires_at <= by.at || expires_at.0 - by.at.0 > QUOTE_VALID_MS_MAX {
@@ -118,7 +128,10 @@ impl Ledger {
     pub fn release_quote(&mut self, quote: QuoteId, by: impl Into<Stamp>) -> Result<(), Rejection> {
         let by = by.into();
         self.assert_time(by);
-        let bound = self.quotes.remove(quote.0).ok_or_else(|| Rejection::unknown(Subject::Quote, quote))?;
+        let bound = self
+            .quotes
+            .remove(quote.0)
+            .ok_or_else(|| Rejection::unknown(Subject::Quote, quote))?;
         self.quote_ends.remove(&(bound.expires_at, quote));
         self.give_back(&bound.pinned);
         self.journal.fact(quote.0);
@@ -135,18 +148,32 @@ impl Ledger {
         let id = HoldId(self.holds.next_id());
         let HoldKey { job, task, attempt } = request.key;
         self.journal_hold([id.0, job, u64::from(task), u64::from(attempt)], &pinned);
-        self.open(Hold { key: request.key, opened_at: by.at, quote: None, pinned });
+        self.open(Hold {
+            key: request.key,
+            opened_at: by.at,
+            quote: None,
+            pinned,
+        });
         self.write(EntryKind::Hold, by);
         Ok(id)
     }
 
     fn take_up(&mut self, request: &HoldRequest, quote: QuoteId, by: Stamp) -> Result<HoldId, Rejection> {
-        let bound = self.quotes.get(quote.0).ok_or_else(|| Rejection::unknown(Subject::Quote, quote))?;
+        let bound = self
+            .quotes
+            .get(quote.0)
+            .ok_or_else(|| Rejection::unknown(Subject::Quote, quote))?;
         if bound.expires_at <= by.at {
-            return Err(Rejection::QuoteExpired { quote, expires_at: bound.expires_at });
+            return Err(Rejection::QuoteExpired {
+                quote,
+                expires_at: bound.expires_at,
+            });
         }
         if request.request.walltime_ms_max == 0 || request.request.walltime_ms_max > bound.pinned.walltime_ms_max {
-            return Err(Rejection::QuoteMismatch { quote, field: "walltime_ms_max" });
+            return Err(Rejection::QuoteMismatch {
+                quote,
+                field: "walltime_ms_max",
+            });
         }
         if let Some(field) = difference(&bound.pinned, &request.request) {
             return Err(Rejection::QuoteMismatch { quote, field });
@@ -157,8 +184,20 @@ impl Ledger {
         self.count_job(request.key.job, &pinned);
         let id = HoldId(self.holds.next_id());
         let HoldKey { job, task, attempt } = request.key;
-        self.journal.facts([id.0, job, u64::from(task), u64::from(attempt), quote.0, pinned.walltime_ms_max]);
-        self.open(Hold { key: request.key, opened_at: by.at, quote: Some(quote), pinned });
+        self.journal.facts([
+            id.0,
+            job,
+            u64::from(task),
+            u64::from(attempt),
+            quote.0,
+            pinned.walltime_ms_max,
+        ]);
+        self.open(Hold {
+            key: request.key,
+            opened_at: by.at,
+            quote: Some(quote),
+            pinned,
+        });
         self.write(EntryKind::TakeUpQuote, by);
         Ok(id)
     }
@@ -169,7 +208,10 @@ impl Ledger {
             .or((hold.pinned.walltime_ms_max != request.request.walltime_ms_max).then_some("walltime_ms_max"))
             .or((hold.quote != request.quote).then_some("quote"));
         match field {
-            Some(field) => Err(Rejection::KeyReused { key: request.key, field }),
+            Some(field) => Err(Rejection::KeyReused {
+                key: request.key,
+                field,
+            }),
             None => Ok(id),
         }
     }
@@ -184,15 +226,27 @@ impl Ledger {
     fn set_aside(&mut self, request: &QuoteRequest, plan: Plan) -> Pinned {
         let Plan { quote, pins, stack_max } = plan;
         for (leg, pin) in quote.legs.iter().zip(&pins) {
-            self.post(Account::Voucher(leg.voucher), Account::VoucherHeld(leg.voucher), leg.amount);
+            self.post(
+                Account::Voucher(leg.voucher),
+                Account::VoucherHeld(leg.voucher),
+                leg.amount,
+            );
             let programme = self.programme_mut(leg.programme);
             programme.held.0 += leg.amount.0;
             if programme.budget_policy == BudgetPolicy::CommitAtHold {
-                self.post(Account::Budget(leg.programme), Account::Unfunded(leg.programme), leg.amount);
+                self.post(
+                    Account::Budget(leg.programme),
+                    Account::Unfunded(leg.programme),
+                    leg.amount,
+                );
             }
             self.change_group_use(leg, pin, leg.amount.0);
         }
-        self.post(Account::Wallet(request.payer), Account::WalletHeld(request.payer), quote.wallet);
+        self.post(
+            Account::Wallet(request.payer),
+            Account::WalletHeld(request.payer),
+            quote.wallet,
+        );
         Pinned {
             payer: request.payer,
             site: request.site,
@@ -217,7 +271,11 @@ impl Ledger {
             self.change_group_use(leg, pin, -leg.amount.0);
             self.retire_when_spent(leg.voucher);
         }
-        self.post(Account::WalletHeld(pinned.payer), Account::Wallet(pinned.payer), pinned.wallet);
+        self.post(
+            Account::WalletHeld(pinned.payer),
+            Account::Wallet(pinned.payer),
+            pinned.wallet,
+        );
     }
 
     /// Gives an amount held on a voucher back: to the voucher while it lives, else to where the voucher's rest went.
@@ -243,7 +301,12 @@ impl Ledger {
     pub(crate) fn change_group_use(&mut self, leg: &Leg, pin: &LegPin, by: i64) {
         let key = (leg.programme, pin.group, pin.year);
         let used = self.group_use.get(&key).copied().unwrap_or_default().0 + by;
-        assert!(used >= 0, "programme {} counts {used} fen for group {}", leg.programme, pin.group);
+        assert!(
+            used >= 0,
+            "programme {} counts {used} fen for group {}",
+            leg.programme,
+            pin.group
+        );
         match self.group_use.get_mut(&key) {
             Some(slot) => *slot = Fen(used),
             None => drop(self.group_use.insert(key, Fen(used))),
@@ -263,7 +326,10 @@ impl Ledger {
 
     pub(crate) fn change_job_use(&mut self, job: u64, leg: &Leg, pin: &LegPin, by: i64) {
         for cap in job_caps(leg, pin) {
-            let entry = self.job_use.get_mut(&(job, cap)).expect("counted when the hold was opened");
+            let entry = self
+                .job_use
+                .get_mut(&(job, cap))
+                .expect("counted when the hold was opened");
             entry.used.0 += by;
             assert!(entry.used >= Fen::ZERO, "job {job} counts {} fen", entry.used);
         }
@@ -272,7 +338,10 @@ impl Ledger {
     /// A capture of the job left the window: what it used still counts in the job's caps, until the last one goes.
     pub(crate) fn forget_job(&mut self, job: u64, leg: &Leg, pin: &LegPin) {
         for cap in job_caps(leg, pin) {
-            let entry = self.job_use.get_mut(&(job, cap)).expect("counted when the hold was opened");
+            let entry = self
+                .job_use
+                .get_mut(&(job, cap))
+                .expect("counted when the hold was opened");
             entry.records -= 1;
             if entry.records == 0 {
                 self.job_use.remove(&(job, cap));
@@ -284,16 +353,33 @@ impl Ledger {
     fn journal_hold(&mut self, head: [u64; 4], pinned: &Pinned) {
         let journal = &mut self.journal;
         journal.facts(head);
-        journal.facts([u64::from(pinned.payer.0), u64::from(pinned.site.0), u64::from(pinned.provider.0)]);
-        journal.facts([pinned.walltime_ms_max, u64::from(pinned.stack_max.0), pinned.gross.0 as u64, pinned.wallet.0 as u64]);
+        journal.facts([
+            u64::from(pinned.payer.0),
+            u64::from(pinned.site.0),
+            u64::from(pinned.provider.0),
+        ]);
+        journal.facts([
+            pinned.walltime_ms_max,
+            u64::from(pinned.stack_max.0),
+            pinned.gross.0 as u64,
+            pinned.wallet.0 as u64,
+        ]);
         journal.fact(pinned.lines.len() as u64);
         for priced in &pinned.lines {
-            journal.facts([priced.line.milli_units, priced.millifen_per_unit_hour, u64::from(priced.price_version)]);
+            journal.facts([
+                priced.line.milli_units,
+                priced.millifen_per_unit_hour,
+                u64::from(priced.price_version),
+            ]);
             journal.text(priced.line.sku.as_str());
         }
         for (leg, pin) in pinned.legs.iter().zip(&pinned.pins) {
             journal.facts([leg.voucher.0, u64::from(leg.programme.0), u64::from(pin.revision)]);
-            journal.facts([u64::from(leg.agreement.0), u64::from(pin.agreement_version), leg.redemption as u64]);
+            journal.facts([
+                u64::from(leg.agreement.0),
+                u64::from(pin.agreement_version),
+                leg.redemption as u64,
+            ]);
             journal.facts([u64::from(pin.year), pin.cover_ms, leg.amount.0 as u64]);
             journal.facts(pin.rates.iter().map(|rate| u64::from(rate.0)));
         }
@@ -308,7 +394,13 @@ pub(crate) fn job_caps(leg: &Leg, pin: &LegPin) -> impl Iterator<Item = JobCap> 
 
 // The first field in which a request differs from what was pinned, the time limit aside.
 fn difference(pinned: &Pinned, request: &QuoteRequest) -> Option<&'static str> {
-    let same_lines = || pinned.lines.iter().map(|priced| &priced.line).eq(request.lines.iter() as std::slice::Iter<'_, Line>);
+    let same_lines = || {
+        pinned
+            .lines
+            .iter()
+            .map(|priced| &priced.line)
+            .eq(request.lines.iter() as std::slice::Iter<'_, Line>)
+    };
     if pinned.payer != request.payer {
         Some("payer")
     } else if pinned.site != request.site {

@@ -27,7 +27,11 @@ impl Ledger {
         let by = by.into();
         self.assert_time(by);
         let holders = self.check_batch(programme, batch, by)?;
-        let issued = batch.iter().zip(holders).map(|(new, holder)| self.issue(programme, new, holder, by)).collect();
+        let issued = batch
+            .iter()
+            .zip(holders)
+            .map(|(new, holder)| self.issue(programme, new, holder, by))
+            .collect();
         Ok(issued)
     }
 
@@ -35,7 +39,9 @@ impl Ledger {
     pub fn redeem_voucher(&mut self, code: &str, holder: OrgId, by: impl Into<Stamp>) -> Result<VoucherId, Rejection> {
         let by = by.into();
         self.assert_time(by);
-        let voucher = self.voucher_by_code(code).ok_or_else(|| Rejection::unknown(Subject::Voucher, code))?;
+        let voucher = self
+            .voucher_by_code(code)
+            .ok_or_else(|| Rejection::unknown(Subject::Voucher, code))?;
         let id = voucher.id;
         self.known_org(holder)?;
         let refused = |rule| Err(Rejection::voucher(id, rule));
@@ -54,7 +60,10 @@ impl Ledger {
             return refused(VoucherRule::Expired);
         }
         if self.vouchers_in_use(holder).count() >= VOUCHERS_IN_USE_MAX {
-            return Err(Rejection::TooManyVouchers { holder, allowed: VOUCHERS_IN_USE_MAX });
+            return Err(Rejection::TooManyVouchers {
+                holder,
+                allowed: VOUCHERS_IN_USE_MAX,
+            });
         }
         self.voucher_mut(id).state = VoucherState::Active;
         self.by_holder.insert((holder, id), ());
@@ -148,21 +157,34 @@ impl Ledger {
         let mut faces = 0;
         for new in batch {
             check_name("vouchers.code", &new.code)?;
-            let holder = self.org_by_name(&new.holder).ok_or_else(|| Rejection::unknown(Subject::Org, &new.holder))?;
+            let holder = self
+                .org_by_name(&new.holder)
+                .ok_or_else(|| Rejection::unknown(Subject::Org, &new.holder))?;
             check_amount("vouchers.face", new.face)?;
             check_interval(new.from, new.until)?;
             if new.until <= by.at {
-                return Err(Rejection::invalid("vouchers.until", new.until, "an instant in the future"));
+                return Err(Rejection::invalid(
+                    "vouchers.until",
+                    new.until,
+                    "an instant in the future",
+                ));
             }
             if self.voucher_codes.contains_key(&*new.code) || !codes.insert(&*new.code) {
-                return Err(Rejection::NameTaken { field: "vouchers.code", name: new.code.clone() });
+                return Err(Rejection::NameTaken {
+                    field: "vouchers.code",
+                    name: new.code.clone(),
+                });
             }
             holders.push(holder.id);
             faces += i128::from(new.face.0);
         }
         let needed = Fen(i64::try_from(faces).map_err(|_| Rejection::invalid("vouchers.face", faces, "less in all"))?);
         if known.budget_policy == BudgetPolicy::CommitAtIssue && needed > known.uncommitted {
-            return Err(Rejection::BudgetExhausted { programme, needed, available: known.uncommitted });
+            return Err(Rejection::BudgetExhausted {
+                programme,
+                needed,
+                available: known.uncommitted,
+            });
         }
         self.check_room("vouchers.face", needed)?;
         if i128::from(known.issued.0) + faces > i128::from(i64::MAX / 2) {
@@ -196,7 +218,8 @@ impl Ledger {
         self.post(source, Account::Voucher(id), new.face);
         self.programme_mut(programme).issued.0 += new.face.0;
         let owner = [id.0, u64::from(programme.0), u64::from(holder.0)];
-        self.journal.facts(owner.into_iter().chain([new.face.0 as u64, new.from.0, new.until.0]));
+        self.journal
+            .facts(owner.into_iter().chain([new.face.0 as u64, new.from.0, new.until.0]));
         self.journal.text(&new.code);
         self.write(EntryKind::IssueVoucher, by);
         id
@@ -218,11 +241,19 @@ impl Ledger {
     pub(crate) fn count_gone(&mut self, id: VoucherId, amount: Fen) {
         let voucher = self.voucher_mut(id);
         let (programme, revoked) = (voucher.programme, voucher.state == VoucherState::Revoked);
-        let gone = if revoked { &mut voucher.revoked } else { &mut voucher.lapsed };
+        let gone = if revoked {
+            &mut voucher.revoked
+        } else {
+            &mut voucher.lapsed
+        };
         gone.0 += amount.0;
         voucher.assert_whole();
         let programme = self.programme_mut(programme);
-        let gone = if revoked { &mut programme.revoked } else { &mut programme.lapsed };
+        let gone = if revoked {
+            &mut programme.revoked
+        } else {
+            &mut programme.lapsed
+        };
         gone.0 += amount.0;
     }
 

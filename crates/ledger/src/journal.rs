@@ -121,7 +121,11 @@ struct StoredRecord {
 impl JournalEntry {
     /// Record and hash as one protobuf message (fields 1 and 2), for the archive.
     pub fn encode(&self) -> Vec<u8> {
-        StoredRecord { record: self.record.to_vec(), hash: self.hash.to_vec() }.encode_to_vec()
+        StoredRecord {
+            record: self.record.to_vec(),
+            hash: self.hash.to_vec(),
+        }
+        .encode_to_vec()
     }
 
     /// The inverse of [`JournalEntry::encode`]; `None` when the bytes are not an entry. Does not check the hash.
@@ -129,7 +133,11 @@ impl JournalEntry {
         let stored = StoredRecord::decode(bytes).ok()?;
         let record = EntryRecord::decode(&*stored.record).ok()?;
         let hash = stored.hash.try_into().ok()?;
-        Some(Self { index: record.index, record: stored.record.into(), hash })
+        Some(Self {
+            index: record.index,
+            record: stored.record.into(),
+            hash,
+        })
     }
 
     /// What the entry says; `None` when its record is damaged.
@@ -137,11 +145,18 @@ impl JournalEntry {
         let record = EntryRecord::decode(&*self.record).ok()?;
         let transfers = record.transfers.chunks(3).map(|triple| {
             let [debit, credit, amount] = *triple else { return None };
-            Some((Account::from_code(debit)?, Account::from_code(credit)?, Fen(i64::try_from(amount).ok()?)))
+            Some((
+                Account::from_code(debit)?,
+                Account::from_code(credit)?,
+                Fen(i64::try_from(amount).ok()?),
+            ))
         });
         Some(Entry {
             index: record.index,
-            stamp: Stamp { at: Timestamp(record.at_ms), actor: record.actor },
+            stamp: Stamp {
+                at: Timestamp(record.at_ms),
+                actor: record.actor,
+            },
             kind: record.kind,
             transfers: transfers.collect::<Option<_>>()?,
             facts: record.facts,
@@ -151,7 +166,9 @@ impl JournalEntry {
 
     /// Whether the entry follows another whose index and hash are given (0 and zeros for the first).
     pub fn follows(&self, index: u64, hash: &[u8; 32]) -> bool {
-        self.index == index + 1 && self.hash == chained(hash, &self.record) && self.read().is_some_and(|entry| entry.index == self.index)
+        self.index == index + 1
+            && self.hash == chained(hash, &self.record)
+            && self.read().is_some_and(|entry| entry.index == self.index)
     }
 }
 
@@ -177,7 +194,12 @@ struct Draft {
 
 impl Journal {
     pub(crate) fn restore(index: u64, head: [u8; 32], pending: Vec<JournalEntry>) -> Self {
-        Self { index, head, pending, draft: Draft::default() }
+        Self {
+            index,
+            head,
+            pending,
+            draft: Draft::default(),
+        }
     }
 
     pub(crate) fn transfer(&mut self, debit: Account, credit: Account, amount: Fen) {
@@ -203,9 +225,19 @@ impl Journal {
     /// Closes the draft: numbers it, chains it, and keeps it until taken.
     pub(crate) fn write(&mut self, kind: EntryKind, stamp: Stamp) {
         self.index += 1;
-        let Draft { record, transfers, facts, texts } = &mut self.draft;
+        let Draft {
+            record,
+            transfers,
+            facts,
+            texts,
+        } = &mut self.draft;
         record.clear();
-        for (tag, number) in [(1, self.index), (2, stamp.at.0), (3, u64::from(stamp.actor)), (4, kind as u64)] {
+        for (tag, number) in [
+            (1, self.index),
+            (2, stamp.at.0),
+            (3, u64::from(stamp.actor)),
+            (4, kind as u64),
+        ] {
             if number > 0 {
                 encode_key(tag, WireType::Varint, record);
                 encode_varint(number, record);
@@ -219,7 +251,11 @@ impl Journal {
         }
         record.append(texts);
         self.head = chained(&self.head, record);
-        self.pending.push(JournalEntry { index: self.index, record: Box::from(&**record), hash: self.head });
+        self.pending.push(JournalEntry {
+            index: self.index,
+            record: Box::from(&**record),
+            hash: self.head,
+        });
     }
 }
 
@@ -230,7 +266,11 @@ fn encode_field(tag: u32, bytes: &[u8], out: &mut Vec<u8>) {
 }
 
 fn chained(previous: &[u8; 32], record: &[u8]) -> [u8; 32] {
-    Sha256::new().chain_update(previous).chain_update(record).finalize().into()
+    Sha256::new()
+        .chain_update(previous)
+        .chain_update(record)
+        .finalize()
+        .into()
 }
 
 #[cfg(test)]
@@ -245,7 +285,13 @@ mod tests {
             journal.transfer(Account::Treasury, Account::Wallet(OrgId(1)), Fen(n as i64 * 100));
             journal.fact(1u64);
             journal.text("invoice");
-            journal.write(EntryKind::TopUp, Stamp { at: Timestamp(n), actor: 9 });
+            journal.write(
+                EntryKind::TopUp,
+                Stamp {
+                    at: Timestamp(n),
+                    actor: 9,
+                },
+            );
         }
         let mut entries = std::mem::take(&mut journal.pending);
         let holds = |entries: &[JournalEntry]| {
@@ -258,11 +304,21 @@ mod tests {
         };
         assert!(holds(&entries));
         let read = entries[1].read().expect("written above");
-        assert_eq!((read.index, read.stamp.actor, read.kind), (2, 9, EntryKind::TopUp as u32));
-        assert_eq!(read.transfers, [(Account::Treasury, Account::Wallet(OrgId(1)), Fen(200))]);
+        assert_eq!(
+            (read.index, read.stamp.actor, read.kind),
+            (2, 9, EntryKind::TopUp as u32)
+        );
+        assert_eq!(
+            read.transfers,
+            [(Account::Treasury, Account::Wallet(OrgId(1)), Fen(200))]
+        );
         assert_eq!((read.facts, read.texts), (vec![1], vec!["invoice".to_string()]));
         let record = EntryRecord::decode(&*entries[1].record).expect("written above");
-        assert_eq!(record.encode_to_vec(), entries[1].record.to_vec(), "the record is written as prost would write it");
+        assert_eq!(
+            record.encode_to_vec(),
+            entries[1].record.to_vec(),
+            "the record is written as prost would write it"
+        );
         assert_eq!(JournalEntry::decode(&entries[2].encode()).as_ref(), Some(&entries[2]));
         entries[1].record[3] ^= 1;
         assert!(!holds(&entries));

@@ -146,7 +146,9 @@ impl Ledger {
 
     /// Programmes with ids above `after`, by id.
     pub fn programmes_after(&self, after: ProgrammeId) -> impl Iterator<Item = &Programme> {
-        self.programmes.iter_from(u64::from(after.0) + 1).map(|(_, programme)| programme)
+        self.programmes
+            .iter_from(u64::from(after.0) + 1)
+            .map(|(_, programme)| programme)
     }
 
     /// A recognition agreement.
@@ -156,7 +158,9 @@ impl Ledger {
 
     /// Agreements with ids above `after`, by id.
     pub fn agreements_after(&self, after: AgreementId) -> impl Iterator<Item = &Agreement> {
-        self.agreements.iter_from(u64::from(after.0) + 1).map(|(_, agreement)| agreement)
+        self.agreements
+            .iter_from(u64::from(after.0) + 1)
+            .map(|(_, agreement)| agreement)
     }
 
     /// A voucher.
@@ -242,7 +246,8 @@ impl Ledger {
     }
 
     pub(crate) fn known_programme(&self, id: ProgrammeId) -> Result<&Programme, Rejection> {
-        self.programme(id).ok_or_else(|| Rejection::unknown(Subject::Programme, id))
+        self.programme(id)
+            .ok_or_else(|| Rejection::unknown(Subject::Programme, id))
     }
 
     pub(crate) fn known_voucher(&self, id: VoucherId) -> Result<&Voucher, Rejection> {
@@ -250,15 +255,21 @@ impl Ledger {
     }
 
     pub(crate) fn org_mut(&mut self, id: OrgId) -> &mut Org {
-        self.orgs.get_mut(u64::from(id.0)).expect("organisations are never removed and ids come from the table")
+        self.orgs
+            .get_mut(u64::from(id.0))
+            .expect("organisations are never removed and ids come from the table")
     }
 
     pub(crate) fn programme_mut(&mut self, id: ProgrammeId) -> &mut Programme {
-        self.programmes.get_mut(u64::from(id.0)).expect("programmes are never removed and ids come from the table")
+        self.programmes
+            .get_mut(u64::from(id.0))
+            .expect("programmes are never removed and ids come from the table")
     }
 
     pub(crate) fn voucher_mut(&mut self, id: VoucherId) -> &mut Voucher {
-        self.vouchers.get_mut(id.0).expect("vouchers are never removed and ids come from the table")
+        self.vouchers
+            .get_mut(id.0)
+            .expect("vouchers are never removed and ids come from the table")
     }
 
     /// Moves money from one account to another, in the books and in the entry being written. Asserts that no balance falls below zero.
@@ -266,7 +277,10 @@ impl Ledger {
         if amount == Fen::ZERO {
             return;
         }
-        assert!(amount > Fen::ZERO, "a transfer of {amount} fen from {debit} to {credit}");
+        assert!(
+            amount > Fen::ZERO,
+            "a transfer of {amount} fen from {debit} to {credit}"
+        );
         self.change(debit, if debit.is_debit() { amount.0 } else { -amount.0 });
         self.change(credit, if credit.is_debit() { -amount.0 } else { amount.0 });
         self.journal.transfer(debit, credit, amount);
@@ -299,13 +313,21 @@ impl Ledger {
     pub(crate) fn write(&mut self, kind: EntryKind, stamp: Stamp) {
         let debits: i128 = self.totals[..=LAST_DEBIT_KIND].iter().sum();
         let credits: i128 = self.totals[LAST_DEBIT_KIND + 1..].iter().sum();
-        assert!(debits == credits, "debits of {debits} fen and credits of {credits} after a {kind:?}");
+        assert!(
+            debits == credits,
+            "debits of {debits} fen and credits of {credits} after a {kind:?}"
+        );
         self.time = stamp.at;
         self.journal.write(kind, stamp);
     }
 
     /// Log entries come in order of time; a ledger that went back would let an expired voucher pay.
     pub(crate) fn assert_time(&self, stamp: Stamp) {
-        assert!(stamp.at >= self.time, "a change at {} ms after one at {} ms", stamp.at, self.time);
+        assert!(
+            stamp.at >= self.time,
+            "a change at {} ms after one at {} ms",
+            stamp.at,
+            self.time
+        );
     }
 }

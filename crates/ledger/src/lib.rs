@@ -45,6 +45,6 @@ pub use programme::{
 pub use quote::{Leg, LegPin, Quote, QuoteRequest};
 pub use refund::Refund;
 pub use rejection::{Rejection, RejectionKind, Subject, VoucherRule};
-pub use snapshot::{CHUNK_BYTES_MAX, SnapshotError};
 pub use settle::{CaptureWindow, Receipt, ReceiptLine, Settled};
+pub use snapshot::{CHUNK_BYTES_MAX, SnapshotError};
 pub use voucher::{NewVoucher, Voucher, VoucherState};

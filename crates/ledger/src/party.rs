@@ -115,7 +115,11 @@ pub(crate) fn check_amount(field: &'static str, amount: Fen) -> Result<(), Rejec
 /// Refuses texts for the record that are too long.
 pub(crate) fn check_text(field: &'static str, text: &str) -> Result<(), Rejection> {
     if text.len() > 256 || text.chars().any(char::is_control) {
-        return Err(Rejection::invalid(field, abbreviated(text), "at most 256 bytes without control characters"));
+        return Err(Rejection::invalid(
+            field,
+            abbreviated(text),
+            "at most 256 bytes without control characters",
+        ));
     }
     Ok(())
 }
@@ -128,7 +132,11 @@ pub(crate) fn check_org(org: &NewOrg) -> Result<(), Rejection> {
     }
     let code = &org.credit_code;
     if !code.is_empty() && (code.len() != 18 || !code.bytes().all(|byte| byte.is_ascii_alphanumeric())) {
-        return Err(Rejection::invalid("credit_code", abbreviated(code), "18 letters and digits, or nothing"));
+        return Err(Rejection::invalid(
+            "credit_code",
+            abbreviated(code),
+            "18 letters and digits, or nothing",
+        ));
     }
     Ok(())
 }

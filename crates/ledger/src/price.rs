@@ -58,7 +58,9 @@ impl PriceSheets {
 
     /// The price of a class in force at an instant: of those that have begun the latest, of the latest the newest sheet's.
     pub fn at(&self, sku: &Sku, at: Timestamp) -> Option<&Price> {
-        let after = self.prices.partition_point(|price| (&price.sku, price.effective_from) <= (sku, at));
+        let after = self
+            .prices
+            .partition_point(|price| (&price.sku, price.effective_from) <= (sku, at));
         self.prices.get(after.checked_sub(1)?).filter(|price| price.sku == *sku)
     }
 
@@ -66,10 +68,18 @@ impl PriceSheets {
         self.version += 1;
         for (sku, millifen_per_unit_hour) in prices {
             let (sku, millifen_per_unit_hour, version) = (sku.clone(), *millifen_per_unit_hour, self.version);
-            let slot = self
-                .prices
-                .partition_point(|price| (&price.sku, price.effective_from, price.version) <= (&sku, effective_from, version));
-            self.prices.insert(slot, Price { sku, effective_from, version, millifen_per_unit_hour });
+            let slot = self.prices.partition_point(|price| {
+                (&price.sku, price.effective_from, price.version) <= (&sku, effective_from, version)
+            });
+            self.prices.insert(
+                slot,
+                Price {
+                    sku,
+                    effective_from,
+                    version,
+                    millifen_per_unit_hour,
+                },
+            );
         }
         self.version
     }
@@ -86,7 +96,11 @@ pub(crate) fn check_sheet(prices: &[(Sku, u64)]) -> Result<(), Rejection> {
     for (index, (sku, price)) in prices.iter().enumerate() {
         check_sku("prices.sku", sku)?;
         if *price > MILLIFEN_MAX {
-            return Err(Rejection::invalid("prices.millifen_per_unit_hour", price, "at most 1000000000000"));
+            return Err(Rejection::invalid(
+                "prices.millifen_per_unit_hour",
+                price,
+                "at most 1000000000000",
+            ));
         }
         if prices[..index].iter().any(|(earlier, _)| earlier == sku) {
             return Err(Rejection::invalid("prices.sku", sku, "each class once"));
@@ -102,14 +116,22 @@ pub(crate) fn check_lines(lines: &[Line], walltime_ms_max: u64) -> Result<(), Re
     }
     for (index, line) in lines.iter().enumerate() {
         if line.milli_units > MILLI_UNITS_MAX {
-            return Err(Rejection::invalid("lines.milli_units", line.milli_units, "at most 1000000000000"));
+            return Err(Rejection::invalid(
+                "lines.milli_units",
+                line.milli_units,
+                "at most 1000000000000",
+            ));
         }
         if lines[..index].iter().any(|earlier| earlier.sku == line.sku) {
             return Err(Rejection::invalid("lines.sku", &line.sku, "each class once"));
         }
     }
     if walltime_ms_max == 0 || walltime_ms_max > WALLTIME_MS_MAX {
-        return Err(Rejection::invalid("walltime_ms_max", walltime_ms_max, "1 to 100000000000"));
+        return Err(Rejection::invalid(
+            "walltime_ms_max",
+            walltime_ms_max,
+            "1 to 100000000000",
+        ));
     }
     Ok(())
 }
@@ -128,7 +150,11 @@ pub(crate) fn check_pattern(field: &'static str, pattern: &Sku) -> Result<(), Re
     if stem.contains('*') {
         return Err(Rejection::invalid(field, pattern, "a class, or a prefix ending in *"));
     }
-    if stem.is_empty() { Ok(()) } else { check_name(field, stem) }
+    if stem.is_empty() {
+        Ok(())
+    } else {
+        check_name(field, stem)
+    }
 }
 
 /// How closely a pattern names a class: `None` if not at all, more is closer, the exact name closest.
@@ -147,13 +173,22 @@ mod tests {
     fn the_latest_price_that_has_begun_is_in_force() {
         let (cpu, gpu) = (Sku::from("cpu"), Sku::from("gpu/a800"));
         let mut sheets = PriceSheets::default();
-        assert_eq!(sheets.append(&[(cpu.clone(), 2_000), (gpu.clone(), 325_000)], Timestamp(100)), 1);
+        assert_eq!(
+            sheets.append(&[(cpu.clone(), 2_000), (gpu.clone(), 325_000)], Timestamp(100)),
+            1
+        );
         assert_eq!(sheets.append(&[(cpu.clone(), 2_500)], Timestamp(500)), 2);
         assert_eq!(sheets.append(&[(cpu.clone(), 1_900)], Timestamp(200)), 3);
         let price = |sku: &Sku, at| sheets.at(sku, Timestamp(at)).map(|price| price.millifen_per_unit_hour);
         assert_eq!(price(&cpu, 99), None);
-        assert_eq!((price(&cpu, 100), price(&cpu, 200), price(&cpu, 500)), (Some(2_000), Some(1_900), Some(2_500)));
-        assert_eq!((price(&gpu, 900), price(&Sku::from("memory"), 900)), (Some(325_000), None));
+        assert_eq!(
+            (price(&cpu, 100), price(&cpu, 200), price(&cpu, 500)),
+            (Some(2_000), Some(1_900), Some(2_500))
+        );
+        assert_eq!(
+            (price(&gpu, 900), price(&Sku::from("memory"), 900)),
+            (Some(325_000), None)
+        );
     }
 
     #[test]

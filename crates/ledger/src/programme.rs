@@ -103,7 +103,9 @@ impl Default for Terms {
             cap_per_job: None,
             holder_kinds: Vec::new(),
             holder_regions: Vec::new(),
-            stacking: Stacking::Stackable { total_max: BasisPoints::WHOLE },
+            stacking: Stacking::Stackable {
+                total_max: BasisPoints::WHOLE,
+            },
             from: Timestamp(0),
             until: Timestamp::FAR,
             expiry_basis: ExpiryBasis::Usage,
@@ -183,7 +185,10 @@ pub struct Programme {
 impl Programme {
     /// The terms in force at an instant (before the first revision: the first) and their number.
     pub fn terms_at(&self, at: Timestamp) -> (&Terms, u32) {
-        let begun = self.revisions.partition_point(|revision| revision.effective_from <= at).max(1);
+        let begun = self
+            .revisions
+            .partition_point(|revision| revision.effective_from <= at)
+            .max(1);
         (&self.revisions[begun - 1].terms, begun as u32)
     }
 
@@ -196,10 +201,17 @@ impl Programme {
 impl Terms {
     /// The rate for a class; zero when it is excluded or not named.
     pub fn rate_for(&self, sku: &Sku) -> BasisPoints {
-        if self.excluded_skus.iter().any(|pattern| closeness(pattern, sku).is_some()) {
+        if self
+            .excluded_skus
+            .iter()
+            .any(|pattern| closeness(pattern, sku).is_some())
+        {
             return BasisPoints(0);
         }
-        let closest = self.rates.iter().filter_map(|rate| Some((closeness(&rate.sku, sku)?, rate.rate)));
+        let closest = self
+            .rates
+            .iter()
+            .filter_map(|rate| Some((closeness(&rate.sku, sku)?, rate.rate)));
         closest.max().map_or(BasisPoints(0), |(_, rate)| rate)
     }
 }
@@ -208,14 +220,21 @@ pub(crate) fn check_programme(programme: &NewProgramme) -> Result<(), Rejection>
     check_name("name", &programme.name)?;
     check_region("region", programme.region)?;
     if programme.funders.is_empty() || programme.funders.len() > 15 {
-        return Err(Rejection::invalid("funders", programme.funders.len(), "1 to 15 funders"));
+        return Err(Rejection::invalid(
+            "funders",
+            programme.funders.len(),
+            "1 to 15 funders",
+        ));
     }
     for (index, funder) in programme.funders.iter().enumerate() {
         check_name("funders.name", &funder.name)?;
         if funder.share == 0 {
             return Err(Rejection::invalid("funders.share", funder.share, "above 0"));
         }
-        if programme.funders[..index].iter().any(|earlier| earlier.name == funder.name) {
+        if programme.funders[..index]
+            .iter()
+            .any(|earlier| earlier.name == funder.name)
+        {
             return Err(Rejection::invalid("funders.name", &funder.name, "each funder once"));
         }
     }
@@ -235,7 +254,11 @@ pub(crate) fn check_terms(terms: &Terms) -> Result<(), Rejection> {
         }
     }
     if terms.excluded_skus.len() > 256 {
-        return Err(Rejection::invalid("excluded_skus", terms.excluded_skus.len(), "at most 256"));
+        return Err(Rejection::invalid(
+            "excluded_skus",
+            terms.excluded_skus.len(),
+            "at most 256",
+        ));
     }
     for pattern in &terms.excluded_skus {
         check_pattern("excluded_skus", pattern)?;
@@ -247,7 +270,11 @@ pub(crate) fn check_terms(terms: &Terms) -> Result<(), Rejection> {
         check_amount("cap_per_job", cap)?;
     }
     if terms.holder_kinds.len() > 16 || terms.holder_regions.len() > 1_000 {
-        return Err(Rejection::invalid("holder_regions", terms.holder_regions.len(), "at most 1000 regions and 16 kinds"));
+        return Err(Rejection::invalid(
+            "holder_regions",
+            terms.holder_regions.len(),
+            "at most 1000 regions and 16 kinds",
+        ));
     }
     for region in &terms.holder_regions {
         check_region("holder_regions", *region)?;
@@ -267,7 +294,11 @@ pub(crate) fn check_rate(field: &'static str, rate: BasisPoints) -> Result<(), R
 
 pub(crate) fn check_interval(from: Timestamp, until: Timestamp) -> Result<(), Rejection> {
     if until <= from || until > Timestamp::FAR {
-        return Err(Rejection::invalid("until", until, "after its beginning and before the year 10000"));
+        return Err(Rejection::invalid(
+            "until",
+            until,
+            "after its beginning and before the year 10000",
+        ));
     }
     Ok(())
 }

@@ -9,9 +9,7 @@ use crate::ledger::Ledger;
 use crate::price::{PricedLine, check_lines};
 use crate::programme::{Redemption, Stacking};
 use crate::rejection::{Rejection, VoucherRule};
-use crate::types::{
-    AgreementId, BasisPoints, Fen, Funding, Line, OrgId, ProgrammeId, SiteId, Timestamp, VoucherId,
-};
+use crate::types::{AgreementId, BasisPoints, Fen, Funding, Line, OrgId, ProgrammeId, SiteId, Timestamp, VoucherId};
 
 /// A bill to be: who pays for what, where, for how long at most, and with which money.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -109,11 +107,18 @@ impl Ledger {
         if let Some(allowed) = request.copay_max
             && quote.wallet > allowed
         {
-            return Err(Rejection::CopayOverMax { needed: quote.wallet, allowed });
+            return Err(Rejection::CopayOverMax {
+                needed: quote.wallet,
+                allowed,
+            });
         }
         let available = self.known_org(request.payer)?.available;
         if quote.wallet > available {
-            return Err(Rejection::InsufficientFunds { org: request.payer, needed: quote.wallet, available });
+            return Err(Rejection::InsufficientFunds {
+                org: request.payer,
+                needed: quote.wallet,
+                available,
+            });
         }
         Ok(())
     }
@@ -145,23 +150,49 @@ impl Ledger {
             pins.push(pin(&asked, &views[candidate.view], candidate));
         }
         let subsidy: i64 = legs.iter().map(|leg| leg.amount.0).sum();
-        let advanced: i64 = legs.iter().filter(|leg| leg.redemption == Redemption::Holder).map(|leg| leg.amount.0).sum();
+        let advanced: i64 = legs
+            .iter()
+            .filter(|leg| leg.redemption == Redemption::Holder)
+            .map(|leg| leg.amount.0)
+            .sum();
         let copay = Fen(bill.gross.0 - subsidy);
-        assert!(copay >= Fen::ZERO, "vouchers pay {subsidy} fen of a bill of {}", bill.gross);
+        assert!(
+            copay >= Fen::ZERO,
+            "vouchers pay {subsidy} fen of a bill of {}",
+            bill.gross
+        );
         let slack = slack(&legs, &pins, request.walltime_ms_max, lines.len());
         let wallet = Fen(copay.0 + slack.0 + advanced);
         let gross = bill.gross;
-        let quote = Quote { lines, gross, legs, copay, slack, wallet };
-        Ok(Plan { quote, pins, stack_max: choice.stack_max })
+        let quote = Quote {
+            lines,
+            gross,
+            legs,
+            copay,
+            slack,
+            wallet,
+        };
+        Ok(Plan {
+            quote,
+            pins,
+            stack_max: choice.stack_max,
+        })
     }
 
     fn priced(&self, request: &QuoteRequest, at: Timestamp) -> Result<Vec<PricedLine>, Rejection> {
         let site = self.known_site(request.site)?;
         let priced = request.lines.iter().map(|line| {
             let price = site.prices.at(&line.sku, at);
-            let price = price.ok_or_else(|| Rejection::NoPrice { site: request.site, sku: line.sku.clone() })?;
+            let price = price.ok_or_else(|| Rejection::NoPrice {
+                site: request.site,
+                sku: line.sku.clone(),
+            })?;
             let (millifen_per_unit_hour, price_version) = (price.millifen_per_unit_hour, price.version);
-            Ok(PricedLine { line: line.clone(), millifen_per_unit_hour, price_version })
+            Ok(PricedLine {
+                line: line.clone(),
+                millifen_per_unit_hour,
+                price_version,
+            })
         });
         priced.collect()
     }
@@ -195,13 +226,20 @@ pub(crate) struct Bill<'a> {
 impl<'a> Bill<'a> {
     pub(crate) fn new(lines: &'a [PricedLine], ms: u64) -> Result<Self, Rejection> {
         let too_dear = || Rejection::invalid("lines", ms, "a bill of at most 100000000000000 fen");
-        let cell = |priced: &PricedLine| gross(priced.line.milli_units, ms, priced.millifen_per_unit_hour).ok_or_else(too_dear);
+        let cell = |priced: &PricedLine| {
+            gross(priced.line.milli_units, ms, priced.millifen_per_unit_hour).ok_or_else(too_dear)
+        };
         let per_line: Vec<Fen> = lines.iter().map(cell).collect::<Result<_, _>>()?;
         let sum: i128 = per_line.iter().map(|fen| i128::from(fen.0)).sum();
         if sum > i128::from(Fen::MAX.0) {
             return Err(too_dear());
         }
-        Ok(Self { lines, ms, per_line, gross: Fen(sum as i64) })
+        Ok(Self {
+            lines,
+            ms,
+            per_line,
+            gross: Fen(sum as i64),
+        })
     }
 
     /// What a line costs inside a cover.
@@ -220,7 +258,14 @@ impl<'a> Bill<'a> {
     }
 
     /// Adds a voucher to a problem whose lines are this bill's: its balance, and what its rates give of each line.
-    pub(crate) fn offer(&self, problem: &mut Problem, programme: usize, balance: Fen, rates: &[BasisPoints], cover_ms: u64) {
+    pub(crate) fn offer(
+        &self,
+        problem: &mut Problem,
+        programme: usize,
+        balance: Fen,
+        rates: &[BasisPoints],
+        cover_ms: u64,
+    ) {
         problem.vouchers.push((programme, balance.0));
         for (line, rate) in rates.iter().enumerate() {
             let pays = share(self.covered(line, cover_ms), *rate).0;
@@ -252,7 +297,11 @@ struct Choice {
 // Every set of programmes that may be combined and is not plainly worse than another one is tried. Adding a programme to a set
 // lowers the subsidy only through its stack cap, so of the stackable ones only the sets "all with at least this cap" can be best.
 fn best_choice(bill: &Bill<'_>, views: &[ProgrammeView<'_>], candidates: &[Candidate<'_>]) -> Choice {
-    let mut best = Choice { legs: Vec::new(), stack_max: BasisPoints::WHOLE, subsidy: 0 };
+    let mut best = Choice {
+        legs: Vec::new(),
+        stack_max: BasisPoints::WHOLE,
+        subsidy: 0,
+    };
     if candidates.is_empty() || bill.gross == Fen::ZERO {
         return best;
     }
@@ -262,12 +311,20 @@ fn best_choice(bill: &Bill<'_>, views: &[ProgrammeView<'_>], candidates: &[Candi
     };
     let mut next = views.iter().filter_map(stack_cap).max();
     while let Some(cap) = next {
-        keep_better(&mut best, choose(bill, views, candidates, cap, |view| stack_cap(&views[view]) >= Some(cap)));
+        keep_better(
+            &mut best,
+            choose(bill, views, candidates, cap, |view| {
+                stack_cap(&views[view]) >= Some(cap)
+            }),
+        );
         next = views.iter().filter_map(stack_cap).filter(|lower| *lower < cap).max();
     }
     for (index, view) in views.iter().enumerate() {
         if view.terms.stacking == Stacking::Exclusive {
-            keep_better(&mut best, choose(bill, views, candidates, BasisPoints::WHOLE, |view| view == index));
+            keep_better(
+                &mut best,
+                choose(bill, views, candidates, BasisPoints::WHOLE, |view| view == index),
+            );
         }
     }
     best
@@ -288,14 +345,28 @@ fn choose(
 ) -> Choice {
     let mut problem = bill.problem(views.iter().map(|view| view.caps_left.0).collect(), stack_max);
     let mut offered = Vec::with_capacity(candidates.len());
-    for (index, candidate) in candidates.iter().enumerate().filter(|(_, candidate)| allowed(candidate.view)) {
-        bill.offer(&mut problem, candidate.view, candidate.voucher.available, &views[candidate.view].rates, candidate.cover_ms);
+    for (index, candidate) in candidates
+        .iter()
+        .enumerate()
+        .filter(|(_, candidate)| allowed(candidate.view))
+    {
+        bill.offer(
+            &mut problem,
+            candidate.view,
+            candidate.voucher.available,
+            &views[candidate.view].rates,
+            candidate.cover_ms,
+        );
         offered.push(index);
     }
     let amounts = solve(problem);
     let subsidy = amounts.iter().sum();
     let legs = offered.into_iter().zip(amounts).filter(|(_, amount)| *amount > 0);
-    Choice { legs: legs.map(|(index, amount)| (index, Fen(amount))).collect(), stack_max, subsidy }
+    Choice {
+        legs: legs.map(|(index, amount)| (index, Fen(amount))).collect(),
+        stack_max,
+        subsidy,
+    }
 }
 
 fn pin(asked: &Asked<'_>, view: &ProgrammeView<'_>, candidate: &Candidate<'_>) -> LegPin {
@@ -308,7 +379,9 @@ fn pin(asked: &Asked<'_>, view: &ProgrammeView<'_>, candidate: &Candidate<'_>) -
         rates: view.rates.clone(),
         reinstate: view.terms.reinstate_refunds,
         programme_job_cap: view.terms.cap_per_job.is_some(),
-        agreement_job_cap: view.agreement.is_some_and(|agreement| agreement.agreed.cap_per_job.is_some()),
+        agreement_job_cap: view
+            .agreement
+            .is_some_and(|agreement| agreement.agreed.cap_per_job.is_some()),
     }
 }
 
@@ -337,8 +410,13 @@ fn slack(legs: &[Leg], pins: &[LegPin], walltime_ms_max: u64, lines: usize) -> F
         if paying().any(|(_, pin)| pin.cover_ms < walltime_ms_max) {
             slack += 2 * vouchers + 1;
         } else {
-            let first = |index: usize, leg: &Leg| legs[..index].iter().all(|earlier| earlier.programme != leg.programme);
-            let distinct = legs.iter().zip(pins).enumerate().filter(|(index, (leg, pin))| pin.rates[line].0 > 0 && first(*index, leg));
+            let first =
+                |index: usize, leg: &Leg| legs[..index].iter().all(|earlier| earlier.programme != leg.programme);
+            let distinct = legs
+                .iter()
+                .zip(pins)
+                .enumerate()
+                .filter(|(index, (leg, pin))| pin.rates[line].0 > 0 && first(*index, leg));
             slack += (distinct.count() as i64 - 1).max(0);
         }
     }

@@ -28,17 +28,34 @@ impl Ledger {
     /// Gives back an amount (`None` = all that is left) of a capture in the settlement window; the provider loses it.
     ///
     /// Subsidies return to their funds, or to the voucher when the programme says so and the voucher lives; the co-pay to the wallet.
-    pub fn refund(&mut self, key: HoldKey, amount: Option<Fen>, reason: &str, by: impl Into<Stamp>) -> Result<Refund, Rejection> {
+    pub fn refund(
+        &mut self,
+        key: HoldKey,
+        amount: Option<Fen>,
+        reason: &str,
+        by: impl Into<Stamp>,
+    ) -> Result<Refund, Rejection> {
         let by = by.into();
         self.assert_time(by);
         check_text("reason", reason)?;
-        let unknown = || Rejection::unknown(Subject::Capture, format!("{}[{}] attempt {}", key.job, key.task, key.attempt));
-        let Some(KeyState::Ended(id)) = self.keys.get(&key).copied() else { return Err(unknown()) };
+        let unknown = || {
+            Rejection::unknown(
+                Subject::Capture,
+                format!("{}[{}] attempt {}", key.job, key.task, key.attempt),
+            )
+        };
+        let Some(KeyState::Ended(id)) = self.keys.get(&key).copied() else {
+            return Err(unknown());
+        };
         let capture = self.captures.get(id).ok_or_else(unknown)?;
         let available = Fen(capture.receipt.gross.0 - capture.receipt.refunded.0);
         let amount = amount.unwrap_or(available);
         if available == Fen::ZERO || amount > available {
-            return Err(Rejection::RefundTooLarge { key, needed: amount, available });
+            return Err(Rejection::RefundTooLarge {
+                key,
+                needed: amount,
+                available,
+            });
         }
         check_amount("amount", amount)?;
 
@@ -65,7 +82,12 @@ impl Ledger {
             refunded.0 += leg.amount.0;
         }
         capture.funders_refunded = funders_refunded;
-        self.journal.facts([key.job, u64::from(key.task), u64::from(key.attempt), refund.wallet.0 as u64]);
+        self.journal.facts([
+            key.job,
+            u64::from(key.task),
+            u64::from(key.attempt),
+            refund.wallet.0 as u64,
+        ]);
         self.journal.facts(refund.legs.iter().map(|leg| leg.amount.0 as u64));
         self.journal.text(reason);
         self.write(EntryKind::Refund, by);
@@ -84,13 +106,20 @@ impl Ledger {
         let programme = self.programme(leg.programme).expect("a leg's programme exists");
         let at_hold = programme.budget_policy == BudgetPolicy::CommitAtHold;
         let voucher = self.voucher(leg.voucher).expect("vouchers are never removed");
-        let lives = matches!(voucher.state, VoucherState::Active | VoucherState::Suspended | VoucherState::Exhausted);
+        let lives = matches!(
+            voucher.state,
+            VoucherState::Active | VoucherState::Suspended | VoucherState::Exhausted
+        );
         let reinstate = pin.reinstate && lives && by.at < voucher.until;
         match (reinstate, at_hold) {
             (true, false) => self.post(payee, Account::Voucher(leg.voucher), leg.amount),
             (true, true) => {
                 self.post(payee, Account::Budget(leg.programme), leg.amount);
-                self.post(Account::Unfunded(leg.programme), Account::Voucher(leg.voucher), leg.amount);
+                self.post(
+                    Account::Unfunded(leg.programme),
+                    Account::Voucher(leg.voucher),
+                    leg.amount,
+                );
             }
             (false, _) => self.post(payee, Account::Budget(leg.programme), leg.amount),
         }
@@ -117,9 +146,17 @@ impl Ledger {
     // Each funder gets back in proportion to what it still has in this capture: with one odd fen at most, and never more than it paid.
     fn uncall(&mut self, programme: ProgrammeId, captured: Fen, back: Fen, refunded: &mut [Fen]) {
         let paid = self.funder_parts(programme, captured);
-        let left: Vec<u64> = paid.iter().zip(&*refunded).map(|(paid, refunded)| (paid.0 - refunded.0) as u64).collect();
+        let left: Vec<u64> = paid
+            .iter()
+            .zip(&*refunded)
+            .map(|(paid, refunded)| (paid.0 - refunded.0) as u64)
+            .collect();
         for (funder, part) in split(back, &left).into_iter().enumerate() {
-            self.post(Account::Uncalled(programme), Account::Due(programme, funder as u8), part);
+            self.post(
+                Account::Uncalled(programme),
+                Account::Due(programme, funder as u8),
+                part,
+            );
             refunded[funder].0 += part.0;
         }
     }
@@ -127,7 +164,11 @@ impl Ledger {
 
 // Splits an amount by what each leg and the co-pay still have in the capture.
 fn shares(captured: &[Leg], refunded: &[Fen], available: Fen, amount: Fen) -> Refund {
-    let mut left: Vec<u64> = captured.iter().zip(refunded).map(|(leg, refunded)| (leg.amount.0 - refunded.0) as u64).collect();
+    let mut left: Vec<u64> = captured
+        .iter()
+        .zip(refunded)
+        .map(|(leg, refunded)| (leg.amount.0 - refunded.0) as u64)
+        .collect();
     left.push(available.0 as u64 - left.iter().sum::<u64>());
     let parts = split(amount, &left);
     let mut legs = captured.to_vec();
@@ -135,6 +176,15 @@ fn shares(captured: &[Leg], refunded: &[Fen], available: Fen, amount: Fen) -> Re
         leg.amount = *part;
     }
     let copay = parts[captured.len()];
-    let advanced: i64 = legs.iter().filter(|leg| leg.redemption == Redemption::Holder).map(|leg| leg.amount.0).sum();
-    Refund { amount, legs, copay, wallet: Fen(copay.0 + advanced) }
+    let advanced: i64 = legs
+        .iter()
+        .filter(|leg| leg.redemption == Redemption::Holder)
+        .map(|leg| leg.amount.0)
+        .sum();
+    Refund {
+        amount,
+        legs,
+        copay,
+        wallet: Fen(copay.0 + advanced),
+    }
 }

@@ -285,11 +285,18 @@ impl Rejection {
     }
 
     pub(crate) fn invalid(field: &'static str, given: impl fmt::Display, allowed: &'static str) -> Self {
-        Rejection::Invalid { field, given: given.to_string().into(), allowed }
+        Rejection::Invalid {
+            field,
+            given: given.to_string().into(),
+            allowed,
+        }
     }
 
     pub(crate) fn unknown(what: Subject, named: impl fmt::Display) -> Self {
-        Rejection::Unknown { what, named: named.to_string().into() }
+        Rejection::Unknown {
+            what,
+            named: named.to_string().into(),
+        }
     }
 
     pub(crate) fn voucher(voucher: VoucherId, rule: VoucherRule) -> Self {
@@ -305,27 +312,51 @@ impl fmt::Display for Rejection {
             Rejection::Unknown { what, named } => write!(f, "no {} {named}", what.word()),
             Rejection::NoPrice { site, sku } => write!(f, "site {site} has no price for {sku} now"),
             Rejection::InsufficientFunds { org, needed, available } => {
-                write!(f, "the wallet of organisation {org} has {available} fen free, {needed} are needed: ")?;
+                write!(
+                    f,
+                    "the wallet of organisation {org} has {available} fen free, {needed} are needed: "
+                )?;
                 write!(f, "{} fen short", needed.0 - available.0)
             }
             Rejection::CopayOverMax { needed, allowed } => {
                 write!(f, "{needed} fen would be held in the wallet, the job allows {allowed}")
             }
-            Rejection::BudgetExhausted { programme, needed, available } => {
-                write!(f, "programme {programme} has {available} fen uncommitted, {needed} are needed: ")?;
+            Rejection::BudgetExhausted {
+                programme,
+                needed,
+                available,
+            } => {
+                write!(
+                    f,
+                    "programme {programme} has {available} fen uncommitted, {needed} are needed: "
+                )?;
                 write!(f, "{} fen short", needed.0 - available.0)
             }
-            Rejection::BudgetCommitted { programme, needed, committed } => {
-                write!(f, "programme {programme} has committed {committed} fen, its budget cannot be {needed}")
+            Rejection::BudgetCommitted {
+                programme,
+                needed,
+                committed,
+            } => {
+                write!(
+                    f,
+                    "programme {programme} has committed {committed} fen, its budget cannot be {needed}"
+                )
             }
             Rejection::VoucherRefused { voucher, rule } => write!(f, "voucher {voucher} {}", rule.text()),
             Rejection::TooManyVouchers { holder, allowed } => {
-                write!(f, "organisation {holder} already has {allowed} vouchers in use, the most one holder may have")
+                write!(
+                    f,
+                    "organisation {holder} already has {allowed} vouchers in use, the most one holder may have"
+                )
             }
             Rejection::QuoteExpired { quote, expires_at } => write!(f, "quote {quote} ended at {expires_at} ms"),
             Rejection::QuoteMismatch { quote, field } => write!(f, "quote {quote} was made with a different {field}"),
             Rejection::KeyReused { key, field } => {
-                write!(f, "job {}[{}] attempt {} already has a hold with a different {field}", key.job, key.task, key.attempt)
+                write!(
+                    f,
+                    "job {}[{}] attempt {} already has a hold with a different {field}",
+                    key.job, key.task, key.attempt
+                )
             }
             Rejection::HoldEnded { hold } => write!(f, "hold {hold} is over"),
             Rejection::RefundTooLarge { key, needed, available } => write!(

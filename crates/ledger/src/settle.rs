@@ -96,7 +96,10 @@ pub struct CaptureWindow {
 
 impl Default for CaptureWindow {
     fn default() -> Self {
-        Self { keep_ms: 86_400_000, count_max: 100_000 }
+        Self {
+            keep_ms: 86_400_000,
+            count_max: 100_000,
+        }
     }
 }
 
@@ -106,7 +109,12 @@ impl Ledger {
         let by = by.into();
         self.assert_time(by);
         let (hold, receipt) = self.end_hold(hold, wall_ms, by)?;
-        self.journal.facts([receipt.hold.0, receipt.wall_ms, receipt.gross.0 as u64, receipt.wallet.0 as u64]);
+        self.journal.facts([
+            receipt.hold.0,
+            receipt.wall_ms,
+            receipt.gross.0 as u64,
+            receipt.wallet.0 as u64,
+        ]);
         self.journal.facts(receipt.legs.iter().map(|leg| leg.amount.0 as u64));
         self.write(EntryKind::Settle, by);
         self.keep_capture(receipt.clone(), hold.pinned.pins);
@@ -157,7 +165,11 @@ impl Ledger {
     fn end_hold(&mut self, id: HoldId, wall_ms: u64, by: Stamp) -> Result<(Hold, Receipt), Rejection> {
         if self.holds.get(id.0).is_none() {
             let ended = id.0 > 0 && id.0 < self.holds.next_id();
-            return Err(if ended { Rejection::HoldEnded { hold: id } } else { Rejection::unknown(Subject::Hold, id) });
+            return Err(if ended {
+                Rejection::HoldEnded { hold: id }
+            } else {
+                Rejection::unknown(Subject::Hold, id)
+            });
         }
         let hold = self.holds.remove(id.0).expect("found above");
         let receipt = receipt(id, &hold, wall_ms, by.at);
@@ -174,8 +186,16 @@ impl Ledger {
             self.change_job_use(hold.key.job, held, pin, -rest.0);
             self.retire_when_spent(held.voucher);
         }
-        self.post(Account::WalletHeld(pinned.payer), Account::Receivable(pinned.provider), receipt.wallet);
-        self.post(Account::WalletHeld(pinned.payer), Account::Wallet(pinned.payer), Fen(pinned.wallet.0 - receipt.wallet.0));
+        self.post(
+            Account::WalletHeld(pinned.payer),
+            Account::Receivable(pinned.provider),
+            receipt.wallet,
+        );
+        self.post(
+            Account::WalletHeld(pinned.payer),
+            Account::Wallet(pinned.payer),
+            Fen(pinned.wallet.0 - receipt.wallet.0),
+        );
         self.org_mut(pinned.payer).spent.0 += receipt.wallet.0;
         Ok((hold, receipt))
     }
@@ -195,7 +215,11 @@ impl Ledger {
             return;
         }
         for (funder, part) in self.funder_parts(leg.programme, amount).into_iter().enumerate() {
-            self.post(Account::Due(leg.programme, funder as u8), Account::Uncalled(leg.programme), part);
+            self.post(
+                Account::Due(leg.programme, funder as u8),
+                Account::Uncalled(leg.programme),
+                part,
+            );
         }
     }
 
@@ -208,7 +232,12 @@ impl Ledger {
     fn keep_capture(&mut self, receipt: Receipt, pins: Vec<LegPin>) {
         let key = receipt.key;
         let legs_refunded = vec![Fen::ZERO; pins.len()];
-        let id = self.captures.push(Capture { receipt, pins, legs_refunded, funders_refunded: Vec::new() });
+        let id = self.captures.push(Capture {
+            receipt,
+            pins,
+            legs_refunded,
+            funders_refunded: Vec::new(),
+        });
         self.keys.insert(key, KeyState::Ended(id));
         if self.captures.len() as u64 > self.window.count_max {
             self.forget_oldest_capture();
@@ -237,10 +266,18 @@ fn receipt(id: HoldId, hold: &Hold, wall_ms: u64, at: Timestamp) -> Receipt {
         leg.eligible = bill.eligible(&pin.rates, pin.cover_ms);
     }
     let subsidy: i64 = legs.iter().map(|leg| leg.amount.0).sum();
-    let advanced: i64 = legs.iter().filter(|leg| leg.redemption == Redemption::Holder).map(|leg| leg.amount.0).sum();
+    let advanced: i64 = legs
+        .iter()
+        .filter(|leg| leg.redemption == Redemption::Holder)
+        .map(|leg| leg.amount.0)
+        .sum();
     let copay = Fen(bill.gross.0 - subsidy);
     let wallet = Fen(copay.0 + advanced);
-    assert!(copay >= Fen::ZERO && wallet <= pinned.wallet, "hold {id} has {} fen in the wallet, {wallet} are due", pinned.wallet);
+    assert!(
+        copay >= Fen::ZERO && wallet <= pinned.wallet,
+        "hold {id} has {} fen in the wallet, {wallet} are due",
+        pinned.wallet
+    );
     let line = |(priced, gross): (&crate::price::PricedLine, &Fen)| ReceiptLine {
         sku: priced.line.sku.clone(),
         milli_units: priced.line.milli_units,
@@ -278,7 +315,10 @@ fn captured(bill: &Bill<'_>, pinned: &Pinned) -> Vec<i64> {
     // Caps and budgets were judged at the hold; what each leg holds is all that is left of them.
     let mut problem = bill.problem(vec![Fen::MAX.0; programmes.len()], pinned.stack_max);
     for (leg, pin) in pinned.legs.iter().zip(&pinned.pins) {
-        let programme = programmes.iter().position(|known| *known == leg.programme).expect("collected above");
+        let programme = programmes
+            .iter()
+            .position(|known| *known == leg.programme)
+            .expect("collected above");
         bill.offer(&mut problem, programme, leg.amount, &pin.rates, pin.cover_ms);
     }
     solve(problem)

@@ -72,7 +72,16 @@ impl Voucher {
     pub(crate) fn assert_whole(&self) {
         let parts = [self.available, self.held, self.captured, self.lapsed, self.revoked];
         let whole: i64 = parts.iter().map(|part| part.0).sum();
-        assert!(whole == self.face.0, "voucher {} of {} fen is in parts of {whole} fen: {parts:?}", self.id, self.face);
-        assert!(parts.iter().all(|part| *part >= Fen::ZERO), "voucher {} has a negative part: {parts:?}", self.id);
+        assert!(
+            whole == self.face.0,
+            "voucher {} of {} fen is in parts of {whole} fen: {parts:?}",
+            self.id,
+            self.face
+        );
+        assert!(
+            parts.iter().all(|part| *part >= Fen::ZERO),
+            "voucher {} has a negative part: {parts:?}",
+            self.id
+        );
     }
 }

@@ -11,7 +11,10 @@ use desk::Desk;
 #[test]
 fn transcripts() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata");
-    let mut files: Vec<_> = std::fs::read_dir(&directory).expect("testdata exists").map(|file| file.expect("readable").path()).collect();
+    let mut files: Vec<_> = std::fs::read_dir(&directory)
+        .expect("testdata exists")
+        .map(|file| file.expect("readable").path())
+        .collect();
     files.sort();
     assert!(files.len() >= 10, "transcripts are missing");
     let mut different = Vec::new();
@@ -25,9 +28,20 @@ fn transcripts() {
             std::fs::write(&path, found).expect("testdata can be written");
             continue;
         }
-        let line = found.lines().zip(expected.lines()).position(|(found, expected)| found != expected).unwrap_or(0);
-        let (found, expected) = (found.lines().nth(line).unwrap_or(""), expected.lines().nth(line).unwrap_or(""));
-        different.push(format!("{}:{}\n  expected {expected}\n  found    {found}", path.display(), line + 1));
+        let line = found
+            .lines()
+            .zip(expected.lines())
+            .position(|(found, expected)| found != expected)
+            .unwrap_or(0);
+        let (found, expected) = (
+            found.lines().nth(line).unwrap_or(""),
+            expected.lines().nth(line).unwrap_or(""),
+        );
+        different.push(format!(
+            "{}:{}\n  expected {expected}\n  found    {found}",
+            path.display(),
+            line + 1
+        ));
     }
     assert!(different.is_empty(), "{}", different.join("\n"));
 }

@@ -19,7 +19,10 @@ pub struct PagedMap<K, V> {
 
 impl<K, V> Default for PagedMap<K, V> {
     fn default() -> Self {
-        Self { directory: Vec::new(), len: 0 }
+        Self {
+            directory: Vec::new(),
+            len: 0,
+        }
     }
 }
 
@@ -41,7 +44,9 @@ impl<K, V> PagedMap<K, V> {
 
     /// Entries in order of key.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&K, &V)> {
-        self.directory.iter().flat_map(|(_, page)| page.iter().map(|(key, value)| (key, value)))
+        self.directory
+            .iter()
+            .flat_map(|(_, page)| page.iter().map(|(key, value)| (key, value)))
     }
 
     /// The entry with the smallest key.
@@ -80,8 +85,14 @@ impl<K: Ord, V> PagedMap<K, V> {
             Bound::Excluded(start) => key <= start,
             Bound::Unbounded => false,
         };
-        let first = self.directory.partition_point(|(key, _)| before_start(key)).saturating_sub(1);
-        let skip = self.directory.get(first).map_or(0, |(_, page)| page.partition_point(|(key, _)| before_start(key)));
+        let first = self
+            .directory
+            .partition_point(|(key, _)| before_start(key))
+            .saturating_sub(1);
+        let skip = self
+            .directory
+            .get(first)
+            .map_or(0, |(_, page)| page.partition_point(|(key, _)| before_start(key)));
         self.directory[first..]
             .iter()
             .flat_map(|(_, page)| page.iter())
@@ -98,7 +109,9 @@ impl<K: Ord, V> PagedMap<K, V> {
     where
         K: Borrow<Q>,
     {
-        self.directory.partition_point(|(first, _)| first.borrow() <= key).saturating_sub(1)
+        self.directory
+            .partition_point(|(first, _)| first.borrow() <= key)
+            .saturating_sub(1)
     }
 
     fn find<Q: Ord + ?Sized>(&self, key: &Q) -> Option<(usize, usize)>
@@ -106,7 +119,12 @@ impl<K: Ord, V> PagedMap<K, V> {
         K: Borrow<Q>,
     {
         let page = self.page_of(key);
-        let slot = self.directory.get(page)?.1.binary_search_by(|(found, _)| found.borrow().cmp(key)).ok()?;
+        let slot = self
+            .directory
+            .get(page)?
+            .1
+            .binary_search_by(|(found, _)| found.borrow().cmp(key))
+            .ok()?;
         Some((page, slot))
     }
 }
@@ -138,7 +156,11 @@ impl<K: Ord + Clone, V: Clone> PagedMap<K, V> {
         };
         if self.directory[index].1.len() == PAGE {
             // Ascending keys (ids, times) fill their pages: only an insert in the middle splits in halves.
-            let cut = if slot == PAGE && index + 1 == self.directory.len() { PAGE } else { PAGE / 2 };
+            let cut = if slot == PAGE && index + 1 == self.directory.len() {
+                PAGE
+            } else {
+                PAGE / 2
+            };
             if cut == PAGE {
                 self.directory.push((key.clone(), Arc::new(Vec::new())));
                 (index, slot) = (index + 1, 0);
@@ -176,7 +198,11 @@ impl<K: Ord + Clone, V: Clone> PagedMap<K, V> {
 
     // Keeps pages at least about half full on average, so that a map that shrinks gives its memory back.
     fn merge_with_neighbour(&mut self, index: usize) {
-        let lower = if index + 1 < self.directory.len() { index } else { index.saturating_sub(1) };
+        let lower = if index + 1 < self.directory.len() {
+            index
+        } else {
+            index.saturating_sub(1)
+        };
         let upper = lower + 1;
         if upper >= self.directory.len() {
             return;

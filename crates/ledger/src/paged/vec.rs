@@ -36,7 +36,12 @@ impl<T> PagedVec<T> {
 
     /// An empty table whose first id is `first_id`.
     pub fn starting_at(first_id: u64) -> Self {
-        Self { first_page: first_id / PAGE, pages: VecDeque::new(), next_id: first_id, len: 0 }
+        Self {
+            first_page: first_id / PAGE,
+            pages: VecDeque::new(),
+            next_id: first_id,
+            len: 0,
+        }
     }
 
     /// How many records are present.
@@ -74,7 +79,10 @@ impl<T> PagedVec<T> {
     pub fn iter(&self) -> impl Iterator<Item = (u64, &T)> {
         self.pages.iter().zip(self.first_page..).flat_map(|(page, number)| {
             let slots = page.as_deref().map_or(&[][..], |page| &page.slots);
-            slots.iter().zip(number * PAGE..).filter_map(|(slot, id)| Some((id, slot.as_ref()?)))
+            slots
+                .iter()
+                .zip(number * PAGE..)
+                .filter_map(|(slot, id)| Some((id, slot.as_ref()?)))
         })
     }
 
@@ -88,19 +96,31 @@ impl<T> PagedVec<T> {
             .skip(skip)
             .flat_map(|(page, number)| {
                 let slots = page.as_deref().map_or(&[][..], |page| &page.slots);
-                slots.iter().zip(number * PAGE..).filter_map(|(slot, id)| Some((id, slot.as_ref()?)))
+                slots
+                    .iter()
+                    .zip(number * PAGE..)
+                    .filter_map(|(slot, id)| Some((id, slot.as_ref()?)))
             })
             .filter(move |(found, _)| *found >= id)
     }
 
     /// Records from `id` downwards.
     pub fn iter_back_from(&self, id: u64) -> impl Iterator<Item = (u64, &T)> {
-        let pages = self.pages.iter().enumerate().rev().map(|(n, page)| (page, self.first_page + n as u64));
+        let pages = self
+            .pages
+            .iter()
+            .enumerate()
+            .rev()
+            .map(|(n, page)| (page, self.first_page + n as u64));
         pages
             .skip_while(move |(_, number)| *number > id / PAGE)
             .flat_map(|(page, number)| {
                 let slots = page.as_deref().map_or(&[][..], |page| &page.slots);
-                slots.iter().enumerate().rev().filter_map(move |(n, slot)| Some((number * PAGE + n as u64, slot.as_ref()?)))
+                slots
+                    .iter()
+                    .enumerate()
+                    .rev()
+                    .filter_map(move |(n, slot)| Some((number * PAGE + n as u64, slot.as_ref()?)))
             })
             .skip_while(move |(found, _)| *found > id)
     }
@@ -135,7 +155,11 @@ impl<T: Clone> PagedVec<T> {
     /// # Panics
     /// When `id` was already given: ids are never reused.
     pub fn insert(&mut self, id: u64, value: T) {
-        assert!(id >= self.next_id, "id {id} was already given, the next is {}", self.next_id);
+        assert!(
+            id >= self.next_id,
+            "id {id} was already given, the next is {}",
+            self.next_id
+        );
         if self.pages.is_empty() {
             self.first_page = id / PAGE;
         }
@@ -143,7 +167,12 @@ impl<T: Clone> PagedVec<T> {
         while self.pages.len() <= index {
             self.pages.push_back(None);
         }
-        let page = self.pages[index].get_or_insert_with(|| Arc::new(Page { live: 0, slots: Vec::new() }));
+        let page = self.pages[index].get_or_insert_with(|| {
+            Arc::new(Page {
+                live: 0,
+                slots: Vec::new(),
+            })
+        });
         let page = Arc::make_mut(page);
         while (page.slots.len() as u64) < id % PAGE {
             page.slots.push(None);
@@ -187,7 +216,10 @@ mod tests {
         assert_eq!(table.remove(501), Some(5010));
         assert_eq!(table.remove(501), None);
         table.push(1);
-        assert_eq!((before.get(500), before.get(501), before.len()), (Some(&5000), Some(&5010), 1000));
+        assert_eq!(
+            (before.get(500), before.get(501), before.len()),
+            (Some(&5000), Some(&5010), 1000)
+        );
         assert_eq!((table.get(500), table.get(501), table.len()), (Some(&7), None, 1000));
         assert_eq!(before.iter().map(|(id, n)| n / id).sum::<u64>(), 10_000);
         assert_eq!((table.get(0), table.get(9999)), (None, None));
@@ -205,9 +237,19 @@ mod tests {
         assert_eq!(table.len(), 300);
         assert!(table.pages.len() <= 4, "{} pages", table.pages.len());
         assert_eq!(table.first(), Some((9_700, &9_700)));
-        assert_eq!(table.iter_from(9_998).map(|(id, _)| id).collect::<Vec<_>>(), [9_998, 9_999]);
+        assert_eq!(
+            table.iter_from(9_998).map(|(id, _)| id).collect::<Vec<_>>(),
+            [9_998, 9_999]
+        );
         assert_eq!(table.iter_from(3).count(), 300);
-        assert_eq!(table.iter_back_from(9_990).take(2).map(|(id, _)| id).collect::<Vec<_>>(), [9_990, 9_989]);
+        assert_eq!(
+            table
+                .iter_back_from(9_990)
+                .take(2)
+                .map(|(id, _)| id)
+                .collect::<Vec<_>>(),
+            [9_990, 9_989]
+        );
         assert_eq!(table.iter_back_from(u64::MAX).map(|(id, _)| id).last(), Some(9_700));
         table.skip_to(1_000_000);
         assert_eq!(table.push(1), 1_000_000);

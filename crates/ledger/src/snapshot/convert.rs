@@ -16,8 +16,8 @@ use crate::programme::{BudgetPolicy, ExpiryBasis, Funder, Programme, Rate, Redem
 use crate::quote::{Leg, LegPin};
 use crate::settle::{Capture, CaptureWindow, Receipt, ReceiptLine};
 use crate::types::{
-    AgreementId, BasisPoints, Fen, Funding, HoldId, HoldKey, Line, OrgId, ProgrammeId, QuoteId, RegionCode, SiteId, Sku, Timestamp,
-    VoucherId,
+    AgreementId, BasisPoints, Fen, Funding, HoldId, HoldKey, Line, OrgId, ProgrammeId, QuoteId, RegionCode, SiteId,
+    Sku, Timestamp, VoucherId,
 };
 use crate::voucher::{Voucher, VoucherState};
 
@@ -51,9 +51,12 @@ impl Loader {
         if let Table::Header(header) = &table
             && header.version > super::VERSION
         {
-            return Err(SnapshotError::Newer { version: header.version });
+            return Err(SnapshotError::Newer {
+                version: header.version,
+            });
         }
-        self.table(table).map_err(|what| SnapshotError::Impossible { record: number, what })?;
+        self.table(table)
+            .map_err(|what| SnapshotError::Impossible { record: number, what })?;
         self.records += 1;
         Ok(())
     }
@@ -62,7 +65,10 @@ impl Loader {
         if !self.ended {
             return Err(SnapshotError::CutShort);
         }
-        let impossible = |what| SnapshotError::Impossible { record: self.records - 1, what };
+        let impossible = |what| SnapshotError::Impossible {
+            record: self.records - 1,
+            what,
+        };
         let [quotes, holds, captures] = self.next_ids;
         self.ledger.quotes.skip_to(quotes);
         self.ledger.holds.skip_to(holds);
@@ -104,12 +110,20 @@ impl Loader {
             Table::JobUse(record) => self.job_use(record),
             Table::Entry(record) => {
                 let hash = record.hash.try_into().map_err(|_| "a hash of another length")?;
-                self.ledger.journal.pending.push(JournalEntry { index: record.index, record: record.record.into(), hash });
+                self.ledger.journal.pending.push(JournalEntry {
+                    index: record.index,
+                    record: record.record.into(),
+                    hash,
+                });
                 Ok(())
             }
             Table::End(end) => {
                 self.ended = true;
-                if end.records == self.records { Ok(()) } else { Err("records are missing") }
+                if end.records == self.records {
+                    Ok(())
+                } else {
+                    Err("records are missing")
+                }
             }
         }
     }
@@ -120,7 +134,10 @@ impl Loader {
         ledger.treasury = Fen(header.treasury);
         let head = header.journal_head.try_into().map_err(|_| "a hash of another length")?;
         ledger.journal = Journal::restore(header.journal_index, head, Vec::new());
-        ledger.window = CaptureWindow { keep_ms: header.window_keep_ms, count_max: header.window_count_max };
+        ledger.window = CaptureWindow {
+            keep_ms: header.window_keep_ms,
+            count_max: header.window_count_max,
+        };
         self.next_ids = header.next_ids.try_into().map_err(|_| "another number of tables")?;
         Ok(())
     }
@@ -130,7 +147,9 @@ impl Loader {
         let [available, held, topped_up, withdrawn, spent, receivable, claim] = amounts(record.amounts)?;
         let registered = NewOrg {
             name: record.name.into(),
-            kind: *KINDS.get(record.kind as usize).ok_or("an unknown kind of organisation")?,
+            kind: *KINDS
+                .get(record.kind as usize)
+                .ok_or("an unknown kind of organisation")?,
             region: RegionCode(record.region),
             control_group: record.control_group.into(),
             credit_code: record.credit_code.into(),
@@ -138,7 +157,18 @@ impl Loader {
         let group = OrgId(record.group);
         self.ledger.org_names.insert(Arc::from(&*registered.name), id);
         self.ledger.groups.insert(Arc::from(&*registered.control_group), group);
-        let org = Org { id, registered, group, available, held, topped_up, withdrawn, spent, receivable, claim };
+        let org = Org {
+            id,
+            registered,
+            group,
+            available,
+            held,
+            topped_up,
+            withdrawn,
+            spent,
+            receivable,
+            claim,
+        };
         dense(&mut self.ledger.orgs, u64::from(id.0), org)
     }
 
@@ -150,7 +180,11 @@ impl Loader {
             millifen_per_unit_hour: price.millifen,
         };
         let prices = PriceSheets::restore(record.prices.into_iter().map(price).collect(), record.version);
-        let site = Site { region: RegionCode(record.region), provider: OrgId(record.provider), prices };
+        let site = Site {
+            region: RegionCode(record.region),
+            provider: OrgId(record.provider),
+            prices,
+        };
         self.known_org(site.provider)?;
         self.ledger.sites.insert(SiteId(record.id), site);
         Ok(())
@@ -158,9 +192,22 @@ impl Loader {
 
     fn programme(&mut self, record: ProgrammeRecord) -> Result<(), &'static str> {
         let id = ProgrammeId(record.id);
-        let funders = record.funders.into_iter().map(|funder| Funder { name: funder.name.into(), share: funder.weight });
+        let funders = record.funders.into_iter().map(|funder| Funder {
+            name: funder.name.into(),
+            share: funder.weight,
+        });
         let funders: Vec<Funder> = funders.collect();
-        let [budget, uncommitted, unfunded, uncalled, issued, held, captured, lapsed, revoked] = amounts(record.amounts)?;
+        let [
+            budget,
+            uncommitted,
+            unfunded,
+            uncalled,
+            issued,
+            held,
+            captured,
+            lapsed,
+            revoked,
+        ] = amounts(record.amounts)?;
         if funders.is_empty() || funders.len() != record.due.len() || funders.iter().any(|funder| funder.share == 0) {
             return Err("a programme without its funders");
         }
@@ -175,7 +222,11 @@ impl Loader {
             name,
             region: RegionCode(record.region),
             funders,
-            budget_policy: if record.commit_at_hold { BudgetPolicy::CommitAtHold } else { BudgetPolicy::CommitAtIssue },
+            budget_policy: if record.commit_at_hold {
+                BudgetPolicy::CommitAtHold
+            } else {
+                BudgetPolicy::CommitAtIssue
+            },
             redemption: redemption(record.holder_redeemed),
             revisions,
             budget,
@@ -203,7 +254,11 @@ impl Loader {
             from: Timestamp(record.from),
             until: Timestamp(record.until),
         };
-        let agreement = Agreement { id: AgreementId(record.id), version: record.version, agreed };
+        let agreement = Agreement {
+            id: AgreementId(record.id),
+            version: record.version,
+            agreed,
+        };
         dense(&mut self.ledger.agreements, u64::from(record.id), agreement)
     }
 
@@ -214,7 +269,9 @@ impl Loader {
             code: record.code.into(),
             programme: ProgrammeId(record.programme),
             holder: OrgId(record.holder),
-            state: *STATES.get(record.state as usize).ok_or("an unknown state of a voucher")?,
+            state: *STATES
+                .get(record.state as usize)
+                .ok_or("an unknown state of a voucher")?,
             from: Timestamp(record.from),
             until: Timestamp(record.until),
             face,
@@ -225,7 +282,9 @@ impl Loader {
             revoked,
         };
         self.known_org(voucher.holder)?;
-        self.ledger.programme(voucher.programme).ok_or("a voucher without its programme")?;
+        self.ledger
+            .programme(voucher.programme)
+            .ok_or("a voucher without its programme")?;
         let ledger = &mut self.ledger;
         ledger.voucher_codes.insert(voucher.code.clone(), voucher.id);
         if matches!(voucher.state, VoucherState::Active | VoucherState::Suspended) {
@@ -248,7 +307,12 @@ impl Loader {
         let key = key(record.key)?;
         let pinned = self.pinned(record.pinned.ok_or("a hold without its bill")?)?;
         self.ledger.keys.insert(key, KeyState::Open(HoldId(record.id)));
-        let hold = Hold { key, opened_at: Timestamp(record.opened_at), quote: record.quote.map(QuoteId), pinned };
+        let hold = Hold {
+            key,
+            opened_at: Timestamp(record.opened_at),
+            quote: record.quote.map(QuoteId),
+            pinned,
+        };
         dense(&mut self.ledger.holds, record.id, hold)
     }
 
@@ -256,8 +320,11 @@ impl Loader {
         let key = key(record.key)?;
         let [gross, copay, wallet, refunded] = amounts(record.amounts)?;
         let legs_refunded: Vec<Fen> = record.legs.iter().map(|leg| Fen(leg.refunded)).collect();
-        let mut funders_refunded: Vec<Vec<Fen>> =
-            record.legs.iter().map(|leg| leg.funders_refunded.iter().copied().map(Fen).collect()).collect();
+        let mut funders_refunded: Vec<Vec<Fen>> = record
+            .legs
+            .iter()
+            .map(|leg| leg.funders_refunded.iter().copied().map(Fen).collect())
+            .collect();
         if refunded == Fen::ZERO {
             funders_refunded.clear();
         }
@@ -287,7 +354,16 @@ impl Loader {
             refunded,
         };
         self.ledger.keys.insert(key, KeyState::Ended(record.id));
-        dense(&mut self.ledger.captures, record.id, Capture { receipt, pins, legs_refunded, funders_refunded })
+        dense(
+            &mut self.ledger.captures,
+            record.id,
+            Capture {
+                receipt,
+                pins,
+                legs_refunded,
+                funders_refunded,
+            },
+        )
     }
 
     fn pinned(&self, record: PinnedRecord) -> Result<Pinned, &'static str> {
@@ -295,7 +371,10 @@ impl Loader {
         self.known_org(payer)?;
         self.known_org(provider)?;
         let lines = record.lines.into_iter().map(|line| PricedLine {
-            line: Line { sku: line.sku.into(), milli_units: line.milli_units },
+            line: Line {
+                sku: line.sku.into(),
+                milli_units: line.milli_units,
+            },
             millifen_per_unit_hour: line.millifen,
             price_version: line.price_version,
         });
@@ -328,7 +407,9 @@ impl Loader {
         for record in records {
             let voucher = VoucherId(record.voucher);
             self.ledger.voucher(voucher).ok_or("a leg without its voucher")?;
-            self.ledger.programme(ProgrammeId(record.programme)).ok_or("a leg without its programme")?;
+            self.ledger
+                .programme(ProgrammeId(record.programme))
+                .ok_or("a leg without its programme")?;
             if record.rates.len() != lines {
                 return Err("a leg with rates for other lines");
             }
@@ -362,7 +443,13 @@ impl Loader {
             (None, Some(agreement)) => JobCap::Agreement(AgreementId(agreement)),
             _ => return Err("a cap per job of neither a programme nor an agreement"),
         };
-        self.ledger.job_use.insert((record.job, cap), JobUse { used: Fen(record.used), records: record.records });
+        self.ledger.job_use.insert(
+            (record.job, cap),
+            JobUse {
+                used: Fen(record.used),
+                records: record.records,
+            },
+        );
         Ok(())
     }
 
@@ -373,7 +460,15 @@ impl Loader {
 
 impl From<&Org> for OrgRecord {
     fn from(org: &Org) -> Self {
-        let amounts = [org.available, org.held, org.topped_up, org.withdrawn, org.spent, org.receivable, org.claim];
+        let amounts = [
+            org.available,
+            org.held,
+            org.topped_up,
+            org.withdrawn,
+            org.spent,
+            org.receivable,
+            org.claim,
+        ];
         Self {
             id: org.id.0,
             name: org.registered.name.to_string(),
@@ -405,9 +500,23 @@ pub(super) fn site_record(id: SiteId, site: &Site) -> SiteRecord {
 
 impl From<&Programme> for ProgrammeRecord {
     fn from(programme: &Programme) -> Self {
-        let funder = |funder: &Funder| NamedWeight { name: funder.name.to_string(), weight: funder.share };
-        let committed = [programme.budget, programme.uncommitted, programme.unfunded, programme.uncalled];
-        let vouchers = [programme.issued, programme.held, programme.captured, programme.lapsed, programme.revoked];
+        let funder = |funder: &Funder| NamedWeight {
+            name: funder.name.to_string(),
+            weight: funder.share,
+        };
+        let committed = [
+            programme.budget,
+            programme.uncommitted,
+            programme.unfunded,
+            programme.uncalled,
+        ];
+        let vouchers = [
+            programme.issued,
+            programme.held,
+            programme.captured,
+            programme.lapsed,
+            programme.revoked,
+        ];
         Self {
             id: programme.id.0,
             name: programme.name.to_string(),
@@ -424,7 +533,10 @@ impl From<&Programme> for ProgrammeRecord {
 
 fn revision_record(revision: &Revision) -> RevisionRecord {
     let terms = &revision.terms;
-    let rate = |rate: &Rate| NamedWeight { name: rate.sku.to_string(), weight: rate.rate.0 };
+    let rate = |rate: &Rate| NamedWeight {
+        name: rate.sku.to_string(),
+        weight: rate.rate.0,
+    };
     RevisionRecord {
         effective_from: revision.effective_from.0,
         rates: terms.rates.iter().map(rate).collect(),
@@ -446,8 +558,16 @@ fn revision_record(revision: &Revision) -> RevisionRecord {
 }
 
 fn revision(record: RevisionRecord) -> Result<Revision, &'static str> {
-    let kind = |kind: u32| KINDS.get(kind as usize).copied().ok_or("an unknown kind of organisation");
-    let rate = |rate: NamedWeight| Rate { sku: rate.name.into(), rate: BasisPoints(rate.weight) };
+    let kind = |kind: u32| {
+        KINDS
+            .get(kind as usize)
+            .copied()
+            .ok_or("an unknown kind of organisation")
+    };
+    let rate = |rate: NamedWeight| Rate {
+        sku: rate.name.into(),
+        rate: BasisPoints(rate.weight),
+    };
     let total_max = record.stack_max.map(BasisPoints);
     Ok(Revision {
         effective_from: Timestamp(record.effective_from),
@@ -461,7 +581,11 @@ fn revision(record: RevisionRecord) -> Result<Revision, &'static str> {
             stacking: total_max.map_or(Stacking::Exclusive, |total_max| Stacking::Stackable { total_max }),
             from: Timestamp(record.from),
             until: Timestamp(record.until),
-            expiry_basis: if record.expiry_at_hold { ExpiryBasis::Hold } else { ExpiryBasis::Usage },
+            expiry_basis: if record.expiry_at_hold {
+                ExpiryBasis::Hold
+            } else {
+                ExpiryBasis::Usage
+            },
             carry_over: record.carry_over,
             reinstate_refunds: record.reinstate_refunds,
         },
@@ -488,7 +612,14 @@ impl From<&Agreement> for AgreementRecord {
 
 impl From<&Voucher> for VoucherRecord {
     fn from(voucher: &Voucher) -> Self {
-        let parts = [voucher.face, voucher.available, voucher.held, voucher.captured, voucher.lapsed, voucher.revoked];
+        let parts = [
+            voucher.face,
+            voucher.available,
+            voucher.held,
+            voucher.captured,
+            voucher.lapsed,
+            voucher.revoked,
+        ];
         Self {
             id: voucher.id.0,
             code: voucher.code.to_string(),
@@ -503,7 +634,11 @@ impl From<&Voucher> for VoucherRecord {
 }
 
 pub(super) fn quote_record(id: u64, quote: &BoundQuote) -> QuoteRecord {
-    QuoteRecord { id, expires_at: quote.expires_at.0, pinned: Some(pinned_record(&quote.pinned)) }
+    QuoteRecord {
+        id,
+        expires_at: quote.expires_at.0,
+        pinned: Some(pinned_record(&quote.pinned)),
+    }
 }
 
 pub(super) fn hold_record(id: u64, hold: &Hold) -> HoldRecord {
@@ -528,7 +663,13 @@ pub(super) fn capture_record(id: u64, capture: &Capture) -> CaptureRecord {
     let mut legs = leg_records(&receipt.legs, &capture.pins);
     for (index, leg) in legs.iter_mut().enumerate() {
         leg.refunded = capture.legs_refunded[index].0;
-        leg.funders_refunded = capture.funders_refunded.get(index).into_iter().flatten().map(|fen| fen.0).collect();
+        leg.funders_refunded = capture
+            .funders_refunded
+            .get(index)
+            .into_iter()
+            .flatten()
+            .map(|fen| fen.0)
+            .collect();
     }
     CaptureRecord {
         id,
@@ -541,7 +682,9 @@ pub(super) fn capture_record(id: u64, capture: &Capture) -> CaptureRecord {
         wall_ms: receipt.wall_ms,
         lines: receipt.lines.iter().map(line).collect(),
         legs,
-        amounts: [receipt.gross, receipt.copay, receipt.wallet, receipt.refunded].map(|fen| fen.0).to_vec(),
+        amounts: [receipt.gross, receipt.copay, receipt.wallet, receipt.refunded]
+            .map(|fen| fen.0)
+            .to_vec(),
     }
 }
 
@@ -550,7 +693,13 @@ pub(super) fn job_use_record(job: u64, cap: JobCap, entry: &JobUse) -> JobUseRec
         JobCap::Programme(id) => (Some(id.0), None),
         JobCap::Agreement(id) => (None, Some(id.0)),
     };
-    JobUseRecord { job, programme, agreement, used: entry.used.0, records: entry.records }
+    JobUseRecord {
+        job,
+        programme,
+        agreement,
+        used: entry.used.0,
+        records: entry.records,
+    }
 }
 
 fn pinned_record(pinned: &Pinned) -> PinnedRecord {
@@ -607,16 +756,28 @@ fn leg_records(legs: &[Leg], pins: &[LegPin]) -> Vec<LegRecord> {
 }
 
 fn key_record(key: HoldKey) -> KeyRecord {
-    KeyRecord { job: key.job, task: key.task, attempt: key.attempt }
+    KeyRecord {
+        job: key.job,
+        task: key.task,
+        attempt: key.attempt,
+    }
 }
 
 fn key(record: Option<KeyRecord>) -> Result<HoldKey, &'static str> {
     let record = record.ok_or("a hold without its key")?;
-    Ok(HoldKey { job: record.job, task: record.task, attempt: record.attempt })
+    Ok(HoldKey {
+        job: record.job,
+        task: record.task,
+        attempt: record.attempt,
+    })
 }
 
 fn redemption(holder_redeemed: bool) -> Redemption {
-    if holder_redeemed { Redemption::Holder } else { Redemption::Provider }
+    if holder_redeemed {
+        Redemption::Holder
+    } else {
+        Redemption::Provider
+    }
 }
 
 fn amounts<const N: usize>(given: Vec<i64>) -> Result<[Fen; N], &'static str> {

@@ -48,7 +48,10 @@ impl fmt::Display for SnapshotError {
             SnapshotError::Damaged { record } => write!(f, "record {record} of the ledger snapshot is damaged"),
             SnapshotError::Impossible { record, what } => write!(f, "record {record} of the ledger snapshot: {what}"),
             SnapshotError::Newer { version } => {
-                write!(f, "the ledger snapshot has version {version}, this release reads up to {VERSION}")
+                write!(
+                    f,
+                    "the ledger snapshot has version {version}, this release reads up to {VERSION}"
+                )
             }
             SnapshotError::CutShort => write!(f, "the ledger snapshot ends too early"),
         }
@@ -66,7 +69,9 @@ struct Writer<'a> {
 impl Writer<'_> {
     fn write(&mut self, table: Table) {
         let record = Record { table: Some(table) };
-        record.encode_length_delimited(&mut self.buffer).expect("a vector takes any number of bytes");
+        record
+            .encode_length_delimited(&mut self.buffer)
+            .expect("a vector takes any number of bytes");
         self.records += 1;
         let mut cut = 0;
         while self.buffer.len() - cut >= CHUNK_BYTES_MAX {
@@ -88,7 +93,11 @@ impl Writer<'_> {
 impl Ledger {
     /// Writes the books in chunks of at most 32 KiB. A chunk may end inside a record; only all of them in order mean something.
     pub fn encode_snapshot(&self, sink: &mut dyn FnMut(&[u8])) {
-        let mut writer = Writer { sink, buffer: Vec::with_capacity(2 * CHUNK_BYTES_MAX), records: 0 };
+        let mut writer = Writer {
+            sink,
+            buffer: Vec::with_capacity(2 * CHUNK_BYTES_MAX),
+            records: 0,
+        };
         writer.write(Table::Header(self.header()));
         for (_, org) in self.orgs.iter() {
             writer.write(Table::Org(org.into()));
@@ -116,14 +125,23 @@ impl Ledger {
         }
         for ((programme, group, year), used) in self.group_use.iter() {
             let (programme, group, year, used) = (programme.0, group.0, *year, used.0);
-            writer.write(Table::GroupUse(GroupUseRecord { programme, group, year, used }));
+            writer.write(Table::GroupUse(GroupUseRecord {
+                programme,
+                group,
+                year,
+                used,
+            }));
         }
         for ((job, cap), entry) in self.job_use.iter() {
             writer.write(Table::JobUse(convert::job_use_record(*job, *cap, entry)));
         }
         for entry in &self.journal.pending {
             let (record, hash) = (entry.record.to_vec(), entry.hash.to_vec());
-            writer.write(Table::Entry(EntryRecord { index: entry.index, record, hash }));
+            writer.write(Table::Entry(EntryRecord {
+                index: entry.index,
+                record,
+                hash,
+            }));
         }
         writer.finish();
     }

@@ -5,9 +5,11 @@ mod words;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use hesuan_ledger::types::{AgreementId, Fen, HoldId, HoldKey, OrgId, ProgrammeId, QuoteId, SiteId, Timestamp, VoucherId};
+use hesuan_ledger::types::{
+    AgreementId, Fen, HoldId, HoldKey, OrgId, ProgrammeId, QuoteId, SiteId, Timestamp, VoucherId,
+};
 use hesuan_ledger::{
-    HoldRequest, Leg, Ledger, NewAgreement, NewOrg, NewProgramme, NewVoucher, Quote, QuoteRequest, Receipt, Rejection,
+    HoldRequest, Ledger, Leg, NewAgreement, NewOrg, NewProgramme, NewVoucher, Quote, QuoteRequest, Receipt, Rejection,
 };
 use words::Words;
 
@@ -30,13 +32,19 @@ impl Desk {
         let answer = match answer {
             Ok(answer) => answer,
             Err(rejection) => {
-                assert!(encoded(&self.ledger) == before, "a refusal changed the books: {command}");
+                assert!(
+                    encoded(&self.ledger) == before,
+                    "a refusal changed the books: {command}"
+                );
                 refusal(&rejection)
             }
         };
         self.ledger.check();
         for entry in self.ledger.take_journal() {
-            assert!(entry.follows(self.journal.0, &self.journal.1), "the journal's chain is broken after {command}");
+            assert!(
+                entry.follows(self.journal.0, &self.journal.1),
+                "the journal's chain is broken after {command}"
+            );
             self.journal = (entry.index, entry.hash);
         }
         let bytes = encoded(&self.ledger);
@@ -53,8 +61,14 @@ impl Desk {
                 Ok(String::new())
             }
             "org" => self.org(words),
-            "topup" => self.ledger.credit_wallet(self.payer(words.name(0)), words.fen(1), "", self.at).map(done),
-            "withdraw" => self.ledger.withdraw(self.payer(words.name(0)), words.fen(1), "", self.at).map(done),
+            "topup" => self
+                .ledger
+                .credit_wallet(self.payer(words.name(0)), words.fen(1), "", self.at)
+                .map(done),
+            "withdraw" => self
+                .ledger
+                .withdraw(self.payer(words.name(0)), words.fen(1), "", self.at)
+                .map(done),
             "site" => self.site(words),
             "price" => self.price(words),
             "programme" => self.programme(words),
@@ -64,32 +78,57 @@ impl Desk {
                 let number = self.ledger.revise_programme(id, &words.terms(), from, self.at)?;
                 Ok(format!("revision {number}"))
             }
-            "budget" => self.ledger.set_budget(self.programme_id(words.name(0)), words.fen(1), self.at).map(done),
+            "budget" => self
+                .ledger
+                .set_budget(self.programme_id(words.name(0)), words.fen(1), self.at)
+                .map(done),
             "agreement" => self.agreement(words),
-            "end-agreement" => self.ledger.end_agreement(AgreementId(words.number(0) as u32), None, self.at).map(done),
+            "end-agreement" => self
+                .ledger
+                .end_agreement(AgreementId(words.number(0) as u32), None, self.at)
+                .map(done),
             "issue" => self.issue(words),
             "redeem" => {
                 let holder = self.payer(words.name(2));
-                self.ledger.redeem_voucher(words.name(0), holder, self.at).map(|id| format!("voucher {id} is in use"))
+                self.ledger
+                    .redeem_voucher(words.name(0), holder, self.at)
+                    .map(|id| format!("voucher {id} is in use"))
             }
-            "suspend" => self.ledger.suspend_voucher(self.voucher_id(words.name(0)), "review", self.at).map(done),
-            "resume" => self.ledger.resume_voucher(self.voucher_id(words.name(0)), "review", self.at).map(done),
-            "revoke" => self.ledger.revoke_voucher(self.voucher_id(words.name(0)), "review", self.at).map(done),
+            "suspend" => self
+                .ledger
+                .suspend_voucher(self.voucher_id(words.name(0)), "review", self.at)
+                .map(done),
+            "resume" => self
+                .ledger
+                .resume_voucher(self.voucher_id(words.name(0)), "review", self.at)
+                .map(done),
+            "revoke" => self
+                .ledger
+                .revoke_voucher(self.voucher_id(words.name(0)), "review", self.at)
+                .map(done),
             "quote" => {
                 let request = self.request(words, 0);
                 let quote = self.ledger.quote(&request, self.at)?;
-                let afford = self.ledger.afford(&request, &quote).err().map_or(String::new(), |rejection| refusal(&rejection));
+                let afford = self
+                    .ledger
+                    .afford(&request, &quote)
+                    .err()
+                    .map_or(String::new(), |rejection| refusal(&rejection));
                 Ok(self.shown_quote(&quote) + &afford)
             }
             "bind" => {
                 let request = self.request(words, 0);
                 let until = Timestamp(self.at.0 + words::duration(words.value("for").expect("bind … for=10m")));
-                self.ledger.hold_quote(&request, until, self.at).map(|id| format!("quote {id}"))
+                self.ledger
+                    .hold_quote(&request, until, self.at)
+                    .map(|id| format!("quote {id}"))
             }
             "release-quote" => self.ledger.release_quote(QuoteId(words.number(0)), self.at).map(done),
             "hold" => self.hold(words),
             "settle" => {
-                let receipt = self.ledger.settle(self.hold_id(words), words::duration(words.name(1)), self.at)?;
+                let receipt = self
+                    .ledger
+                    .settle(self.hold_id(words), words::duration(words.name(1)), self.at)?;
                 Ok(self.shown_receipt(&receipt))
             }
             "release" => self.ledger.release(self.hold_id(words), self.at).map(done),
@@ -118,13 +157,16 @@ impl Desk {
             control_group: words.value("group").unwrap_or("").into(),
             credit_code: words.value("code").unwrap_or("").into(),
         };
-        self.ledger.create_org(&new, self.at).map(|id| format!("organisation {id}"))
+        self.ledger
+            .create_org(&new, self.at)
+            .map(|id| format!("organisation {id}"))
     }
 
     fn site(&mut self, words: &Words) -> Result<String, Rejection> {
         let id = SiteId(self.sites.len() as u32 + 1);
         let provider = self.payer(words.value("provider").expect("site … provider=…"));
-        self.ledger.register_site(id, words.region("region"), provider, self.at)?;
+        self.ledger
+            .register_site(id, words.region("region"), provider, self.at)?;
         self.sites.insert(words.name(0).into(), id);
         Ok(format!("site {id}"))
     }
@@ -132,7 +174,9 @@ impl Desk {
     fn price(&mut self, words: &Words) -> Result<String, Rejection> {
         let from = words.value("from-instant").map(words::instant);
         let site = self.site_id(words.name(0));
-        self.ledger.set_prices(site, &words.prices(), from, self.at).map(|version| format!("sheet {version}"))
+        self.ledger
+            .set_prices(site, &words.prices(), from, self.at)
+            .map(|version| format!("sheet {version}"))
     }
 
     fn programme(&mut self, words: &Words) -> Result<String, Rejection> {
@@ -145,11 +189,15 @@ impl Desk {
             redemption: words.redemption(),
             terms: words.terms(),
         };
-        self.ledger.create_programme(&new, self.at).map(|id| format!("programme {id}"))
+        self.ledger
+            .create_programme(&new, self.at)
+            .map(|id| format!("programme {id}"))
     }
 
     fn agreement(&mut self, words: &Words) -> Result<String, Rejection> {
-        let sites = words.value("sites").map(|sites| sites.split(',').map(|site| self.site_id(site)).collect());
+        let sites = words
+            .value("sites")
+            .map(|sites| sites.split(',').map(|site| self.site_id(site)).collect());
         let new = NewAgreement {
             issuer_region: words.region("of"),
             provider_region: words.value("in").map(|_| words.region("in")),
@@ -169,16 +217,30 @@ impl Desk {
         let programme = self.programme_id(words.name(0));
         let until = words.value("until").map_or(Timestamp::FAR, words::instant);
         let from = words.value("from").map_or(Timestamp(0), words::instant);
-        let voucher = |code: &str| NewVoucher { code: code.into(), holder: words.name(2).into(), face: words.fen(3), from, until };
+        let voucher = |code: &str| NewVoucher {
+            code: code.into(),
+            holder: words.name(2).into(),
+            face: words.fen(3),
+            from,
+            until,
+        };
         let batch: Vec<NewVoucher> = words.name(1).split(',').map(voucher).collect();
         let ids = self.ledger.issue_vouchers(programme, &batch, self.at)?;
-        Ok(ids.iter().map(|id| format!("voucher {id}")).collect::<Vec<_>>().join(", "))
+        Ok(ids
+            .iter()
+            .map(|id| format!("voucher {id}"))
+            .collect::<Vec<_>>()
+            .join(", "))
     }
 
     fn hold(&mut self, words: &Words) -> Result<String, Rejection> {
         let key = words.key(0);
         let quote = words.value("quote").map(|id| QuoteId(words::integer(id) as u64));
-        let request = HoldRequest { key, request: self.request(words, 1), quote };
+        let request = HoldRequest {
+            key,
+            request: self.request(words, 1),
+            quote,
+        };
         let id = self.ledger.hold(&request, self.at)?;
         self.holds.insert(key, id);
         let pinned = self.ledger.open_hold(id).expect("just opened").pinned.clone();
@@ -218,11 +280,15 @@ impl Desk {
     }
 
     fn programme_id(&self, name: &str) -> ProgrammeId {
-        self.ledger.programme_by_name(name).map_or(ProgrammeId(0), |programme| programme.id)
+        self.ledger
+            .programme_by_name(name)
+            .map_or(ProgrammeId(0), |programme| programme.id)
     }
 
     fn voucher_id(&self, code: &str) -> VoucherId {
-        self.ledger.voucher_by_code(code).map_or(VoucherId(0), |voucher| voucher.id)
+        self.ledger
+            .voucher_by_code(code)
+            .map_or(VoucherId(0), |voucher| voucher.id)
     }
 
     fn hold_id(&self, words: &Words) -> HoldId {
@@ -232,25 +298,43 @@ impl Desk {
     fn legs(&self, out: &mut String, legs: &[Leg]) {
         for leg in legs {
             let voucher = self.ledger.voucher(leg.voucher).expect("a leg's voucher exists");
-            let under = if leg.agreement.0 == 0 { String::new() } else { format!(" under agreement {}", leg.agreement) };
+            let under = if leg.agreement.0 == 0 {
+                String::new()
+            } else {
+                format!(" under agreement {}", leg.agreement)
+            };
             let (percent, rest) = (leg.rate.0 / 100, leg.rate.0 % 100);
-            writeln!(out, "{} pays {} (at most {percent}.{rest:02} % of {}{under})", voucher.code, leg.amount, leg.eligible)
-                .expect("a string takes any text");
+            writeln!(
+                out,
+                "{} pays {} (at most {percent}.{rest:02} % of {}{under})",
+                voucher.code, leg.amount, leg.eligible
+            )
+            .expect("a string takes any text");
         }
     }
 
     fn shown_quote(&self, quote: &Quote) -> String {
         let mut out = format!("list price {}\n", quote.gross);
         self.legs(&mut out, &quote.legs);
-        let slack = if quote.slack.0 > 0 { format!(", {} of it for rounding", quote.slack) } else { String::new() };
-        writeln!(out, "co-pay {}, to be held in the wallet {}{slack}", quote.copay, quote.wallet).expect("a string takes any text");
+        let slack = if quote.slack.0 > 0 {
+            format!(", {} of it for rounding", quote.slack)
+        } else {
+            String::new()
+        };
+        writeln!(
+            out,
+            "co-pay {}, to be held in the wallet {}{slack}",
+            quote.copay, quote.wallet
+        )
+        .expect("a string takes any text");
         out
     }
 
     fn shown_receipt(&self, receipt: &Receipt) -> String {
         let mut out = format!("list price {}\n", receipt.gross);
         self.legs(&mut out, &receipt.legs);
-        writeln!(out, "co-pay {}, paid from the wallet {}", receipt.copay, receipt.wallet).expect("a string takes any text");
+        writeln!(out, "co-pay {}, paid from the wallet {}", receipt.copay, receipt.wallet)
+            .expect("a string takes any text");
         if receipt.refunded.0 > 0 {
             writeln!(out, "given back {}", receipt.refunded).expect("a string takes any text");
         }
@@ -270,7 +354,10 @@ impl Desk {
 
     fn voucher(&self, code: &str) -> String {
         let voucher = self.ledger.voucher_by_code(code).expect("a voucher");
-        let mut out = format!("{:?}: {} free, {} held, {} spent", voucher.state, voucher.available, voucher.held, voucher.captured);
+        let mut out = format!(
+            "{:?}: {} free, {} held, {} spent",
+            voucher.state, voucher.available, voucher.held, voucher.captured
+        );
         for (what, amount) in [("lapsed", voucher.lapsed), ("revoked", voucher.revoked)] {
             if amount.0 > 0 {
                 write!(out, ", {amount} {what}").expect("a string takes any text");
@@ -281,9 +368,16 @@ impl Desk {
 
     fn fund(&self, name: &str) -> String {
         let programme = self.ledger.programme_by_name(name).expect("a programme");
-        let due = programme.funders.iter().zip(&programme.due).map(|(funder, due)| format!("{} owes {due}", funder.name));
+        let due = programme
+            .funders
+            .iter()
+            .zip(&programme.due)
+            .map(|(funder, due)| format!("{} owes {due}", funder.name));
         let due = due.collect::<Vec<_>>().join(", ");
-        format!("budget {}, {} not committed; {due}", programme.budget, programme.uncommitted)
+        format!(
+            "budget {}, {} not committed; {due}",
+            programme.budget, programme.uncommitted
+        )
     }
 
     fn trial(&self) -> String {

@@ -29,7 +29,9 @@ impl Words {
     }
 
     pub(crate) fn name(&self, index: usize) -> &str {
-        self.positional.get(index + 1).unwrap_or_else(|| panic!("{}: a word is missing", self.verb()))
+        self.positional
+            .get(index + 1)
+            .unwrap_or_else(|| panic!("{}: a word is missing", self.verb()))
     }
 
     pub(crate) fn number(&self, index: usize) -> u64 {
@@ -41,7 +43,10 @@ impl Words {
     }
 
     pub(crate) fn value(&self, key: &str) -> Option<&str> {
-        self.pairs.iter().find(|(found, _)| found == key).map(|(_, value)| &**value)
+        self.pairs
+            .iter()
+            .find(|(found, _)| found == key)
+            .map(|(_, value)| &**value)
     }
 
     pub(crate) fn amount(&self, key: &str) -> Option<Fen> {
@@ -61,27 +66,43 @@ impl Words {
     }
 
     pub(crate) fn skus(&self, key: &str) -> Vec<Sku> {
-        self.value(key).map(|skus| skus.split(',').map(Sku::from).collect()).unwrap_or_default()
+        self.value(key)
+            .map(|skus| skus.split(',').map(Sku::from).collect())
+            .unwrap_or_default()
     }
 
     /// `4711` is its task 0 and attempt 1; `4711.2.3` says them.
     pub(crate) fn key(&self, index: usize) -> HoldKey {
         let mut parts = self.name(index).split('.').map(integer);
         let job = parts.next().expect("a key begins with a job") as u64;
-        HoldKey { job, task: parts.next().unwrap_or(0) as u32, attempt: parts.next().unwrap_or(1) as u32 }
+        HoldKey {
+            job,
+            task: parts.next().unwrap_or(0) as u32,
+            attempt: parts.next().unwrap_or(1) as u32,
+        }
     }
 
     fn amounts_by_sku(&self) -> impl Iterator<Item = (Sku, &str)> {
         let known = |key: &str| ["cpu", "memory", "storage"].contains(&key) || key.starts_with("gpu/");
-        self.pairs.iter().filter(move |(key, _)| known(key)).map(|(key, value)| (Sku::from(&**key), &**value))
+        self.pairs
+            .iter()
+            .filter(move |(key, _)| known(key))
+            .map(|(key, value)| (Sku::from(&**key), &**value))
     }
 
     pub(crate) fn lines(&self) -> Vec<Line> {
-        self.amounts_by_sku().map(|(sku, value)| Line { sku, milli_units: integer(value) as u64 * 1_000 }).collect()
+        self.amounts_by_sku()
+            .map(|(sku, value)| Line {
+                sku,
+                milli_units: integer(value) as u64 * 1_000,
+            })
+            .collect()
     }
 
     pub(crate) fn prices(&self) -> Vec<(Sku, u64)> {
-        self.amounts_by_sku().map(|(sku, value)| (sku, integer(value) as u64)).collect()
+        self.amounts_by_sku()
+            .map(|(sku, value)| (sku, integer(value) as u64))
+            .collect()
     }
 
     pub(crate) fn funding(&self, voucher: impl Fn(&str) -> VoucherId) -> Funding {
@@ -94,39 +115,72 @@ impl Words {
 
     pub(crate) fn funders(&self) -> Vec<Funder> {
         let funders = self.value("funders").unwrap_or("city:1").split(',');
-        funders.map(|funder| {
-            let (name, share) = funder.split_once(':').expect("name:share");
-            Funder { name: name.into(), share: integer(share) as u32 }
-        }).collect()
+        funders
+            .map(|funder| {
+                let (name, share) = funder.split_once(':').expect("name:share");
+                Funder {
+                    name: name.into(),
+                    share: integer(share) as u32,
+                }
+            })
+            .collect()
     }
 
     pub(crate) fn budget_policy(&self) -> BudgetPolicy {
-        if self.value("commit") == Some("hold") { BudgetPolicy::CommitAtHold } else { BudgetPolicy::CommitAtIssue }
+        if self.value("commit") == Some("hold") {
+            BudgetPolicy::CommitAtHold
+        } else {
+            BudgetPolicy::CommitAtIssue
+        }
     }
 
     pub(crate) fn redemption(&self) -> Redemption {
-        if self.value("pays") == Some("holder") { Redemption::Holder } else { Redemption::Provider }
+        if self.value("pays") == Some("holder") {
+            Redemption::Holder
+        } else {
+            Redemption::Provider
+        }
     }
 
     pub(crate) fn terms(&self) -> Terms {
-        let rates = self.value("rates").unwrap_or("").split(',').filter(|rate| !rate.is_empty()).map(|rate| {
-            let (sku, rate) = rate.split_once(':').expect("sku:percent");
-            Rate { sku: sku.into(), rate: BasisPoints(percent(rate)) }
-        });
+        let rates = self
+            .value("rates")
+            .unwrap_or("")
+            .split(',')
+            .filter(|rate| !rate.is_empty())
+            .map(|rate| {
+                let (sku, rate) = rate.split_once(':').expect("sku:percent");
+                Rate {
+                    sku: sku.into(),
+                    rate: BasisPoints(percent(rate)),
+                }
+            });
         Terms {
             rates: rates.collect(),
             excluded_skus: self.skus("exclude"),
             cap_per_control_group: self.amount("group-cap"),
             cap_per_job: self.amount("job-cap"),
-            holder_kinds: self.value("kinds").map(|kinds| kinds.split(',').map(kind).collect()).unwrap_or_default(),
-            holder_regions: self.value("holders-in").map(|_| vec![self.region("holders-in")]).unwrap_or_default(),
+            holder_kinds: self
+                .value("kinds")
+                .map(|kinds| kinds.split(',').map(kind).collect())
+                .unwrap_or_default(),
+            holder_regions: self
+                .value("holders-in")
+                .map(|_| vec![self.region("holders-in")])
+                .unwrap_or_default(),
             stacking: match self.value("stack") {
                 Some("alone") => Stacking::Exclusive,
-                cap => Stacking::Stackable { total_max: cap.map_or(BasisPoints::WHOLE, |cap| BasisPoints(percent(cap))) },
+                cap => Stacking::Stackable {
+                    total_max: cap.map_or(BasisPoints::WHOLE, |cap| BasisPoints(percent(cap))),
+                },
             },
             from: self.value("from").map_or(Timestamp(0), instant),
             until: self.value("until").map_or(Timestamp::FAR, instant),
-            expiry_basis: if self.value("expiry") == Some("hold") { ExpiryBasis::Hold } else { ExpiryBasis::Usage },
+            expiry_basis: if self.value("expiry") == Some("hold") {
+                ExpiryBasis::Hold
+            } else {
+                ExpiryBasis::Usage
+            },
             carry_over: self.value("carry-over") == Some("yes"),
             reinstate_refunds: self.value("reinstate") == Some("yes"),
         }
@@ -143,12 +197,17 @@ fn kind(word: &str) -> OrgKind {
 }
 
 pub(crate) fn integer(word: &str) -> i64 {
-    word.replace('_', "").parse().unwrap_or_else(|_| panic!("{word} is not a number"))
+    word.replace('_', "")
+        .parse()
+        .unwrap_or_else(|_| panic!("{word} is not a number"))
 }
 
 // "25%" or "33.33%" in basis points.
 fn percent(word: &str) -> u32 {
-    let (whole, rest) = word.trim_end_matches('%').split_once('.').unwrap_or((word.trim_end_matches('%'), ""));
+    let (whole, rest) = word
+        .trim_end_matches('%')
+        .split_once('.')
+        .unwrap_or((word.trim_end_matches('%'), ""));
     integer(whole) as u32 * 100 + integer(&format!("{rest:0<2}")) as u32
 }
 

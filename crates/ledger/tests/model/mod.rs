@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 
 use hesuan_ledger::types::{
-    AgreementId, BasisPoints, Fen, Funding, HoldId, Line, OrgId, ProgrammeId, QuoteId, RegionCode, SiteId, Timestamp, VoucherId,
+    AgreementId, BasisPoints, Fen, Funding, HoldId, Line, OrgId, ProgrammeId, QuoteId, RegionCode, SiteId, Timestamp,
+    VoucherId,
 };
 use hesuan_ledger::{
-    Account, BudgetPolicy, CaptureWindow, Funder, HoldRequest, Ledger, Leg, LegPin, NewAgreement, NewOrg, NewProgramme, NewVoucher, OrgKind, QuoteRequest, Rate,
-    Redemption, Rejection, Stacking, Terms, VoucherState,
+    Account, BudgetPolicy, CaptureWindow, Funder, HoldRequest, Ledger, Leg, LegPin, NewAgreement, NewOrg, NewProgramme,
+    NewVoucher, OrgKind, QuoteRequest, Rate, Redemption, Rejection, Stacking, Terms, VoucherState,
 };
 
 const HOUR: u64 = 3_600_000;
@@ -50,22 +51,45 @@ impl World {
             ledger.create_org(org, START).expect("well formed");
         }
         for holder in 2..=4 {
-            ledger.credit_wallet(OrgId(holder), Fen(3_000), "", START).expect("well formed");
+            ledger
+                .credit_wallet(OrgId(holder), Fen(3_000), "", START)
+                .expect("well formed");
         }
         for (site, region) in [(1, HOME), (2, ABROAD), (3, FAR_AWAY)] {
-            ledger.register_site(SiteId(site), region, OrgId(1), START).expect("well formed");
-            let prices = [("cpu".into(), 1_000 + 333 * u64::from(site)), ("gpu/a800".into(), 17_777), ("storage".into(), 100)];
-            ledger.set_prices(SiteId(site), &prices, None, START).expect("well formed");
+            ledger
+                .register_site(SiteId(site), region, OrgId(1), START)
+                .expect("well formed");
+            let prices = [
+                ("cpu".into(), 1_000 + 333 * u64::from(site)),
+                ("gpu/a800".into(), 17_777),
+                ("storage".into(), 100),
+            ];
+            ledger
+                .set_prices(SiteId(site), &prices, None, START)
+                .expect("well formed");
         }
         for index in 0..5u32 {
             let dice = seed.rotate_left(index * 11);
             let new = NewProgramme {
                 name: format!("programme {index}").into(),
                 region: if dice & 1 == 0 { HOME } else { ABROAD },
-                funders: (0..1 + (dice >> 1) % 3).map(|n| Funder { name: format!("funder {n}").into(), share: 1 + n as u32 * 2 }).collect(),
+                funders: (0..1 + (dice >> 1) % 3)
+                    .map(|n| Funder {
+                        name: format!("funder {n}").into(),
+                        share: 1 + n as u32 * 2,
+                    })
+                    .collect(),
                 budget: Fen(500 + (dice >> 3) as i64 % 20_000),
-                budget_policy: if dice >> 17 & 1 == 0 { BudgetPolicy::CommitAtIssue } else { BudgetPolicy::CommitAtHold },
-                redemption: if dice >> 18 & 3 == 0 { Redemption::Holder } else { Redemption::Provider },
+                budget_policy: if dice >> 17 & 1 == 0 {
+                    BudgetPolicy::CommitAtIssue
+                } else {
+                    BudgetPolicy::CommitAtHold
+                },
+                redemption: if dice >> 18 & 3 == 0 {
+                    Redemption::Holder
+                } else {
+                    Redemption::Provider
+                },
                 terms: terms(dice >> 20),
             };
             ledger.create_programme(&new, START).expect("well formed");
@@ -85,9 +109,22 @@ impl World {
         }
         // Half the worlds keep every capture, so that the model can see what counts in the caps.
         let keeps_captures = seed & 8 == 0;
-        let window = if keeps_captures { (u64::MAX, u64::MAX) } else { (20 * HOUR, 3) };
-        ledger.set_capture_window(CaptureWindow { keep_ms: window.0, count_max: window.1 });
-        Self { ledger, at: START, quotes: Vec::new(), codes: 0, keeps_captures }
+        let window = if keeps_captures {
+            (u64::MAX, u64::MAX)
+        } else {
+            (20 * HOUR, 3)
+        };
+        ledger.set_capture_window(CaptureWindow {
+            keep_ms: window.0,
+            count_max: window.1,
+        });
+        Self {
+            ledger,
+            at: START,
+            quotes: Vec::new(),
+            codes: 0,
+            keeps_captures,
+        }
     }
 
     pub(crate) fn holder(&self, index: u8) -> OrgId {
@@ -115,12 +152,18 @@ impl World {
     }
 
     pub(crate) fn open_hold(&self, index: u8) -> Option<(HoldId, u64)> {
-        let open: Vec<_> = self.ledger.open_holds().map(|(id, hold)| (id, hold.pinned.walltime_ms_max)).collect();
+        let open: Vec<_> = self
+            .ledger
+            .open_holds()
+            .map(|(id, hold)| (id, hold.pinned.walltime_ms_max))
+            .collect();
         open.get(usize::from(index) % open.len().max(1)).copied()
     }
 
     pub(crate) fn price(&mut self, site: u8, price: u64) -> Result<(), Rejection> {
-        self.ledger.set_prices(self.site(site), &[("cpu".into(), price)], None, self.at).map(drop)
+        self.ledger
+            .set_prices(self.site(site), &[("cpu".into(), price)], None, self.at)
+            .map(drop)
     }
 
     /// Issues a voucher and puts it into use.
@@ -136,7 +179,9 @@ impl World {
             until: Timestamp(self.at.0 + u64::from(lasts) * HOUR),
         };
         self.ledger.issue_vouchers(self.programme(programme), &[new], self.at)?;
-        self.ledger.redeem_voucher(&code, holder, self.at).expect("just issued to this holder");
+        self.ledger
+            .redeem_voucher(&code, holder, self.at)
+            .expect("just issued to this holder");
         Ok(())
     }
 
@@ -151,8 +196,12 @@ impl World {
         }
         terms.cap_per_control_group = terms.cap_per_control_group.map(|cap| Fen(cap.0 + 100));
         terms.cap_per_job = terms.cap_per_job.map(|cap| Fen(cap.0 + 100));
-        self.ledger.set_budget(id, budget, self.at).expect("a budget may be raised");
-        self.ledger.revise_programme(id, &terms, None, self.at).expect("terms may be revised");
+        self.ledger
+            .set_budget(id, budget, self.at)
+            .expect("a budget may be raised");
+        self.ledger
+            .revise_programme(id, &terms, None, self.at)
+            .expect("terms may be revised");
     }
 
     /// The subsidy of a new hold by the naive model; `None` where it has no opinion (several lines subsidised, or the hold is refused
@@ -168,8 +217,12 @@ impl World {
         let site = self.ledger.site(bill.site)?;
         let ms = bill.walltime_ms_max;
         let cost = |line: &Line, ms: u64| {
-            let price = site.prices.at(&line.sku, self.at).map_or(0, |price| price.millifen_per_unit_hour);
-            ((u128::from(line.milli_units) * u128::from(ms) * u128::from(price) + 1_800_000_000_000) / 3_600_000_000_000) as i64
+            let price = site
+                .prices
+                .at(&line.sku, self.at)
+                .map_or(0, |price| price.millifen_per_unit_hour);
+            ((u128::from(line.milli_units) * u128::from(ms) * u128::from(price) + 1_800_000_000_000)
+                / 3_600_000_000_000) as i64
         };
         let gross: i64 = bill.lines.iter().map(|line| cost(line, ms)).sum();
         let subsidised = |line: &&Line| line.sku.as_str() != "storage";
@@ -178,11 +231,17 @@ impl World {
         if lines.next().is_some() {
             return None;
         }
-        let programmes: Vec<(Stacking, i64)> =
-            (1..=5).filter_map(|id| self.programme_pays(ProgrammeId(id), request, |ms| cost(line, ms), &line.sku)).collect();
+        let programmes: Vec<(Stacking, i64)> = (1..=5)
+            .filter_map(|id| self.programme_pays(ProgrammeId(id), request, |ms| cost(line, ms), &line.sku))
+            .collect();
         let mut best = 0;
         for set in 0u32..1 << programmes.len() {
-            let chosen: Vec<_> = programmes.iter().enumerate().filter(|(index, _)| set >> index & 1 == 1).map(|(_, pays)| pays).collect();
+            let chosen: Vec<_> = programmes
+                .iter()
+                .enumerate()
+                .filter(|(index, _)| set >> index & 1 == 1)
+                .map(|(_, pays)| pays)
+                .collect();
             let alone = chosen.iter().any(|(stacking, _)| *stacking == Stacking::Exclusive);
             if alone && chosen.len() > 1 {
                 continue;
@@ -213,18 +272,31 @@ impl World {
         if !terms.holder_kinds.is_empty() && !terms.holder_kinds.contains(&payer.registered.kind) {
             return None;
         }
-        let named = |name: &str| terms.rates.iter().find(|rate| rate.sku.as_str() == name).map(|rate| rate.rate.0);
+        let named = |name: &str| {
+            terms
+                .rates
+                .iter()
+                .find(|rate| rate.sku.as_str() == name)
+                .map(|rate| rate.rate.0)
+        };
         let mut rate = i64::from(named(sku.as_str()).or(named("*"))?);
         let mut caps = i64::MAX;
         let site = self.ledger.site(bill.site)?;
         if site.region != programme.region {
-            let agreement = self.ledger.agreement(AgreementId(if programme.region == HOME { 1 } else { 2 }))?;
+            let agreement = self
+                .ledger
+                .agreement(AgreementId(if programme.region == HOME { 1 } else { 2 }))?;
             if agreement.agreed.provider_region != Some(site.region) || agreement.agreed.until <= self.at {
                 return None;
             }
             rate = rate.min(i64::from(agreement.agreed.rate.0));
             if let Some(cap) = agreement.agreed.cap_per_job {
-                caps = caps.min(cap.0 - self.used(|job, leg, pin| job == Some(request.key.job) && pin.agreement_job_cap && leg.agreement == agreement.id));
+                caps = caps.min(
+                    cap.0
+                        - self.used(|job, leg, pin| {
+                            job == Some(request.key.job) && pin.agreement_job_cap && leg.agreement == agreement.id
+                        }),
+                );
             }
         }
         if programme.budget_policy == BudgetPolicy::CommitAtHold {
@@ -236,16 +308,26 @@ impl World {
             caps = caps.min(cap.0 - used);
         }
         if let Some(cap) = terms.cap_per_job {
-            caps = caps.min(cap.0 - self.used(|job, leg, pin| job == Some(request.key.job) && pin.programme_job_cap && leg.programme == id));
+            caps = caps.min(
+                cap.0
+                    - self.used(|job, leg, pin| {
+                        job == Some(request.key.job) && pin.programme_job_cap && leg.programme == id
+                    }),
+            );
         }
         let ms = bill.walltime_ms_max;
         let (mut balance, mut whole) = (0, 0);
         for voucher in self.ledger.vouchers_after(VoucherId(0)) {
-            let usable = voucher.programme == id && voucher.holder == bill.payer && voucher.state == VoucherState::Active;
+            let usable =
+                voucher.programme == id && voucher.holder == bill.payer && voucher.state == VoucherState::Active;
             if !usable || voucher.until <= self.at {
                 continue;
             }
-            let year_end = if year == 2026 && !terms.carry_over { YEAR_END } else { u64::MAX };
+            let year_end = if year == 2026 && !terms.carry_over {
+                YEAR_END
+            } else {
+                u64::MAX
+            };
             let covered = ms.min(voucher.until.0.min(year_end) - self.at.0);
             let pays = cost(covered) * rate / 10_000;
             balance += voucher.available.0.min(pays);
@@ -256,8 +338,14 @@ impl World {
 
     // Open holds, binding quotes and net captures that count in a cap. A leg counts in a cap per job only if there was one when it was held.
     fn used(&self, counts: impl Fn(Option<u64>, &Leg, &LegPin) -> bool) -> i64 {
-        let held = self.ledger.open_holds().map(|(_, hold)| (Some(hold.key.job), &hold.pinned));
-        let bound = self.quotes.iter().filter_map(|(quote, _)| Some((None, &self.ledger.bound_quote(*quote)?.pinned)));
+        let held = self
+            .ledger
+            .open_holds()
+            .map(|(_, hold)| (Some(hold.key.job), &hold.pinned));
+        let bound = self
+            .quotes
+            .iter()
+            .filter_map(|(quote, _)| Some((None, &self.ledger.bound_quote(*quote)?.pinned)));
         let held = held.chain(bound).flat_map(|(job, pinned)| {
             let legs = pinned.legs.iter().zip(&pinned.pins);
             legs.map(move |(leg, pin)| (job, leg, pin, leg.amount.0))
@@ -267,7 +355,10 @@ impl World {
             let legs = settled.receipt.legs.iter().zip(settled.pins).enumerate();
             legs.map(move |(index, (leg, pin))| (job, leg, pin, leg.amount.0 - settled.legs_refunded[index].0))
         });
-        held.chain(captured).filter(|(job, leg, pin, _)| counts(*job, leg, pin)).map(|(_, _, _, amount)| amount).sum()
+        held.chain(captured)
+            .filter(|(job, leg, pin, _)| counts(*job, leg, pin))
+            .map(|(_, _, _, amount)| amount)
+            .sum()
     }
 }
 
@@ -275,18 +366,34 @@ impl World {
 pub(crate) fn terms(dice: u64) -> Terms {
     Terms {
         rates: vec![
-            Rate { sku: "*".into(), rate: BasisPoints(1 + (dice % 10_000) as u32) },
-            Rate { sku: "gpu/a800".into(), rate: BasisPoints(1 + (dice >> 7) as u32 % 10_000) },
+            Rate {
+                sku: "*".into(),
+                rate: BasisPoints(1 + (dice % 10_000) as u32),
+            },
+            Rate {
+                sku: "gpu/a800".into(),
+                rate: BasisPoints(1 + (dice >> 7) as u32 % 10_000),
+            },
         ],
         excluded_skus: vec!["storage".into()],
         cap_per_control_group: (dice >> 14 & 3 == 0).then_some(Fen(1 + (dice >> 16) as i64 % 2_000)),
         cap_per_job: (dice >> 17 & 3 == 0).then_some(Fen(1 + (dice >> 19) as i64 % 300)),
-        holder_kinds: if dice >> 21 & 3 == 0 { vec![OrgKind::Enterprise] } else { Vec::new() },
+        holder_kinds: if dice >> 21 & 3 == 0 {
+            vec![OrgKind::Enterprise]
+        } else {
+            Vec::new()
+        },
         stacking: match dice >> 23 & 7 {
             0 => Stacking::Exclusive,
-            1 => Stacking::Stackable { total_max: BasisPoints(5_000) },
-            2 => Stacking::Stackable { total_max: BasisPoints(8_001) },
-            _ => Stacking::Stackable { total_max: BasisPoints::WHOLE },
+            1 => Stacking::Stackable {
+                total_max: BasisPoints(5_000),
+            },
+            2 => Stacking::Stackable {
+                total_max: BasisPoints(8_001),
+            },
+            _ => Stacking::Stackable {
+                total_max: BasisPoints::WHOLE,
+            },
         },
         carry_over: dice >> 26 & 1 == 0,
         reinstate_refunds: dice >> 27 & 1 == 0,
@@ -294,14 +401,29 @@ pub(crate) fn terms(dice: u64) -> Terms {
     }
 }
 
-pub(crate) fn request(payer: OrgId, site: SiteId, amounts: [(&str, u8); 3], hours: u8, wallet_only: bool) -> QuoteRequest {
+pub(crate) fn request(
+    payer: OrgId,
+    site: SiteId,
+    amounts: [(&str, u8); 3],
+    hours: u8,
+    wallet_only: bool,
+) -> QuoteRequest {
     let lines = amounts.iter().filter(|(sku, amount)| *amount > 0 || *sku == "cpu");
     QuoteRequest {
         payer,
         site,
-        lines: lines.map(|(sku, amount)| Line { sku: (*sku).into(), milli_units: u64::from(*amount) * 777 }).collect(),
+        lines: lines
+            .map(|(sku, amount)| Line {
+                sku: (*sku).into(),
+                milli_units: u64::from(*amount) * 777,
+            })
+            .collect(),
         walltime_ms_max: u64::from(hours) * HOUR / 2 + 1,
-        funding: if wallet_only { Funding::WalletOnly } else { Funding::Auto },
+        funding: if wallet_only {
+            Funding::WalletOnly
+        } else {
+            Funding::Auto
+        },
         copay_max: None,
         job: None,
     }
@@ -317,7 +439,11 @@ pub(crate) struct Fold {
 impl Fold {
     pub(crate) fn take(&mut self, ledger: &mut Ledger) {
         for entry in ledger.take_journal() {
-            assert!(entry.follows(self.last.0, &self.last.1), "entry {} does not follow", entry.index);
+            assert!(
+                entry.follows(self.last.0, &self.last.1),
+                "entry {} does not follow",
+                entry.index
+            );
             self.last = (entry.index, entry.hash);
             for (debit, credit, amount) in entry.read().expect("just written").transfers {
                 *self.balances.entry(debit).or_default() += amount.0 * if debit.is_debit() { 1 } else { -1 };
@@ -330,7 +456,11 @@ impl Fold {
         assert_eq!(self.last, ledger.journal_head());
         for account in ledger.accounts() {
             let folded = self.balances.get(&account).copied().unwrap_or(0);
-            assert_eq!(folded, ledger.balance(account).0, "{account} by the journal and in the books");
+            assert_eq!(
+                folded,
+                ledger.balance(account).0,
+                "{account} by the journal and in the books"
+            );
         }
     }
 }
