@@ -1,1 +1,7 @@
-//! tests
+//! Whole clusters under test: real processes on loopback ([`daemons`]), virtual ones under faults ([`sim`]), and the benchmarks.
+
+pub mod bench;
+pub mod client;
+pub mod daemons;
+pub mod parties;
+pub mod sim;

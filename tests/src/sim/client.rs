@@ -1,0 +1,384 @@
+//! Clients that submit, cancel, repeat themselves, reuse ids for something else and read back what they were told.
+
+use std::collections::BTreeMap;
+
+use hesuan_api::internal::v1::command::Body;
+use hesuan_api::v1::{CancelJobRequest, Funding, JobSpec, OnSiteLost, Resources, SubmitJobRequest, TopUpRequest};
+use rand::RngExt as _;
+use rand_chacha::ChaCha8Rng;
+
+use super::queue::Micros;
+use super::replica::EPOCH_MS;
+
+/// What an operation is about, to judge its answer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Kind {
+    /// The answer must be one job, always the same.
+    Submit,
+    /// A request id used before for something else: must be refused.
+    Reuse,
+    Cancel,
+    TopUp,
+    /// The job must be there.
+    Read {
+        job: u64,
+    },
+}
+
+/// Something a client wants.
+#[derive(Clone, Debug)]
+pub struct Operation {
+    pub number: u64,
+    pub request_id: u128,
+    pub kind: Kind,
+    /// `None` for a read.
+    pub body: Option<Body>,
+    /// By the principal of this org.
+    pub org: usize,
+    pub tries: u32,
+}
+
+/// The organisations that act.
+pub const ORGS: [&str; 2] = ["acme", "photonics-lab"];
+
+/// One client: at most one operation at a time.
+pub struct Client {
+    rng: ChaCha8Rng,
+    pub place: usize,
+    pub current: Option<Operation>,
+    operations: u64,
+    /// Acknowledged submissions: their operation and job.
+    pub done: Vec<(Operation, u64)>,
+}
+
+impl Client {
+    #[must_use]
+    pub fn new(place: usize, rng: ChaCha8Rng) -> Client {
+        Client {
+            rng,
+            place,
+            current: None,
+            operations: 0,
+            done: Vec::new(),
+        }
+    }
+
+    /// Time to think before the next operation.
+    pub fn pause(&mut self) -> Micros {
+        self.rng.random_range(20_000..500_000)
+    }
+
+    /// Any of `among`.
+    pub fn pick<'a, T>(&mut self, among: &'a [T]) -> &'a T {
+        &among[self.rng.random_range(0..among.len())]
+    }
+
+    fn request_id(&mut self, now: Micros) -> u128 {
+        let ms = u128::from(EPOCH_MS + now / 1000);
+        let random: u128 = self.rng.random();
+        (ms << 80) | (7 << 76) | (random & ((1 << 76) - 1)) & !(0b11 << 62) | (0b10 << 62)
+    }
+
+    /// The next operation.
+    pub fn next(&mut self, now: Micros) -> Operation {
+        self.operations += 1;
+        let draw = self.rng.random_range(0..100);
+        let known = (!self.done.is_empty()).then(|| self.done[self.rng.random_range(0..self.done.len())].clone());
+        let (request_id, kind, body, org) = match (draw, known) {
+            (0..10, Some((_, job))) => {
+                let id = self.request_id(now);
+                let cancel = CancelJobRequest {
+                    request_id: id.to_be_bytes().to_vec().into(),
+                    job_id: job,
+                    reason: "sim".into(),
+                };
+                (id, Kind::Cancel, Some(Body::CancelJob(cancel)), None)
+            }
+            (10..18, Some((operation, _))) => (operation.request_id, Kind::Submit, operation.body, Some(operation.org)),
+            (18..23, Some((operation, _))) => {
+                let id = operation.request_id;
+                let mut submit = self.submit(id);
+                if let Some(spec) = submit.spec.as_mut() {
+                    spec.name = "another".into();
+                }
+                (id, Kind::Reuse, Some(Body::SubmitJob(submit)), Some(operation.org))
+            }
+            (23..38, Some((operation, job))) => (0, Kind::Read { job }, None, Some(operation.org)),
+            (38..42, _) => {
+                let id = self.request_id(now);
+                let top_up = TopUpRequest {
+                    request_id: id.to_be_bytes().to_vec().into(),
+                    org: ORGS[0].into(),
+                    amount_fen: self.rng.random_range(1..100_000),
+                    reference: "sim".into(),
+                };
+                (id, Kind::TopUp, Some(Body::TopUp(top_up)), None)
+            }
+            _ => {
+                let id = self.request_id(now);
+                (id, Kind::Submit, Some(Body::SubmitJob(self.submit(id))), None)
+            }
+        };
+        let org = org.unwrap_or_else(|| self.rng.random_range(0..ORGS.len()));
+        let number = ((self.place as u64) << 32) | self.operations;
+        Operation {
+            number,
+            request_id,
+            kind,
+            body,
+            org,
+            tries: 0,
+        }
+    }
+
+    fn submit(&mut self, id: u128) -> SubmitJobRequest {
+        let rng = &mut self.rng;
+        let duration_ms = if rng.random_range(0..25) == 0 {
+            rng.random_range(3_000..15_000)
+        } else {
+            rng.random_range(1..1_500)
+        };
+        let exit_code = i32::from(rng.random_range(0..8) == 0);
+        let spec = JobSpec {
+            name: "job".into(),
+            // The simulated backend reads these two.
+            command: vec!["run".into(), duration_ms.to_string(), exit_code.to_string()],
+            resources: Some(Resources {
+                cpu_milli: rng.random_range(1..9) * 500,
+                memory_mib: rng.random_range(1..9) * 128,
+                ..Resources::default()
+            }),
+            walltime_ms_max: if rng.random_range(0..12) == 0 { 700 } else { 60_000 },
+            priority: rng.random_range(0..3),
+            array_count: if rng.random_range(0..8) == 0 {
+                rng.random_range(2..9)
+            } else {
+                0
+            },
+            retries_max: rng.random_range(0..3),
+            on_site_lost: if rng.random_range(0..2) == 0 {
+                OnSiteLost::Requeue
+            } else {
+                OnSiteLost::Hold
+            }
+            .into(),
+            funding: Some(Funding {
+                wallet_only: rng.random_range(0..4) == 0,
+                ..Funding::default()
+            }),
+            ..JobSpec::default()
+        };
+        SubmitJobRequest {
+            request_id: id.to_be_bytes().to_vec().into(),
+            spec: Some(spec),
+            ..SubmitJobRequest::default()
+        }
+    }
+}
+
+/// Duration (ms) and exit code of a task, as its payload says.
+#[must_use]
+pub fn behaviour(payload: &hesuan_api::v1::TaskPayload) -> (u64, i32) {
+    let number = |i: usize| payload.command.get(i).and_then(|text| text.parse::<u64>().ok());
+    (
+        number(1).unwrap_or(1),
+        i32::try_from(number(2).unwrap_or(0)).unwrap_or(0),
+    )
+}
+
+/// The commands that set the scene, in order, with the name of the principal who sends each.
+#[must_use]
+pub fn scene() -> Vec<(&'static str, Body)> {
+    use hesuan_api::v1::*;
+    let mut count = 0_u128;
+    let mut id = || {
+        count += 1;
+        ((u128::from(EPOCH_MS) << 80) | (7 << 76) | (0b10 << 62) | count)
+            .to_be_bytes()
+            .to_vec()
+    };
+    let day = 86_400_000;
+    let mut scene = Vec::new();
+    let principal = |id: Vec<u8>, name: &str, role: Role, org: &str, site: &str, region: u32, token: u8| {
+        let principal = Principal {
+            name: name.into(),
+            roles: vec![role.into()],
+            org: org.into(),
+            site: site.into(),
+            region,
+            ..Principal::default()
+        };
+        let request = CreatePrincipalRequest {
+            request_id: id.into(),
+            principal: Some(principal),
+            token_sha256: vec![token; 32].into(),
+        };
+        ("admin", Body::CreatePrincipal(request))
+    };
+    scene.push(principal(id(), "issuer", Role::Issuer, "", "", 310_117, 20));
+    scene.push(principal(id(), "treasurer", Role::Treasurer, "", "", 0, 21));
+    for (name, kind) in [("acme", OrgKind::Enterprise), ("photonics-lab", OrgKind::Lab)] {
+        let request = CreateOrgRequest {
+            request_id: id().into(),
+            name: name.into(),
+            kind: kind.into(),
+            region: 310_117,
+            ..CreateOrgRequest::default()
+        };
+        scene.push(("admin", Body::CreateOrg(request)));
+        let top_up = TopUpRequest {
+            request_id: id().into(),
+            org: name.into(),
+            amount_fen: 50_000_000,
+            reference: "opening".into(),
+        };
+        scene.push(("treasurer", Body::TopUp(top_up)));
+    }
+    scene.push(principal(id(), ORGS[0], Role::Member, ORGS[0], "", 0, 22));
+    scene.push(principal(id(), ORGS[1], Role::Member, ORGS[1], "", 0, 23));
+    let limits = Limits {
+        lost_after_ms: 16_000,
+        lease_ttl_ms: 4_000,
+        ended_job_keep_ms: 20_000,
+        settlement_grace_ms: 20_000,
+        ..Limits::default()
+    };
+    scene.push((
+        "admin",
+        Body::SetLimits(SetLimitsRequest {
+            request_id: id().into(),
+            limits: Some(limits),
+        }),
+    ));
+    for (place, (site, region)) in super::SITES.into_iter().enumerate() {
+        let provider = format!("{site}-centre");
+        let request = CreateOrgRequest {
+            request_id: id().into(),
+            name: provider.clone(),
+            kind: OrgKind::Provider.into(),
+            region,
+            ..CreateOrgRequest::default()
+        };
+        scene.push(("admin", Body::CreateOrg(request)));
+        let request = CreateSiteRequest {
+            request_id: id().into(),
+            name: site.into(),
+            region,
+            provider,
+        };
+        scene.push(("admin", Body::CreateSite(request)));
+        scene.push(principal(
+            id(),
+            super::OPERATORS[place],
+            Role::Operator,
+            "",
+            site,
+            0,
+            40 + place as u8,
+        ));
+        scene.push(principal(
+            id(),
+            &format!("{site}-node"),
+            Role::Node,
+            "",
+            site,
+            0,
+            30 + place as u8,
+        ));
+        let unit = |sku: &str, price| UnitPrice {
+            sku: sku.into(),
+            millifen_per_unit_hour: price,
+        };
+        // Dear enough that a second costs fen: captures and remainders are then never all zero.
+        let prices = vec![unit("cpu", 3_600_000 + 600_000 * place as u64), unit("mem", 100_000)];
+        let request = SetPricesRequest {
+            request_id: id().into(),
+            site: site.into(),
+            prices,
+            effective_from_ms: 0,
+        };
+        scene.push((super::OPERATORS[place], Body::SetPrices(request)));
+    }
+    let programme = Programme {
+        name: "songjiang-compute".into(),
+        region: 310_117,
+        funders: vec![
+            Funder {
+                name: "district".into(),
+                share: 1,
+            },
+            Funder {
+                name: "city".into(),
+                share: 2,
+            },
+        ],
+        budget_fen: 10_000_000,
+        budget_policy: BudgetPolicy::CommitAtHold.into(),
+        redemption: Redemption::Provider.into(),
+        rates: vec![
+            Rate {
+                sku: "cpu".into(),
+                rate_bp: 3_333,
+            },
+            Rate {
+                sku: "mem".into(),
+                rate_bp: 1_000,
+            },
+        ],
+        from_ms: EPOCH_MS - day,
+        until_ms: EPOCH_MS + 365 * day,
+        ..Programme::default()
+    };
+    let request = CreateProgrammeRequest {
+        request_id: id().into(),
+        programme: Some(programme),
+    };
+    scene.push(("issuer", Body::CreateProgramme(request)));
+    let agreement = Agreement {
+        issuer_region: 310_117,
+        provider_region: 330_100,
+        rate_bp: 2_000,
+        from_ms: EPOCH_MS - day,
+        until_ms: EPOCH_MS + 300 * day,
+        ..Agreement::default()
+    };
+    let request = CreateAgreementRequest {
+        request_id: id().into(),
+        agreement: Some(agreement),
+    };
+    scene.push(("issuer", Body::CreateAgreement(request)));
+    let voucher = |code: &str, until_ms| NewVoucher {
+        code: code.into(),
+        holder: ORGS[1].into(),
+        face_fen: 3_000_000,
+        from_ms: EPOCH_MS - day,
+        until_ms,
+    };
+    let vouchers = vec![
+        voucher("SJ-1", EPOCH_MS + 200 * day),
+        voucher("SJ-2", EPOCH_MS + 45_000),
+    ];
+    let request = IssueVouchersRequest {
+        request_id: id().into(),
+        programme: "songjiang-compute".into(),
+        vouchers,
+    };
+    scene.push(("issuer", Body::IssueVouchers(request)));
+    for code in ["SJ-1", "SJ-2"] {
+        let request = RedeemVoucherRequest {
+            request_id: id().into(),
+            code: code.into(),
+        };
+        scene.push((ORGS[1], Body::RedeemVoucher(request)));
+    }
+    scene
+}
+
+/// Which acknowledged request made which job, over all clients.
+#[must_use]
+pub fn acknowledged(clients: &[Client]) -> BTreeMap<u128, u64> {
+    clients
+        .iter()
+        .flat_map(|client| client.done.iter().map(|(operation, job)| (operation.request_id, *job)))
+        .collect()
+}

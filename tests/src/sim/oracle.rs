@@ -1,0 +1,130 @@
+//! What must be true, kept apart from the code that makes it true: the log that was committed, the answers that were given,
+//! the processes that really ran.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hesuan_engine::types::{JobId, TaskId};
+
+/// What one seed has seen so far. Every method panics with the invariant's name when it is broken.
+#[derive(Default)]
+pub struct Oracle {
+    /// Entry by index: term and content.
+    committed: BTreeMap<u64, (u64, Vec<u8>)>,
+    /// Chain of outcomes by applied index.
+    digests: BTreeMap<u64, [u8; 32]>,
+    /// Hash of the whole state by applied index.
+    states: BTreeMap<u64, [u8; 32]>,
+    /// Leader by term.
+    leaders: BTreeMap<u64, u64>,
+    /// Term and vote that a replica has made durable.
+    votes: BTreeMap<(u64, u64), u64>,
+    /// Acknowledged submissions: request id to job.
+    acknowledged: BTreeMap<u128, JobId>,
+    /// Job to the request id that made it.
+    made_by: BTreeMap<JobId, u128>,
+    /// Attempts that were started.
+    started: BTreeSet<TaskId>,
+    /// Processes that live: (job, task) to the attempts.
+    alive: BTreeMap<(JobId, u32), BTreeSet<TaskId>>,
+}
+
+impl Oracle {
+    /// A replica hands out a committed entry.
+    pub fn committed(&mut self, replica: u64, index: u64, term: u64, data: &[u8]) {
+        let known = self.committed.entry(index).or_insert_with(|| (term, data.to_vec()));
+        assert!(
+            known.0 == term && known.1 == data,
+            "committed entries never change: replica {replica} has another entry at {index} (terms {} and {term})",
+            known.0
+        );
+    }
+
+    /// A replica has applied up to `index`.
+    pub fn applied(&mut self, replica: u64, index: u64, digest: [u8; 32], state: Option<[u8; 32]>) {
+        let known = *self.digests.entry(index).or_insert(digest);
+        assert_eq!(
+            known, digest,
+            "equal applied index, equal outcomes: replica {replica} differs at {index}"
+        );
+        if let Some(state) = state {
+            let known = *self.states.entry(index).or_insert(state);
+            assert_eq!(
+                known, state,
+                "equal applied index, equal state: replica {replica} differs at {index}"
+            );
+        }
+    }
+
+    /// A state as a replica has it: no attempt of a task is billed twice, which shows as attempts that are settled.
+    pub fn state(&mut self, state: &hesuan_engine::state::State) {
+        let balance = state.ledger().trial_balance();
+        assert_eq!(
+            balance.debits, balance.credits,
+            "debits equal credits after every entry"
+        );
+    }
+
+    /// A replica says it leads.
+    pub fn leads(&mut self, replica: u64, term: u64) {
+        let known = *self.leaders.entry(term).or_insert(replica);
+        assert_eq!(
+            known, replica,
+            "one leader a term: {known} and {replica} both lead in term {term}"
+        );
+    }
+
+    /// A replica has sent a vote for `candidate` in `term`.
+    pub fn voted(&mut self, replica: u64, term: u64, candidate: u64) {
+        let known = *self.votes.entry((replica, term)).or_insert(candidate);
+        assert_eq!(
+            known, candidate,
+            "one vote a term: replica {replica} voted for {known} and {candidate} in {term}"
+        );
+    }
+
+    /// A client got an answer.
+    pub fn acknowledged(&mut self, request: u128, job: JobId) {
+        let known = *self.acknowledged.entry(request).or_insert(job);
+        assert_eq!(
+            known, job,
+            "a request id is effective once: {request:x} gave jobs {known:?} and {job:?}"
+        );
+        let by = *self.made_by.entry(job).or_insert(request);
+        assert_eq!(
+            by, request,
+            "a job comes from one request: {job:?} from {by:x} and {request:x}"
+        );
+    }
+
+    /// All acknowledged jobs.
+    pub fn acknowledged_jobs(&self) -> impl Iterator<Item = JobId> + '_ {
+        self.acknowledged.values().copied()
+    }
+
+    /// A site starts a process. `exclusive` tasks may run only once at a time over all sites.
+    pub fn process_started(&mut self, task: TaskId, exclusive: bool) {
+        assert!(
+            self.started.insert(task),
+            "an attempt is started at most once: {task:?}"
+        );
+        let alive = self.alive.entry((task.job, task.task)).or_default();
+        alive.insert(task);
+        assert!(
+            !exclusive || alive.len() == 1,
+            "no two attempts of a requeueable task run at once: {alive:?}"
+        );
+    }
+
+    /// A process is gone.
+    pub fn process_ended(&mut self, task: TaskId) {
+        if let Some(alive) = self.alive.get_mut(&(task.job, task.task)) {
+            alive.remove(&task);
+        }
+    }
+
+    /// How many entries were committed.
+    #[must_use]
+    pub fn committed_count(&self) -> usize {
+        self.committed.len()
+    }
+}

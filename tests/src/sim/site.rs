@@ -1,0 +1,193 @@
+//! A site: the real `agent::core`, a backend of make-believe processes that outlive it, and a journal that forgets what was not
+//! synced.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use hesuan_agent::core::{Core, CoreConfig, JournalRecord, Observed, ObservedState, Outcome};
+use hesuan_agent::task::TaskKey;
+use hesuan_api::internal::v1::{Hello, HostInventory, TaskEnd};
+
+use super::queue::Micros;
+use super::swarm::Plant;
+
+/// A process that runs on the site's machine, whether the agent lives or not.
+#[derive(Clone, Copy, Debug)]
+pub struct Running {
+    /// Tells its end from that of an earlier one.
+    pub serial: u64,
+    /// On the agent's clock, milliseconds.
+    pub started_ms: u64,
+    /// It runs only under the lease.
+    pub lease_bound: bool,
+}
+
+/// What a journal write was.
+#[derive(Clone, Debug)]
+pub enum Write {
+    Append(Vec<JournalRecord>),
+    Rewrite(Vec<JournalRecord>),
+}
+
+/// The stream of the living agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stream {
+    /// Unique in the simulation.
+    pub number: u64,
+    /// The replica on the other end.
+    pub replica: u64,
+    /// The start of that replica it belongs to.
+    pub replica_boot: u64,
+}
+
+/// One site.
+pub struct Site {
+    /// Place in the scenario.
+    pub place: usize,
+    /// Name in State.
+    pub name: String,
+    /// Counts starts of the agent.
+    pub boot: u64,
+    /// The living agent.
+    pub core: Option<Core>,
+    pub stream: Option<Stream>,
+    /// What is on disk.
+    journal: Vec<JournalRecord>,
+    unsynced: VecDeque<(u64, Write)>,
+    /// The machine's processes.
+    pub running: BTreeMap<TaskKey, Running>,
+    /// Ends that nobody was told yet, as exit files on disk.
+    pub ended: BTreeMap<TaskKey, Outcome>,
+    /// As the supervisors know it.
+    pub lease_until_ms: u64,
+    pub wake_at: Option<Micros>,
+    serials: u64,
+}
+
+impl Site {
+    /// A site whose agent is not started yet.
+    #[must_use]
+    pub fn new(place: usize, name: &str) -> Site {
+        Site {
+            place,
+            name: name.to_owned(),
+            boot: 0,
+            core: None,
+            stream: None,
+            journal: Vec::new(),
+            unsynced: VecDeque::new(),
+            running: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            lease_until_ms: 0,
+            wake_at: None,
+            serials: 0,
+        }
+    }
+
+    /// Its monotonic clock, which goes on while the agent is down.
+    #[must_use]
+    pub fn now_ms(&self, now: Micros) -> u64 {
+        1_000_000 * (self.place as u64 + 1) + now / 1000
+    }
+
+    /// The agent's number of this start.
+    #[must_use]
+    pub fn instance(&self) -> u128 {
+        (u128::from(self.place as u64 + 1) << 64) | u128::from(self.boot)
+    }
+
+    /// Starts the agent from its journal and from what the machine runs.
+    pub fn start(&mut self, plant: Plant, now: Micros) -> Vec<hesuan_agent::core::Output> {
+        assert!(self.core.is_none(), "one agent a site");
+        self.boot += 1;
+        let hello = Hello {
+            site: self.name.clone(),
+            instance: self.instance().to_be_bytes().to_vec().into(),
+            hosts: vec![HostInventory {
+                name: "n1".into(),
+                cpu_milli: 8_000,
+                memory_mib: 16_384,
+                ..HostInventory::default()
+            }],
+            version: "sim".into(),
+        };
+        let mut config = CoreConfig::new(hello);
+        config.journal_slack_records = 50;
+        config.lease_until_ms = self.lease_until_ms;
+        #[cfg(feature = "planted")]
+        {
+            use hesuan_agent::core::Planted;
+            config.planted = if plant == Plant::StartTwiceAfterCrash {
+                Planted::StartTwiceAfterCrash
+            } else {
+                Planted::None
+            };
+        }
+        #[cfg(not(feature = "planted"))]
+        let _ = plant;
+        let running = self.running.iter().map(|(task, running)| Observed {
+            task: *task,
+            state: ObservedState::Running {
+                started_ms: running.started_ms,
+            },
+        });
+        let ended = self.ended.iter().map(|(task, outcome)| Observed {
+            task: *task,
+            state: ObservedState::Ended(outcome.clone()),
+        });
+        let owned = running.chain(ended).collect();
+        let (core, outputs) = Core::new(config, self.journal.clone(), owned, self.now_ms(now));
+        self.core = Some(core);
+        outputs
+    }
+
+    /// The agent's process dies; its tasks go on. What of the journal was not synced is gone.
+    pub fn crash(&mut self) {
+        self.core = None;
+        self.stream = None;
+        self.wake_at = None;
+        self.unsynced.clear();
+    }
+
+    /// A write of the journal begins.
+    pub fn write(&mut self, seq: u64, write: Write) {
+        self.unsynced.push_back((seq, write));
+    }
+
+    /// Writes up to `seq` are on disk.
+    pub fn synced(&mut self, seq: u64) {
+        while self.unsynced.front().is_some_and(|(written, _)| *written <= seq) {
+            match self.unsynced.pop_front() {
+                Some((_, Write::Append(records))) => self.journal.extend(records),
+                Some((_, Write::Rewrite(records))) => self.journal = records,
+                None => {}
+            }
+        }
+    }
+
+    /// A process starts; gives its serial.
+    pub fn spawn(&mut self, task: TaskKey, lease_bound: bool, now: Micros) -> u64 {
+        self.serials += 1;
+        let running = Running {
+            serial: self.serials,
+            started_ms: self.now_ms(now),
+            lease_bound,
+        };
+        self.running.insert(task, running);
+        self.serials
+    }
+
+    /// A process is gone; gives its outcome if it ran.
+    pub fn reap(&mut self, task: TaskKey, end: TaskEnd, exit_code: i32, now: Micros) -> Option<Outcome> {
+        let running = self.running.remove(&task)?;
+        let wall_ms = self.now_ms(now).saturating_sub(running.started_ms);
+        let outcome = match end {
+            TaskEnd::Exited => Outcome::exited(exit_code, wall_ms),
+            end => Outcome {
+                wall_ms,
+                ..Outcome::unused(end, "")
+            },
+        };
+        self.ended.insert(task, outcome.clone());
+        Some(outcome)
+    }
+}
