@@ -8,12 +8,13 @@ use std::sync::Arc;
 
 use crate::account::Account;
 use crate::arithmetic::split;
+use crate::bill::Bill;
 use crate::flow::solve;
 use crate::hold::{Hold, Pinned};
 use crate::journal::EntryKind;
 use crate::ledger::{KeyState, Ledger};
 use crate::programme::Redemption;
-use crate::quote::{Bill, Leg, LegPin};
+use crate::quote::{Leg, LegPin};
 use crate::rejection::{Rejection, Subject};
 use crate::types::{Fen, HoldId, HoldKey, OrgId, ProgrammeId, SiteId, Sku, Stamp, Timestamp};
 

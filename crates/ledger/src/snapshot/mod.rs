@@ -2,14 +2,15 @@
 //!
 //! Indexes and sums are not written; they are rebuilt from the tables.
 
-mod convert;
+mod load;
 mod records;
+mod store;
 
 use std::fmt;
 
 use prost::Message;
 
-use self::convert::Loader;
+use self::load::Loader;
 use self::records::{EndRecord, EntryRecord, GroupUseRecord, Header, Record, Table};
 use crate::ledger::Ledger;
 
@@ -103,7 +104,7 @@ impl Ledger {
             writer.write(Table::Org(org.into()));
         }
         for (id, site) in self.sites.iter() {
-            writer.write(Table::Site(convert::site_record(*id, site)));
+            writer.write(Table::Site(store::site_record(*id, site)));
         }
         for (_, programme) in self.programmes.iter() {
             writer.write(Table::Programme(programme.into()));
@@ -115,13 +116,13 @@ impl Ledger {
             writer.write(Table::Voucher(voucher.into()));
         }
         for (id, quote) in self.quotes.iter() {
-            writer.write(Table::Quote(convert::quote_record(id, quote)));
+            writer.write(Table::Quote(store::quote_record(id, quote)));
         }
         for (id, hold) in self.holds.iter() {
-            writer.write(Table::Hold(convert::hold_record(id, hold)));
+            writer.write(Table::Hold(store::hold_record(id, hold)));
         }
         for (id, capture) in self.captures.iter() {
-            writer.write(Table::Capture(convert::capture_record(id, capture)));
+            writer.write(Table::Capture(store::capture_record(id, capture)));
         }
         for ((programme, group, year), used) in self.group_use.iter() {
             let (programme, group, year, used) = (programme.0, group.0, *year, used.0);
@@ -133,7 +134,7 @@ impl Ledger {
             }));
         }
         for ((job, cap), entry) in self.job_use.iter() {
-            writer.write(Table::JobUse(convert::job_use_record(*job, *cap, entry)));
+            writer.write(Table::JobUse(store::job_use_record(*job, *cap, entry)));
         }
         for entry in &self.journal.pending {
             let (record, hash) = (entry.record.to_vec(), entry.hash.to_vec());

@@ -1,0 +1,87 @@
+//! Which vouchers pay a bill, and how much each.
+
+use crate::bill::Bill;
+use crate::eligibility::{Candidate, ProgrammeView};
+use crate::flow::solve;
+use crate::programme::Stacking;
+use crate::types::{BasisPoints, Fen};
+
+/// Who pays.
+pub(crate) struct Choice {
+    /// Which candidate pays how much; only those that pay.
+    pub(crate) legs: Vec<(usize, Fen)>,
+    /// All together pay at most this part of the list price.
+    pub(crate) stack_max: BasisPoints,
+    subsidy: i64,
+}
+
+/// The allowed set of vouchers with the largest subsidy.
+///
+/// Every set of programmes that may be combined and is not plainly worse than another one is tried. Adding a programme to a set
+/// lowers the subsidy only through its stack cap, so of the stackable ones only the sets "all with at least this cap" can be best.
+pub(crate) fn best_choice(bill: &Bill<'_>, views: &[ProgrammeView<'_>], candidates: &[Candidate<'_>]) -> Choice {
+    let mut best = Choice {
+        legs: Vec::new(),
+        stack_max: BasisPoints::WHOLE,
+        subsidy: 0,
+    };
+    if candidates.is_empty() || bill.gross == Fen::ZERO {
+        return best;
+    }
+    let stack_cap = |view: &ProgrammeView<'_>| match view.terms.stacking {
+        Stacking::Stackable { total_max } => Some(total_max),
+        Stacking::Exclusive => None,
+    };
+    let mut next = views.iter().filter_map(stack_cap).max();
+    while let Some(cap) = next {
+        let allowed = |view: usize| stack_cap(&views[view]) >= Some(cap);
+        keep_better(&mut best, choose(bill, views, candidates, cap, allowed));
+        next = views.iter().filter_map(stack_cap).filter(|lower| *lower < cap).max();
+    }
+    for (index, view) in views.iter().enumerate() {
+        if view.terms.stacking == Stacking::Exclusive {
+            let alone = choose(bill, views, candidates, BasisPoints::WHOLE, |view| view == index);
+            keep_better(&mut best, alone);
+        }
+    }
+    best
+}
+
+fn keep_better(best: &mut Choice, choice: Choice) {
+    if choice.subsidy > best.subsidy {
+        *best = choice;
+    }
+}
+
+fn choose(
+    bill: &Bill<'_>,
+    views: &[ProgrammeView<'_>],
+    candidates: &[Candidate<'_>],
+    stack_max: BasisPoints,
+    allowed: impl Fn(usize) -> bool,
+) -> Choice {
+    let mut problem = bill.problem(views.iter().map(|view| view.caps_left.0).collect(), stack_max);
+    let mut offered = Vec::with_capacity(candidates.len());
+    for (index, candidate) in candidates
+        .iter()
+        .enumerate()
+        .filter(|(_, candidate)| allowed(candidate.view))
+    {
+        bill.offer(
+            &mut problem,
+            candidate.view,
+            candidate.voucher.available,
+            &views[candidate.view].rates,
+            candidate.cover_ms,
+        );
+        offered.push(index);
+    }
+    let amounts = solve(problem);
+    let subsidy = amounts.iter().sum();
+    let legs = offered.into_iter().zip(amounts).filter(|(_, amount)| *amount > 0);
+    Choice {
+        legs: legs.map(|(index, amount)| (index, Fen(amount))).collect(),
+        stack_max,
+        subsidy,
+    }
+}

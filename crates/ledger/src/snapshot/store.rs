@@ -1,0 +1,283 @@
+//! From the tables to their records.
+
+use super::records::*;
+use crate::agreement::Agreement;
+use crate::hold::{BoundQuote, Hold, Pinned};
+use crate::ledger::{JobCap, JobUse};
+use crate::party::{Org, Site};
+use crate::price::{Price, PricedLine};
+use crate::programme::{BudgetPolicy, ExpiryBasis, Funder, Programme, Rate, Redemption, Revision, Stacking};
+use crate::quote::{Leg, LegPin};
+use crate::settle::{Capture, ReceiptLine};
+use crate::types::{Funding, HoldKey, SiteId, Sku};
+use crate::voucher::Voucher;
+
+impl From<&Org> for OrgRecord {
+    fn from(org: &Org) -> Self {
+        let amounts = [
+            org.available,
+            org.held,
+            org.topped_up,
+            org.withdrawn,
+            org.spent,
+            org.receivable,
+            org.claim,
+        ];
+        Self {
+            id: org.id.0,
+            name: org.registered.name.to_string(),
+            kind: org.registered.kind as u32,
+            region: org.registered.region.0,
+            control_group: org.registered.control_group.to_string(),
+            credit_code: org.registered.credit_code.to_string(),
+            group: org.group.0,
+            amounts: amounts.map(|amount| amount.0).to_vec(),
+        }
+    }
+}
+
+pub(super) fn site_record(id: SiteId, site: &Site) -> SiteRecord {
+    let price = |price: &Price| PriceRecord {
+        sku: price.sku.to_string(),
+        effective_from: price.effective_from.0,
+        version: price.version,
+        millifen: price.millifen_per_unit_hour,
+    };
+    SiteRecord {
+        id: id.0,
+        region: site.region.0,
+        provider: site.provider.0,
+        version: site.prices.version(),
+        prices: site.prices.prices().iter().map(price).collect(),
+    }
+}
+
+impl From<&Programme> for ProgrammeRecord {
+    fn from(programme: &Programme) -> Self {
+        let funder = |funder: &Funder| NamedWeight {
+            name: funder.name.to_string(),
+            weight: funder.share,
+        };
+        let committed = [
+            programme.budget,
+            programme.uncommitted,
+            programme.unfunded,
+            programme.uncalled,
+        ];
+        let vouchers = [
+            programme.issued,
+            programme.held,
+            programme.captured,
+            programme.lapsed,
+            programme.revoked,
+        ];
+        Self {
+            id: programme.id.0,
+            name: programme.name.to_string(),
+            region: programme.region.0,
+            funders: programme.funders.iter().map(funder).collect(),
+            commit_at_hold: programme.budget_policy == BudgetPolicy::CommitAtHold,
+            holder_redeemed: programme.redemption == Redemption::Holder,
+            revisions: programme.revisions.iter().map(revision_record).collect(),
+            amounts: committed.iter().chain(&vouchers).map(|amount| amount.0).collect(),
+            due: programme.due.iter().map(|due| due.0).collect(),
+        }
+    }
+}
+
+fn revision_record(revision: &Revision) -> RevisionRecord {
+    let terms = &revision.terms;
+    let rate = |rate: &Rate| NamedWeight {
+        name: rate.sku.to_string(),
+        weight: rate.rate.0,
+    };
+    RevisionRecord {
+        effective_from: revision.effective_from.0,
+        rates: terms.rates.iter().map(rate).collect(),
+        excluded_skus: terms.excluded_skus.iter().map(Sku::to_string).collect(),
+        cap_per_control_group: terms.cap_per_control_group.map(|cap| cap.0),
+        cap_per_job: terms.cap_per_job.map(|cap| cap.0),
+        holder_kinds: terms.holder_kinds.iter().map(|kind| *kind as u32).collect(),
+        holder_regions: terms.holder_regions.iter().map(|region| region.0).collect(),
+        stack_max: match terms.stacking {
+            Stacking::Exclusive => None,
+            Stacking::Stackable { total_max } => Some(total_max.0),
+        },
+        from: terms.from.0,
+        until: terms.until.0,
+        expiry_at_hold: terms.expiry_basis == ExpiryBasis::Hold,
+        carry_over: terms.carry_over,
+        reinstate_refunds: terms.reinstate_refunds,
+    }
+}
+
+impl From<&Agreement> for AgreementRecord {
+    fn from(agreement: &Agreement) -> Self {
+        let agreed = &agreement.agreed;
+        Self {
+            id: agreement.id.0,
+            version: agreement.version,
+            issuer_region: agreed.issuer_region.0,
+            provider_region: agreed.provider_region.map(|region| region.0),
+            sites: agreed.sites.iter().map(|site| site.0).collect(),
+            skus: agreed.skus.iter().map(Sku::to_string).collect(),
+            rate: agreed.rate.0,
+            cap_per_job: agreed.cap_per_job.map(|cap| cap.0),
+            from: agreed.from.0,
+            until: agreed.until.0,
+        }
+    }
+}
+
+impl From<&Voucher> for VoucherRecord {
+    fn from(voucher: &Voucher) -> Self {
+        let parts = [
+            voucher.face,
+            voucher.available,
+            voucher.held,
+            voucher.captured,
+            voucher.lapsed,
+            voucher.revoked,
+        ];
+        Self {
+            id: voucher.id.0,
+            code: voucher.code.to_string(),
+            programme: voucher.programme.0,
+            holder: voucher.holder.0,
+            state: voucher.state as u32,
+            from: voucher.from.0,
+            until: voucher.until.0,
+            amounts: parts.map(|part| part.0).to_vec(),
+        }
+    }
+}
+
+pub(super) fn quote_record(id: u64, quote: &BoundQuote) -> QuoteRecord {
+    QuoteRecord {
+        id,
+        expires_at: quote.expires_at.0,
+        pinned: Some(pinned_record(&quote.pinned)),
+    }
+}
+
+pub(super) fn hold_record(id: u64, hold: &Hold) -> HoldRecord {
+    HoldRecord {
+        id,
+        key: Some(key_record(hold.key)),
+        opened_at: hold.opened_at.0,
+        quote: hold.quote.map(|quote| quote.0),
+        pinned: Some(pinned_record(&hold.pinned)),
+    }
+}
+
+pub(super) fn capture_record(id: u64, capture: &Capture) -> CaptureRecord {
+    let receipt = &capture.receipt;
+    let line = |line: &ReceiptLine| LineRecord {
+        sku: line.sku.to_string(),
+        milli_units: line.milli_units,
+        millifen: line.millifen_per_unit_hour,
+        price_version: line.price_version,
+        gross: line.gross.0,
+    };
+    let mut legs = leg_records(&receipt.legs, &capture.pins);
+    for (index, leg) in legs.iter_mut().enumerate() {
+        leg.refunded = capture.legs_refunded[index].0;
+        leg.funders_refunded = capture
+            .funders_refunded
+            .get(index)
+            .into_iter()
+            .flatten()
+            .map(|fen| fen.0)
+            .collect();
+    }
+    CaptureRecord {
+        id,
+        hold: receipt.hold.0,
+        key: Some(key_record(receipt.key)),
+        payer: receipt.payer.0,
+        site: receipt.site.0,
+        provider: receipt.provider.0,
+        at: receipt.at.0,
+        wall_ms: receipt.wall_ms,
+        lines: receipt.lines.iter().map(line).collect(),
+        legs,
+        amounts: [receipt.gross, receipt.copay, receipt.wallet, receipt.refunded]
+            .map(|fen| fen.0)
+            .to_vec(),
+    }
+}
+
+pub(super) fn job_use_record(job: u64, cap: JobCap, entry: &JobUse) -> JobUseRecord {
+    let (programme, agreement) = match cap {
+        JobCap::Programme(id) => (Some(id.0), None),
+        JobCap::Agreement(id) => (None, Some(id.0)),
+    };
+    JobUseRecord {
+        job,
+        programme,
+        agreement,
+        used: entry.used.0,
+        records: entry.records,
+    }
+}
+
+fn pinned_record(pinned: &Pinned) -> PinnedRecord {
+    let line = |priced: &PricedLine| LineRecord {
+        sku: priced.line.sku.to_string(),
+        milli_units: priced.line.milli_units,
+        millifen: priced.millifen_per_unit_hour,
+        price_version: priced.price_version,
+        gross: 0,
+    };
+    let (funding, named) = match &pinned.funding {
+        Funding::Auto => (0, Vec::new()),
+        Funding::Vouchers(named) => (1, named.iter().map(|voucher| voucher.0).collect()),
+        Funding::WalletOnly => (2, Vec::new()),
+    };
+    PinnedRecord {
+        payer: pinned.payer.0,
+        site: pinned.site.0,
+        provider: pinned.provider.0,
+        walltime_ms_max: pinned.walltime_ms_max,
+        funding,
+        named,
+        copay_max: pinned.copay_max.map(|copay| copay.0),
+        lines: pinned.lines.iter().map(line).collect(),
+        legs: leg_records(&pinned.legs, &pinned.pins),
+        stack_max: pinned.stack_max.0,
+        gross: pinned.gross.0,
+        wallet: pinned.wallet.0,
+    }
+}
+
+fn leg_records(legs: &[Leg], pins: &[LegPin]) -> Vec<LegRecord> {
+    let record = |(leg, pin): (&Leg, &LegPin)| LegRecord {
+        voucher: leg.voucher.0,
+        programme: leg.programme.0,
+        agreement: leg.agreement.0,
+        rate: leg.rate.0,
+        eligible: leg.eligible.0,
+        amount: leg.amount.0,
+        holder_redeemed: leg.redemption == Redemption::Holder,
+        revision: pin.revision,
+        agreement_version: pin.agreement_version,
+        group: pin.group.0,
+        year: pin.year,
+        cover_ms: pin.cover_ms,
+        rates: pin.rates.iter().map(|rate| rate.0).collect(),
+        reinstate: pin.reinstate,
+        programme_job_cap: pin.programme_job_cap,
+        agreement_job_cap: pin.agreement_job_cap,
+        refunded: 0,
+        funders_refunded: Vec::new(),
+    };
+    legs.iter().zip(pins).map(record).collect()
+}
+
+fn key_record(key: HoldKey) -> KeyRecord {
+    KeyRecord {
+        job: key.job,
+        task: key.task,
+        attempt: key.attempt,
+    }
+}
