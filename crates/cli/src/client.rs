@@ -15,8 +15,9 @@ use uuid::Uuid;
 use crate::failure::{Failure, Outcome};
 use crate::settings::{Global, Settings};
 
-/// One try of a request; a replica that does not answer in this time is left for the next.
-const TRY_TIME_MAX: Duration = Duration::from_secs(10);
+/// One try of a request; a replica that hangs for so long is left for the next, an only one is asked again.
+const TRY_TIME_MAX: Duration = Duration::from_secs(4);
+const TRY_TIME_MAX_ALONE: Duration = Duration::from_secs(10);
 const TIME_DEFAULT: Duration = Duration::from_secs(30);
 const BACKOFF_FIRST: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
@@ -81,7 +82,11 @@ impl Client {
         let mut backoff = BACKOFF_FIRST;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let try_time = left.min(TRY_TIME_MAX);
+            let try_time = left.min(if self.replicas.len() > 1 {
+                TRY_TIME_MAX
+            } else {
+                TRY_TIME_MAX_ALONE
+            });
             let mut one = self.request(request.clone());
             one.set_timeout(try_time);
             let answer = timeout_at(Instant::now() + try_time, call(self.channel(), one)).await;

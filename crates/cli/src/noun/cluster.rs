@@ -170,6 +170,9 @@ fn show_status(context: &Context, status: &v1::ClusterStatus) -> Outcome<()> {
         (false, true) => "voter",
         (false, false) => "learner",
     };
+    // Only the leader hears from all the others; from elsewhere nothing is known, which is not "no".
+    let active =
+        |member: &v1::Member| (status.replica_id == status.leader_id || member.active).then_some(member.active);
     let member = |member: &v1::Member| {
         json!({
             "id": member.id,
@@ -178,7 +181,7 @@ fn show_status(context: &Context, status: &v1::ClusterStatus) -> Outcome<()> {
             "client_address": member.client_address,
             "role": role(member),
             "match_index": super::none_if_zero(member.match_index),
-            "active": member.active,
+            "active": active(member),
         })
     };
     let value = json!({
@@ -234,7 +237,12 @@ fn show_status(context: &Context, status: &v1::ClusterStatus) -> Outcome<()> {
                 member.id.to_string(),
                 member.name.clone(),
                 role(member).to_owned(),
-                if member.active { "yes" } else { "no" }.to_owned(),
+                match active(member) {
+                    Some(true) => "yes",
+                    Some(false) => "no",
+                    None => "-",
+                }
+                .to_owned(),
                 matched,
                 member.client_address.clone(),
                 member.peer_address.clone(),
