@@ -78,7 +78,9 @@ impl State {
         access::judge(self, command)?;
         let Some(id) = command.request_id else {
             let kind = access::kind_of(&command.body);
-            if command.principal != PrincipalId::CLUSTER && kind != access::Kind::Agent {
+            // A member's number is its natural key: a second one of it is refused.
+            let has_own_key = kind == access::Kind::Agent || matches!(command.body, Body::AddMember(_));
+            if command.principal != PrincipalId::CLUSTER && !has_own_key {
                 let text = "a request id is needed: 16 bytes, UUIDv7, made by the client and kept over its retries";
                 return Err(Rejection::invalid("REQUEST_ID_MISSING", "request_id", text));
             }
