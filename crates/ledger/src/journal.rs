@@ -303,6 +303,9 @@ mod tests {
             })
         };
         assert!(holds(&entries));
+        let mut bytes = entries[0].hash.to_vec();
+        bytes.extend_from_slice(&entries[1].record);
+        assert_eq!(entries[1].hash.as_slice(), Sha256::digest(&bytes).as_slice());
         let read = entries[1].read().expect("written above");
         assert_eq!(
             (read.index, read.stamp.actor, read.kind),
