@@ -16,6 +16,7 @@ use hesuan_engine::outcome::{Rejection, Reply};
 use hesuan_engine::state::access::{self, Kind, Scope};
 use hesuan_engine::types::PrincipalId;
 use hesuan_replica::node::{ProposeError, Role};
+use hesuan_replica::wire::ConfState;
 use tonic::{Code, Request, Response, Status};
 
 use super::call::{Deadline, unexpected};
@@ -27,6 +28,8 @@ use crate::raft::Steer;
 
 /// How long a change of membership or leadership may take.
 const STEERING: Duration = Duration::from_secs(8);
+/// How often a change is looked for.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 impl Core {
     /// This replica's own view: no quorum is asked.
@@ -82,22 +85,58 @@ impl Core {
         judged.await?.map_err(|rejection| status(&rejection))
     }
 
-    /// Has the leader do it, wherever it is.
-    async fn steer(&self, body: SteerBody) -> Result<(), Status> {
+    /// Has the leader do it, wherever it is, and waits until this replica sees that it is done.
+    async fn steer(&self, body: SteerBody, done: impl Fn(&ConfState) -> bool) -> Result<(), Status> {
         let request = SteerRequest { body: Some(body) };
         let steered = async {
             match self.raft.leadership().leader {
-                Some(leader) if leader == self.id => self.steer_here(request).await,
+                Some(leader) if leader == self.id => self.steer_here(request).await?,
                 Some(leader) => {
                     let address = self.peers.address(leader).ok_or_else(no_leader)?;
-                    peer::steer(&self.secret, &address, request).await
+                    peer::steer(&self.secret, &address, request).await?;
                 }
-                None => Err(no_leader()),
+                None => return Err(no_leader()),
             }
+            // A joint configuration is left by another entry.
+            while !done(&self.raft.status().conf_state) {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+            Ok(())
         };
         tokio::time::timeout(STEERING, steered).await.unwrap_or_else(|_| {
             Err(trouble(Code::Unavailable, "OUTCOME_UNKNOWN", "the change was not confirmed in time; look at the cluster's status"))
         })
+    }
+
+    /// A number for a new member, in State under its name. A name that was used before is refused: its number belongs to a replica
+    /// that may have promised something under it.
+    async fn new_member(&self, caller: PrincipalId, deadline: Deadline, member: Member) -> Result<u64, Status> {
+        let name = member.name.clone();
+        let known = self.read_index(deadline, move |view| {
+            let members = view.state.members();
+            match members.iter().find(|known| known.name == name) {
+                Some(known) => Err(known.clone()),
+                None => Ok(members.iter().map(|member| member.id).max().unwrap_or(0) + 1),
+            }
+        });
+        let id = match known.await? {
+            Ok(next) => next,
+            Err(known) => {
+                let again = known.peer_address == member.peer_address && known.client_address == member.client_address;
+                // The first answer was lost on its way: the replica has not joined yet, or is a learner.
+                if again && self.raft.status().conf_state.learners.contains(&known.id) {
+                    return Ok(known.id);
+                }
+                let text = format!(
+                    "\"{}\" is or was replica {}, and names and numbers are not used again; choose another name, and remove replica {} if it is gone",
+                    known.name, known.id, known.id
+                );
+                return Err(trouble(Code::AlreadyExists, "MEMBER_NAME_TAKEN", &text));
+            }
+        };
+        let command = encode_add_member(caller, &Member { id, ..member }).map_err(|rejection| status(&rejection))?;
+        self.command(deadline, command).await?.map_err(|rejection| status(&rejection))?;
+        Ok(id)
     }
 
     /// Does it as the leader. A leader does not remove itself: it hands leadership on and has the next one do it.
@@ -109,7 +148,7 @@ impl Core {
             Some(SteerBody::TransferTo(id)) => return self.transfer(id).await,
             None => return Err(Status::invalid_argument("nothing is asked")),
         };
-        match self.raft.steer(steer).await {
+        match self.steer_in_turn(steer).await {
             Err(ProposeError::RemovesLeader(_)) => {
                 let heir = self.heir().ok_or_else(|| {
                     trouble(Code::FailedPrecondition, "LAST_VOTER", "the leader is the only voter that answers; it cannot be removed")
@@ -119,6 +158,19 @@ impl Core {
                 Box::pin(peer::steer(&self.secret, &address, request)).await
             }
             result => result.map_err(|error| refused(&error)),
+        }
+    }
+
+    /// Membership changes one at a time, and not before a new leader has applied what it found in its log.
+    async fn steer_in_turn(&self, steer: Steer) -> Result<(), ProposeError> {
+        let until = tokio::time::Instant::now() + STEERING / 2;
+        loop {
+            match self.raft.steer(steer).await {
+                Err(ProposeError::ConfChangePending) if tokio::time::Instant::now() < until => {
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                }
+                result => return result,
+            }
         }
     }
 
@@ -176,31 +228,18 @@ impl ClusterService for Services {
         let caller = self.0.caller(request.metadata()).await?;
         self.0.may_administer(caller, deadline).await?;
         let v1::AddMemberRequest { name, peer_address, client_address, .. } = request.into_inner();
-        // The name is the natural key: a retry finds the member that the first call made.
-        let member = self.0.read_index(deadline, {
-            let name = name.clone();
-            move |view| {
-                let members = view.state.members();
-                let known = members.iter().find(|member| *member.name == *name).cloned();
-                known.ok_or_else(|| members.iter().map(|member| member.id).max().unwrap_or(0) + 1)
+        let member = Member { id: 0, name: name.into(), peer_address: peer_address.into(), client_address: client_address.into() };
+        let id = self.0.new_member(caller, deadline, member).await?;
+        let until = tokio::time::Instant::now() + STEERING;
+        while !self.0.raft.status().conf_state.contains(id) {
+            let steered = self.0.steer(SteerBody::AddLearner(AddLearner { id }), |conf| conf.contains(id)).await;
+            match steered {
+                // Another change is under way, or leadership is: the member has its number and must not be left half added.
+                Err(status) if matches!(status.code(), Code::Unavailable | Code::Aborted) && tokio::time::Instant::now() < until => {
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                }
+                result => result?,
             }
-        });
-        let id = match member.await? {
-            Ok(known) if *known.peer_address == *peer_address && *known.client_address == *client_address => known.id,
-            Ok(known) => {
-                let text = format!("\"{name}\" is replica {} at {} already", known.id, known.peer_address);
-                return Err(trouble(Code::AlreadyExists, "MEMBER_EXISTS", &text));
-            }
-            Err(next) => {
-                let member =
-                    Member { id: next, name: name.into(), peer_address: peer_address.into(), client_address: client_address.into() };
-                let command = encode_add_member(caller, &member).map_err(|rejection| status(&rejection))?;
-                self.0.command(deadline, command).await?.map_err(|rejection| status(&rejection))?;
-                next
-            }
-        };
-        if !self.0.raft.status().conf_state.contains(id) {
-            self.0.steer(SteerBody::AddLearner(AddLearner { id })).await?;
         }
         Ok(Response::new(v1::AddMemberResponse { id }))
     }
@@ -209,7 +248,8 @@ impl ClusterService for Services {
         let deadline = Deadline::of(request.metadata());
         let caller = self.0.caller(request.metadata()).await?;
         self.0.may_administer(caller, deadline).await?;
-        self.0.steer(SteerBody::Promote(request.into_inner().id)).await?;
+        let id = request.into_inner().id;
+        self.0.steer(SteerBody::Promote(id), |conf| conf.voters.contains(&id) && !conf.is_joint()).await?;
         Ok(Response::new(self.0.status(deadline).await?))
     }
 
@@ -217,7 +257,8 @@ impl ClusterService for Services {
         let deadline = Deadline::of(request.metadata());
         let caller = self.0.caller(request.metadata()).await?;
         self.0.may_administer(caller, deadline).await?;
-        self.0.steer(SteerBody::Remove(request.into_inner().id)).await?;
+        let id = request.into_inner().id;
+        self.0.steer(SteerBody::Remove(id), |conf| !conf.contains(id)).await?;
         Ok(Response::new(self.0.status(deadline).await?))
     }
 
@@ -225,7 +266,7 @@ impl ClusterService for Services {
         let deadline = Deadline::of(request.metadata());
         let caller = self.0.caller(request.metadata()).await?;
         self.0.may_administer(caller, deadline).await?;
-        self.0.steer(SteerBody::TransferTo(request.into_inner().to)).await?;
+        self.0.steer(SteerBody::TransferTo(request.into_inner().to), |_| true).await?;
         Ok(Response::new(self.0.status(deadline).await?))
     }
 
