@@ -12,7 +12,7 @@ use super::replica::{Replica, Waiting};
 use super::world::{Event, Fault, World};
 
 /// Replicas that ever were, at most.
-const REPLICAS_MAX: u64 = 9;
+const REPLICAS_MAX: u64 = 60;
 
 impl World {
     /// Draws when the next fault of a kind comes.
@@ -39,13 +39,13 @@ impl World {
         match fault {
             Fault::Crash => {
                 if let Some(id) = self.any_running() {
-                    self.crash(id);
+                    self.crash(id, true);
                 }
             }
             Fault::PowerCut => {
                 self.count("power cuts");
                 for id in self.replicas.keys().copied().collect::<Vec<_>>() {
-                    self.crash(id);
+                    self.crash(id, false);
                 }
             }
             Fault::Cut => self.cut(),
@@ -61,13 +61,24 @@ impl World {
         self.next_fault(fault);
     }
 
-    /// A replica loses power and comes back later.
-    pub fn crash(&mut self, id: u64) {
-        let swarm = self.swarm.clone();
+    fn all_members_run(&self) -> bool {
+        let Some(leader) = self.leader() else { return false };
+        let Some(process) = self.replicas.get(&leader).and_then(|r| r.process.as_ref()) else {
+            return false;
+        };
+        let conf = process.node.conf_state();
+        let runs = |id: &u64| self.replicas.get(id).is_some_and(|r| r.process.is_some());
+        !conf.is_joint() && conf.learners.is_empty() && conf.voters.len() == 3 && conf.voters.iter().all(runs)
+    }
+
+    /// A replica loses power and comes back later. What it had not synced is kept or lost, and torn if it `may_tear`.
+    pub fn crash(&mut self, id: u64, may_tear: bool) {
+        // A replica whose store was torn must be replaced, so only one at a time may be, or no quorum would be left to do it.
+        let torn = may_tear && self.swarm.torn_writes && self.all_members_run();
         let Some(replica) = self.replicas.get_mut(&id).filter(|r| r.process.is_some()) else {
             return;
         };
-        replica.crash(&swarm, &mut self.disk_rng);
+        replica.crash(torn, &mut self.disk_rng);
         self.count("crashes");
         let delay = self.faults_rng.random_range(ms(20)..ms(6_000));
         self.queue.after(delay, Event::Start { replica: id });
@@ -127,7 +138,11 @@ impl World {
             return;
         };
         let conf = process.node.conf_state();
-        let change = if let Some(learner) = conf.learners.first() {
+        // A learner that never came up is given up.
+        let gone = conf.learners.iter().find(|id| refused.contains(id));
+        let change = if let Some(learner) = gone {
+            Some(ConfChange::remove(*learner, bytes::Bytes::new()))
+        } else if let Some(learner) = conf.learners.first() {
             Some(ConfChange::promote(*learner, bytes::Bytes::new()))
         } else if conf.voters.len() > 3 {
             let victim = conf
@@ -142,7 +157,8 @@ impl World {
             let add = AddMember {
                 id,
                 name: format!("replica-{id}"),
-                ..AddMember::default()
+                peer_address: format!("10.0.0.{id}:7444"),
+                client_address: format!("10.0.0.{id}:7443"),
             };
             self.take_command(leader, &mut process, 1, Body::AddMember(add), Waiting::Nobody);
             Some(ConfChange::add_learner(id, bytes::Bytes::new()))

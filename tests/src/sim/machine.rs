@@ -263,10 +263,14 @@ impl World {
     fn to_replica(&mut self, site: usize, message: AgentMessage) {
         let Some(stream) = self.sites[site].stream else { return };
         let now = self.queue.now();
-        for delay in self
+        let delays = self
             .network
-            .delays(Peer::Agent(site), Peer::Replica(stream.replica), now, true)
-        {
+            .delays(Peer::Agent(site), Peer::Replica(stream.replica), now, true);
+        if delays.is_empty() {
+            // A stream delivers everything or breaks.
+            self.hang_up(site, stream.number);
+        }
+        for delay in delays {
             self.queue.after(
                 delay,
                 Event::ToReplica {
@@ -284,10 +288,13 @@ impl World {
             return;
         };
         let now = self.queue.now();
-        for delay in self
+        let delays = self
             .network
-            .delays(Peer::Replica(current.replica), Peer::Agent(site), now, true)
-        {
+            .delays(Peer::Replica(current.replica), Peer::Agent(site), now, true);
+        if delays.is_empty() {
+            self.hang_up(site, stream);
+        }
+        for delay in delays {
             self.queue.after(
                 delay,
                 Event::ToAgent {

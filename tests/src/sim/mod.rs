@@ -106,7 +106,7 @@ impl World {
     }
 
     fn leader_process(&self) -> Option<&replica::Process> {
-        let processes = self.replicas.values().filter_map(|r| r.process.as_ref());
+        let processes = self.replicas.values().filter_map(|r| r.process.as_deref());
         processes
             .filter(|p| p.node.role() == Role::Leader)
             .max_by_key(|p| p.node.term())

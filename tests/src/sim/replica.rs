@@ -116,7 +116,7 @@ pub struct Replica {
     pub id: u64,
     /// Counts starts; events of an earlier start are dropped.
     pub boot: u64,
-    pub process: Option<Process>,
+    pub process: Option<Box<Process>>,
     /// It noticed damage and refuses to start: it must be replaced.
     pub refused: Option<String>,
     pub clock_offset_ms: i64,
@@ -194,7 +194,7 @@ impl Replica {
         assert!(self.process.is_none(), "one process a replica");
         self.boot += 1;
         match self.open(swarm, plant, founders, election_seed) {
-            Ok(process) => self.process = Some(process),
+            Ok(process) => self.process = Some(Box::new(process)),
             Err(reason) => self.refused = Some(reason),
         }
     }
@@ -252,12 +252,11 @@ impl Replica {
         })
     }
 
-    /// The power goes: unsynced writes are kept or lost, and torn if the seed has that.
-    pub fn crash(&mut self, swarm: &Swarm, rng: &mut ChaCha8Rng) {
+    /// The power goes: unsynced writes are kept or lost, and torn or damaged if `torn`.
+    pub fn crash(&mut self, torn: bool, rng: &mut ChaCha8Rng) {
         if self.process.take().is_none() {
             return;
         }
-        let torn = swarm.torn_writes;
         let mut asked_fate = true;
         self.log.crash(|n| {
             // The first question of each batch is its fate: kept, lost, torn, damaged.

@@ -135,6 +135,10 @@ impl World {
             let now = world.queue.now();
             let mono = Replica::mono(now);
             process.guard.heard(from, wall_ms, world.wall_ms(to), mono);
+            // Only members are listened to, but for Raft, which knows better who is one.
+            if !matches!(frame, Frame::Raft(_)) && !process.node.conf_state().contains(from) {
+                return;
+            }
             match frame {
                 Frame::Raft(bytes) => {
                     let message = PeerMessage::decode(bytes.as_slice()).expect("what we encoded decodes");
@@ -393,10 +397,12 @@ impl World {
     /// Votes and acknowledgements promise something: none may leave before it is durable, as the disk model sees it.
     fn check_no_promise(&mut self, id: u64, process: &Process, messages: &[(u64, PeerMessage)]) {
         for (_, message) in messages {
-            let promise = matches!(
-                MessageKind::try_from(message.kind),
-                Ok(MessageKind::AppendResponse | MessageKind::RequestVoteResponse)
-            );
+            // An answer with index 0 only tells an old leader the new term.
+            let promise = match MessageKind::try_from(message.kind) {
+                Ok(MessageKind::AppendResponse) => message.index > 0,
+                Ok(MessageKind::RequestVoteResponse) => true,
+                _ => false,
+            };
             assert!(
                 !promise || message.reject || process.syncing.is_empty(),
                 "no promise before its sync: replica {id} sends {message:?} while writes wait"
@@ -649,11 +655,8 @@ impl World {
         message: hesuan_api::internal::v1::AgentMessage,
     ) {
         let id = stream.replica;
-        let alive = self
-            .replicas
-            .get(&id)
-            .is_some_and(|r| r.boot == stream.replica_boot && r.process.is_some());
-        if !alive || !self.network.open(Peer::Agent(site), Peer::Replica(id)) {
+        if !self.network.open(Peer::Agent(site), Peer::Replica(id)) {
+            self.hang_up(site, stream.number);
             return;
         }
         let node_principal = format!("{}-node", super::SITES[site].0);

@@ -73,7 +73,7 @@ impl Swarm {
         let cuts_per_minute = some(10, 60);
         let agent_crashes_per_minute = some(8, 50);
         let transfers_per_minute = some(12, 30);
-        let member_changes_per_minute = some(6, 30);
+        let some_member_changes = some(6, 30);
         let (loss, duplicate, tail) = (some(30, 50), some(30, 50), some(20, 50));
         let reorder = some(1, 30) == 1;
         let torn_writes = some(1, 25) == 1;
@@ -94,7 +94,8 @@ impl Swarm {
             cuts_per_minute,
             agent_crashes_per_minute,
             transfers_per_minute,
-            member_changes_per_minute,
+            // A torn store is replaced by a new member.
+            member_changes_per_minute: if torn_writes { 20 } else { some_member_changes },
             snapshot_every: if rng.random_range(0..2) == 0 { 50 } else { 400 },
             sync_max: if slow_disk { ms(200) } else { ms(4) },
             clock_offset_ms_max: if skew { 20_000 } else { 200 },

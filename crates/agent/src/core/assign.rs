@@ -154,6 +154,7 @@ impl Core {
 
     /// The grant counts from when the heartbeat was sent, on this clock, so that no delay on the way can stretch it.
     fn lease_grant(&mut self, grant: LeaseGrant) {
+        self.lease_heard_ms = self.now_ms;
         let until_ms = grant.sent_at_ms.saturating_add(grant.ttl_ms);
         if grant.sent_at_ms > self.now_ms || until_ms <= self.lease_until_ms {
             return;

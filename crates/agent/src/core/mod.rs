@@ -35,6 +35,8 @@ pub struct Core {
     held: BTreeSet<TaskKey>,
     timers: BTreeSet<(u64, TaskKey, Timer)>,
     lease_until_ms: u64,
+    /// When the replica on the other end last passed a lease on, or the stream was opened.
+    lease_heard_ms: u64,
     heartbeat_at_ms: u64,
     /// Where the next heartbeat's list of running tasks begins.
     usage_from: Option<TaskKey>,
@@ -103,6 +105,7 @@ impl Core {
             leased: BTreeSet::new(),
             held: BTreeSet::new(),
             timers: BTreeSet::new(),
+            lease_heard_ms: now_ms,
             heartbeat_at_ms: now_ms,
             usage_from: None,
             restore_epoch: 0,
@@ -124,6 +127,7 @@ impl Core {
     pub fn connected(&mut self, now_ms: u64) {
         self.advance(now_ms);
         self.connected = true;
+        self.lease_heard_ms = self.now_ms;
         self.restore_epoch = self.seen.restore_epoch;
         self.send(agent_message::Body::Hello(self.config.hello.clone()));
         self.heartbeat();
@@ -223,6 +227,17 @@ impl Core {
         }
         if self.connected && self.now_ms >= self.heartbeat_at_ms {
             self.heartbeat();
+            self.leave_if_silent();
+        }
+    }
+
+    /// A replica that was removed, or is cut off from the leader, keeps its streams open and tells nothing new.
+    fn leave_if_silent(&mut self) {
+        let silence_ms = self.now_ms - self.lease_heard_ms;
+        if silence_ms > self.config.lease_silence_ms {
+            self.lease_heard_ms = self.now_ms;
+            let reason = format!("no lease from this replica for {silence_ms} ms");
+            self.outputs.push(Output::Reconnect { reason });
         }
     }
 

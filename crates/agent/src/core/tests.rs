@@ -22,6 +22,7 @@ const fn key(job: u64) -> TaskKey {
 fn config() -> CoreConfig {
     CoreConfig {
         journal_slack_records: 1000,
+        lease_silence_ms: u64::MAX,
         ..CoreConfig::new(Hello {
             site: "songjiang".into(),
             ..Hello::default()
@@ -747,4 +748,26 @@ fn the_planted_core_starts_twice_after_a_crash() {
     site.core.connected(site.now_ms);
     site.list(true, vec![assignment(T1)], &[]);
     assert_eq!(site.said(), ["start 1"]);
+}
+
+/// Agents stayed for ever on a replica that had been removed from the cluster: it kept the stream open, never heard of their
+/// tasks, and never passed a lease on.
+#[test]
+fn a_replica_that_passes_no_lease_on_is_left() {
+    let config = CoreConfig {
+        lease_silence_ms: 15_000,
+        ..config()
+    };
+    let mut site = Site::from_disk(config, Vec::new(), Vec::new());
+    site.core.connected(site.now_ms);
+    for _ in 0..14 {
+        site.later(1_000);
+    }
+    site.lease(4_000);
+    for _ in 0..15 {
+        site.later(1_000);
+    }
+    assert_eq!(site.said(), [""; 0]);
+    site.later(1_000);
+    assert_eq!(site.said(), ["reconnect"]);
 }

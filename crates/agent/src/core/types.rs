@@ -19,6 +19,8 @@ pub struct CoreConfig {
     pub report_batch_max: usize,
     /// Between heartbeats.
     pub heartbeat_ms: u64,
+    /// Without a lease for so long, the replica on the other end is taken to be cut off or removed, and another one is dialled.
+    pub lease_silence_ms: u64,
     /// Running tasks in one heartbeat at most; the others come in the next ones.
     pub usage_batch_max: usize,
     /// The journal is rewritten when it has this many records more than four times what is still needed.
@@ -40,6 +42,7 @@ impl CoreConfig {
             started_report_delay_ms: 200,
             report_batch_max: 512,
             heartbeat_ms: 1_000,
+            lease_silence_ms: 15_000,
             usage_batch_max: 1_000,
             journal_slack_records: 20_000,
             lease_until_ms: 0,

@@ -286,7 +286,11 @@ impl Node {
     /// The state machine has applied everything up to `index`.
     pub fn applied(&mut self, index: u64) {
         self.applied = self.applied.max(index);
-        self.advance_applied(index);
+        // A state machine may have taken over a fetched snapshot before the log's part of it is durable; until then raft-rs
+        // still stands before the snapshot, and `persisted` moves it on.
+        if !self.inbox.is_installing() {
+            self.advance_applied(index);
+        }
         self.leave_joint_if_due();
     }
 
