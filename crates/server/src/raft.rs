@@ -125,6 +125,11 @@ impl RaftHandle {
         self.leadership.clone()
     }
 
+    /// The other voter that should lead if this replica should not.
+    pub(crate) fn heir(&self) -> Option<u64> {
+        heir(&self.status())
+    }
+
     /// Changes membership or leadership, if this replica leads.
     pub(crate) async fn steer(&self, steer: Steer) -> Result<(), ProposeError> {
         let (sender, result) = oneshot::channel();
@@ -334,6 +339,10 @@ impl Raft {
     }
 
     fn take_forwarded(&mut self, from: u64, forwarded: Vec<(u64, Bytes)>) {
+        // A replica that was removed may not know it; what it would never see applied is not taken from it.
+        if forwarded.is_empty() || !self.node.conf_state().contains(from) {
+            return;
+        }
         let (mut busy, mut not_leader) = (Vec::new(), Vec::new());
         for (ticket, command) in forwarded {
             match self.bundler.push(from, ticket, command, self.now()) {
@@ -373,13 +382,12 @@ impl Raft {
         let status = self.node.status();
         let Some(offset_ms) = self.guard.must_step_down(self.id, &status.conf_state.voters, self.now()) else { return };
         self.clock_is_off = true;
-        let heir = status.peers.iter().filter(|peer| peer.recent_active && status.conf_state.voters.contains(&peer.id));
-        if let Some(heir) = heir.max_by_key(|peer| peer.matched)
+        if let Some(heir) = heir(&status)
             && status.transferring_to.is_none()
         {
-            tracing::warn!(offset_ms, to = heir.id, "this clock is off the others'; leadership is handed on");
+            tracing::warn!(offset_ms, to = heir, "this clock is off the others'; leadership is handed on");
             // Refused only when leadership is lost already.
-            let _ = self.node.transfer_leader(heir.id);
+            let _ = self.node.transfer_leader(heir);
         }
     }
 
@@ -550,6 +558,13 @@ impl Raft {
             }
         }
     }
+}
+
+/// Of a leader's other voters the one that has most of the log, of those that answered lately if there are any: just after an
+/// election nobody has.
+fn heir(status: &NodeStatus) -> Option<u64> {
+    let voters = status.peers.iter().filter(|peer| status.conf_state.voters.contains(&peer.id));
+    voters.max_by_key(|peer| (peer.recent_active, peer.matched)).map(|peer| peer.id)
 }
 
 /// Encodes messages and queues them for their peers.

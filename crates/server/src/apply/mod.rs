@@ -318,7 +318,8 @@ impl Apply {
     }
 
     fn heartbeat(&mut self, site: SiteId, instance: u128, heartbeat: &Heartbeat, from: u64) {
-        if self.leading.is_none() {
+        // An agent on a replica that was removed gets no lease there, and so looks for another.
+        if self.leading.is_none() || !self.applier.conf_state().contains(from) {
             return;
         }
         let now = self.now();

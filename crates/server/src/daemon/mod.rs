@@ -15,7 +15,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use hesuan_replica::bundler::{Bundler, BundlerConfig};
 use hesuan_replica::leader::{Leader, LeaderConfig};
-use hesuan_replica::node::{FetchSnapshot, Node, NodeConfig, Role};
+use hesuan_replica::node::{FetchSnapshot, Node, NodeConfig};
 use hesuan_replica::store::LogStore as _;
 use tokio::sync::watch;
 
@@ -197,13 +197,11 @@ impl Daemon {
 
     /// A leader that ends on purpose spares the others the wait for an election.
     async fn hand_over(&self) {
-        let status = self.raft.status();
-        if status.role != Role::Leader {
+        if !self.raft.leadership().ours {
             return;
         }
-        let voters = status.peers.iter().filter(|peer| peer.recent_active && status.conf_state.voters.contains(&peer.id));
-        let Some(heir) = voters.max_by_key(|peer| peer.matched) else { return };
-        if self.raft.steer(Steer::TransferTo(heir.id)).await.is_ok() {
+        let Some(heir) = self.raft.heir() else { return };
+        if self.raft.steer(Steer::TransferTo(heir)).await.is_ok() {
             let mut leadership = self.raft.watch_leadership();
             let _ = tokio::time::timeout(Duration::from_secs(1), leadership.wait_for(|now| !now.ours)).await;
         }

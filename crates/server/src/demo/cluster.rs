@@ -4,7 +4,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -54,6 +54,28 @@ pub(super) const CITIES: [City; 3] = [
         prices: [36_000_000, 1_080_000, 900_000_000],
     },
 ];
+
+/// How a daemon ended that should not have.
+#[derive(Debug)]
+pub(super) struct Ended {
+    /// Its position in [`CITIES`].
+    pub(super) city: usize,
+    status: ExitStatus,
+    log_tail: String,
+}
+
+impl Ended {
+    /// Without what it wrote.
+    pub(super) fn brief(&self) -> String {
+        format!("the daemon of {} ended ({})", CITIES[self.city].name, self.status)
+    }
+}
+
+impl std::fmt::Display for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:\n{}", self.brief(), self.log_tail)
+    }
+}
 
 /// The three daemons.
 pub(super) struct Cluster {
@@ -119,16 +141,22 @@ impl Cluster {
         Ok(())
     }
 
-    /// A daemon that ended by itself, with the end of what it wrote.
-    pub(super) fn ended(&mut self) -> Option<String> {
-        for (city, child) in CITIES.iter().zip(&mut self.children) {
-            let Some(status) = child.as_mut().and_then(|child| child.try_wait().ok().flatten()) else { continue };
+    /// A daemon that ended by itself, said once: which city's, how, and the end of what it wrote.
+    pub(super) fn ended(&mut self) -> Option<Ended> {
+        for (index, city) in CITIES.iter().enumerate() {
+            let Some(status) = self.children[index].as_mut().and_then(|child| child.try_wait().ok().flatten()) else { continue };
+            self.children[index] = None;
             let log = fs::read_to_string(self.dir.join(format!("{}.log", city.name))).unwrap_or_default();
             let lines: Vec<_> = log.lines().rev().take(15).collect();
             let tail: Vec<_> = lines.into_iter().rev().collect();
-            return Some(format!("the daemon of {} ended ({status}):\n{}", city.name, tail.join("\n")));
+            return Some(Ended { city: index, status, log_tail: tail.join("\n") });
         }
         None
+    }
+
+    /// Whether any daemon runs.
+    pub(super) fn any_runs(&self) -> bool {
+        self.children.iter().any(Option::is_some)
     }
 
     /// Asks every daemon to end and waits for it; who does not within ten seconds is killed.

@@ -41,9 +41,11 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let mut cluster = Cluster::prepare(&dir)?;
     let page = Page::new();
     let told = runtime.block_on(async {
+        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
         tokio::select! {
             told = story::tell(&mut cluster, &page, &dir, options.exit) => told,
             _ = tokio::signal::ctrl_c() => Ok(false),
+            _ = terminate.recv() => Ok(false),
         }
     });
     cluster.stop();

@@ -150,8 +150,8 @@ impl Core {
         };
         match self.steer_in_turn(steer).await {
             Err(ProposeError::RemovesLeader(_)) => {
-                let heir = self.heir().ok_or_else(|| {
-                    trouble(Code::FailedPrecondition, "LAST_VOTER", "the leader is the only voter that answers; it cannot be removed")
+                let heir = self.raft.heir().ok_or_else(|| {
+                    trouble(Code::FailedPrecondition, "LAST_VOTER", "the leader is the only voter; it cannot be removed")
                 })?;
                 self.transfer(heir).await?;
                 let address = self.peers.address(heir).ok_or_else(no_leader)?;
@@ -172,12 +172,6 @@ impl Core {
                 result => return result,
             }
         }
-    }
-
-    fn heir(&self) -> Option<u64> {
-        let node = self.raft.status();
-        let voters = node.peers.iter().filter(|peer| peer.recent_active && node.conf_state.voters.contains(&peer.id));
-        voters.max_by_key(|peer| peer.matched).map(|peer| peer.id)
     }
 
     async fn transfer(&self, to: u64) -> Result<(), Status> {
