@@ -16,7 +16,7 @@ use super::jobs;
 use super::print::{Page, yuan};
 use super::report;
 
-/// A daemon that ends by itself while the demo stays up is started again if it ran for so long.
+/// While the demo stays up, a daemon that ends is started again, unless that was done so short a time before.
 const RESTART_AFTER: Duration = Duration::from_secs(5);
 /// Jobs an earlier run of the demo was told of, kept beside its data.
 const ACKNOWLEDGED: &str = "acknowledged-jobs.txt";
@@ -260,19 +260,19 @@ async fn stay(cluster: &mut Cluster, job: u64, page: &Page) -> anyhow::Result<()
         page.line(format_args!("{hesuan} {command}"));
     }
     page.line("Ctrl-C ends it");
-    let mut started = [Instant::now(); CITIES.len()];
+    let mut restarted: [Option<Instant>; CITIES.len()] = [None; CITIES.len()];
     while cluster.any_runs() {
         tokio::time::sleep(Duration::from_millis(500)).await;
         let Some(ended) = cluster.ended() else { continue };
         let (city, brief) = (ended.city, ended.brief());
         // One that ends as soon as it is started would do so for ever.
-        if started[city].elapsed() < RESTART_AFTER {
+        if restarted[city].is_some_and(|at| at.elapsed() < RESTART_AFTER) {
             page.line(format_args!("{brief} again, and stays down; the others go on"));
             continue;
         }
         page.line(format_args!("{brief}; it is started again"));
         cluster.start(city)?;
-        started[city] = Instant::now();
+        restarted[city] = Some(Instant::now());
     }
     bail!("none of the daemons runs any more")
 }
