@@ -138,8 +138,11 @@ pub enum StoreError {
     /// The store holds less than this replica has promised to others.
     #[error("the log store has lost data: {0}; {RECOVERY}")]
     Lost(String),
-    /// The store belongs to somebody else.
-    #[error("the data directory belongs to another {what} (found {found}, expected {expected}); {RECOVERY}")]
+    /// Another process has it open.
+    #[error("{} is in use: another process runs on this data directory", .0.display())]
+    InUse(std::path::PathBuf),
+    /// The store belongs to somebody else, who may need it: nothing in it may be touched.
+    #[error("the data directory belongs to another {what} (found {found}, expected {expected}); give this replica its own")]
     Foreign {
         /// `cluster` or `replica`.
         what: &'static str,
@@ -160,8 +163,8 @@ pub enum StoreError {
 
 /// How an operator brings a replica back whose disk cannot be trusted: never under its old id, because a forgotten vote or a
 /// forgotten acknowledgement would break what others rely on.
-const RECOVERY: &str = "to recover, stop this replica, wipe its data directory, run `hesuan cluster add` on a healthy replica \
-    to get a new replica id, and start with that id and `join`";
+const RECOVERY: &str = "to recover, stop this replica, wipe its data directory, take it out with `hesuan cluster remove`, run \
+    `hesuan cluster add` with a new name to get a new replica id, and start it with that name, that id and `join = true`";
 
 impl StoreError {
     pub(crate) fn io(what: impl Into<String>, source: std::io::Error) -> Self {

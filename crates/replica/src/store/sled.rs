@@ -46,10 +46,17 @@ impl SledLog {
             .cache_capacity(CACHE_BYTES)
             .use_compression(false)
             .flush_every_ms(None);
-        let (db, tree) = unpanicked("open", || {
+        let opened = unpanicked("open", || {
             let db = config.open()?;
             let tree = db.open_tree("raft")?;
             Ok((db, tree))
+        });
+        let (db, tree) = opened.map_err(|error| match error {
+            // sled has no error of its own for it.
+            StoreError::Sled(::sled::Error::Io(cause)) if cause.to_string().contains("could not acquire lock") => {
+                StoreError::InUse(path.to_owned())
+            }
+            other => other,
         })?;
         let file = path.join("db");
         let sync_fd = File::open(&file).map_err(|error| StoreError::io(format!("open {}", file.display()), error))?;

@@ -11,9 +11,7 @@ use crate::{append, at, entry, founded, run, snapshot};
 fn open(path: &Path) -> SledLog {
     for _ in 0..10_000 {
         match SledLog::open(path) {
-            Err(StoreError::Sled(sled::Error::Io(error))) if error.to_string().contains("lock") => {
-                std::thread::yield_now();
-            }
+            Err(StoreError::InUse(_)) => std::thread::yield_now(),
             opened => return opened.expect("a store in order"),
         }
     }
@@ -123,9 +121,7 @@ fn used(dir: &Path) {
 fn reopened(dir: &Path, replica: u64, cluster: [u8; 16]) -> Result<directory::Opened, StoreError> {
     for _ in 0..10_000 {
         match directory::open(dir, replica, cluster) {
-            Err(StoreError::Sled(sled::Error::Io(error))) if error.to_string().contains("lock") => {
-                std::thread::yield_now();
-            }
+            Err(StoreError::InUse(_)) => std::thread::yield_now(),
             opened => return opened,
         }
     }
@@ -143,8 +139,19 @@ fn a_directory_is_opened_again_by_its_owner_only() {
     for (replica, cluster) in [(4, CLUSTER), (3, [8; 16])] {
         let error = reopened(dir.path(), replica, cluster).expect_err("somebody else's");
         assert!(matches!(error, StoreError::Foreign { .. }), "{error}");
-        assert!(error.to_string().contains("hesuan cluster add"), "{error}");
+        // It once said to wipe the directory: with a wrong `data_dir` that was the neighbour's.
+        assert!(!error.to_string().contains("wipe"), "{error}");
     }
+}
+
+#[test]
+fn a_directory_in_use_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    used(dir.path());
+    let opened = reopened(dir.path(), 3, CLUSTER).unwrap();
+    let error = directory::open(dir.path(), 3, CLUSTER).expect_err("a second process");
+    assert!(matches!(error, StoreError::InUse(_)), "{error}");
+    drop(opened);
 }
 
 #[test]
