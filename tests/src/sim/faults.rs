@@ -51,7 +51,8 @@ impl World {
             Fault::Cut => self.cut(),
             Fault::AgentCrash => {
                 let site = self.faults_rng.random_range(0..self.sites.len());
-                self.site_crash(site);
+                let machine = self.faults_rng.random_range(0..3) == 0;
+                self.site_crash(site, machine);
                 let delay = self.faults_rng.random_range(ms(50)..ms(12_000));
                 self.queue.after(delay, Event::SiteStart { site });
             }

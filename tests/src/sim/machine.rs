@@ -226,8 +226,9 @@ impl World {
         });
     }
 
-    /// The agent crashes. Its tasks go on, each watched by its own supervisor, which minds the lease.
-    pub fn site_crash(&mut self, site: usize) {
+    /// The agent crashes. Its tasks go on, each watched by its own supervisor, which minds the lease; unless the whole `machine`
+    /// goes, and with it every task and what was written of their ends.
+    pub fn site_crash(&mut self, site: usize, machine: bool) {
         if self.sites[site].core.is_none() {
             return;
         }
@@ -238,6 +239,13 @@ impl World {
         }
         self.sites[site].crash();
         self.count("agent crashes");
+        if machine {
+            self.count("machine crashes");
+            self.sites[site].ended.clear();
+            for task in std::mem::take(&mut self.sites[site].running).into_keys() {
+                self.oracle.process_ended(task_id(task));
+            }
+        }
         self.queue.after(ms(100), Event::LeaseWatch { site });
     }
 
