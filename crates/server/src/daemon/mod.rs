@@ -175,9 +175,10 @@ impl Daemon {
         tracing::info!("replica ends");
         self.hand_over().await;
         self.ending.send_replace(true);
-        for task in [Some(clients), Some(peers), agent].into_iter().flatten() {
-            let mut task = task;
+        for (what, task) in [("clients", Some(clients)), ("peers", Some(peers)), ("agent", agent)] {
+            let Some(mut task) = task else { continue };
             if tokio::time::timeout(FAREWELL, &mut task).await.is_err() {
+                tracing::info!(what, "did not end in time and is cut off");
                 task.abort();
             }
         }

@@ -48,6 +48,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
             _ = terminate.recv() => Ok(false),
         }
     });
+    // Closes the demo's own connections, which the daemons would wait for.
+    drop(runtime);
     cluster.stop();
     let held = told.with_context(|| format!("the demo could not go on; what the daemons wrote is in {}", dir.display()))?;
     // Kept when something went wrong: it is what one would look at.

@@ -18,10 +18,14 @@ use crate::raft::Leadership;
 /// Keeps the answers true until the process ends.
 pub(crate) async fn follow(reporter: HealthReporter, mut leadership: watch::Receiver<Leadership>, mut ending: watch::Receiver<bool>) {
     loop {
-        let serves = leadership.borrow_and_update().leader.is_some() && !*ending.borrow();
+        let ends = *ending.borrow_and_update();
+        let serves = leadership.borrow_and_update().leader.is_some() && !ends;
         let status = if serves { ServingStatus::Serving } else { ServingStatus::NotServing };
         for service in names().into_iter().chain([""]) {
             reporter.set_service_status(service, status).await;
+        }
+        if ends {
+            return;
         }
         tokio::select! {
             changed = leadership.changed() => if changed.is_err() { return },
