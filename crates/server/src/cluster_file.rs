@@ -73,12 +73,36 @@ impl ClusterFile {
         ensure!(mode & 0o077 == 0, "{}: mode {mode:o} lets others read the cluster secret; chmod 600 it", path.display());
         let file: ClusterFile = toml::from_str(&text).with_context(|| format!("{} is no cluster file", path.display()))?;
         ensure!(!file.member.is_empty(), "{}: no members", path.display());
-        for (index, member) in file.member.iter().enumerate() {
-            ensure!(member.id != 0, "{}: member \"{}\" has id 0", path.display(), member.name);
-            let twice = file.member[..index].iter().any(|other| other.id == member.id || other.name == member.name);
-            ensure!(!twice, "{}: member \"{}\" (id {}) is given twice", path.display(), member.name, member.id);
-        }
+        file.check_members().with_context(|| path.display().to_string())?;
         Ok(file)
+    }
+
+    /// Whether the first members can be told apart and reached.
+    ///
+    /// # Errors
+    /// Names the member that is at fault.
+    pub fn check_members(&self) -> anyhow::Result<()> {
+        for (index, member) in self.member.iter().enumerate() {
+            let ClusterMember { id, name, peer, client } = member;
+            ensure!(*id != 0, "member \"{name}\" has id 0");
+            ensure!(crate::config::is_name(name), "member \"{name}\": a name is 1 to 63 of a-z, 0-9, '-', '_' and '.'");
+            for address in [peer, client] {
+                let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
+                ensure!(
+                    port.is_some_and(|port| port.is_ok_and(|port| port != 0)),
+                    "member \"{name}\": \"{address}\" is no HOST:PORT, such as 10.0.0.1:7444"
+                );
+            }
+            ensure!(peer != client, "member \"{name}\": {peer} is given twice; clients and peers need a port each");
+            for other in &self.member[..index] {
+                ensure!(other.id != *id && other.name != *name, "member \"{name}\" (id {id}) is given twice");
+                let taken = [&other.peer, &other.client].into_iter().find(|address| [peer, client].contains(address));
+                if let Some(address) = taken {
+                    bail!("member \"{name}\": {address} is taken by member \"{}\"", other.name);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Writes the cluster file and the admin token file into `dir`; refuses to touch existing ones.
@@ -165,6 +189,22 @@ mod tests {
         assert_eq!(ClusterFile::load(&cluster_path).expect("it reads back"), file);
         assert_eq!(token_sha256(&read_token(&token_path).expect("it is a token")), file.admin_token_sha256);
         assert_eq!(file.member.iter().map(|m| m.id).collect::<Vec<_>>(), [1, 2, 3]);
+    }
+
+    #[test]
+    fn members_that_could_not_reach_each_other_are_refused() {
+        let member = |name: &str, peer: &str, client: &str| (name.to_owned(), peer.to_owned(), client.to_owned());
+        let refused = |members: &[(String, String, String)], why: &str| {
+            let error = ClusterFile::generate(members, 1).0.check_members().expect_err(why);
+            assert!(error.to_string().contains(why), "{error}");
+        };
+        ClusterFile::generate(&members(), 1).0.check_members().expect("these are fine");
+        refused(&[member("A b", "x:1", "x:2")], "a name is");
+        refused(&[member("a", "x:99999", "x:2")], "no HOST:PORT");
+        refused(&[member("a", "x:1", ":2")], "no HOST:PORT");
+        refused(&[member("a", "x:1", "x:1")], "given twice");
+        refused(&[member("a", "x:1", "x:2"), member("a", "x:3", "x:4")], "given twice");
+        refused(&[member("a", "x:1", "x:2"), member("b", "x:3", "x:1")], "x:1 is taken by member \"a\"");
     }
 
     #[test]

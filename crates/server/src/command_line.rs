@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 
 use crate::cluster_file::ClusterFile;
@@ -79,8 +79,17 @@ pub(crate) fn run(arguments: impl Iterator<Item = std::ffi::OsString>) -> ExitCo
         Command::Demo(options) => crate::demo::run(&options),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("hesuand: {error:#}");
+        eprintln!("hesuand: {}", in_full(&error));
         ExitCode::FAILURE
+    })
+}
+
+/// An error with its causes; what one of them repeats is not said again.
+fn in_full(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |text, cause| match text {
+        text if text.is_empty() => cause,
+        text if text.contains(&cause) => text,
+        text => format!("{text}: {cause}"),
     })
 }
 
@@ -95,10 +104,9 @@ fn parse_replica(text: &str) -> Result<(String, String, String), String> {
 }
 
 fn run_init(init: &Init) -> anyhow::Result<()> {
-    let names: std::collections::BTreeSet<_> = init.replicas.iter().map(|(name, ..)| name).collect();
-    ensure!(names.len() == init.replicas.len(), "--replica: two members have the same name");
     let now_ms = crate::clock::wall_ms();
     let (file, token) = ClusterFile::generate(&init.replicas, now_ms);
+    file.check_members().context("--replica")?;
     let (cluster, token_file) = file.write_new(&token, &init.dir)?;
     println!("cluster   {}", hex::encode(file.cluster_id));
     for member in &file.member {
@@ -117,5 +125,8 @@ fn check_config(file: &std::path::Path) -> anyhow::Result<()> {
     }
     config.addresses(true).map_err(anyhow::Error::msg).context("listen")?;
     println!("{}: nothing is wrong with it", file.display());
+    if config.addresses(false).is_err() {
+        println!("it listens beyond loopback: `hesuand run` needs --insecure, because nothing is encrypted yet");
+    }
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 
 use figment::Figment;
+use figment::error::Kind;
 use figment::providers::{Env, Format, Toml};
 use serde::Deserialize;
 
@@ -125,13 +126,12 @@ impl Default for Limits {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// Not there, not TOML, an unknown key, a missing key, a wrong type.
-    #[error("{path}: {cause}", path = .path.display())]
+    #[error("{path}: {message}", path = .path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
         /// Names the key and what is allowed.
-        #[source]
-        cause: Box<figment::Error>,
+        message: String,
     },
     /// The file is not there at all.
     #[error("{}: no such file", .0.display())]
@@ -160,13 +160,17 @@ impl Config {
         let figment = Figment::new().merge(Toml::file_exact(path)).merge(Env::prefixed("HESUAND__").split("__"));
         let mut config: Config = figment
             .extract()
-            .map_err(|cause| ConfigError::Unreadable { path: path.to_owned(), cause: Box::new(cause) })?;
+            .map_err(|cause| ConfigError::Unreadable { path: path.to_owned(), message: in_words(&cause) })?;
         let base = path.parent().unwrap_or(Path::new("."));
-        let mut files = vec![&mut config.data_dir, &mut config.cluster_file];
+        let mut files = vec![("data_dir", &mut config.data_dir), ("cluster_file", &mut config.cluster_file)];
         if let Some(site) = &mut config.site {
-            files.push(&mut site.token_file);
+            files.push(("site.token_file", &mut site.token_file));
         }
-        for file in files {
+        for (key, file) in files {
+            if file.as_os_str().is_empty() {
+                let message = "is empty; give a path".to_owned();
+                return Err(ConfigError::Wrong { path: path.to_owned(), key, message });
+            }
             *file = base.join(&*file);
         }
         config.check().map_err(|(key, message)| ConfigError::Wrong { path: path.to_owned(), key, message })?;
@@ -183,8 +187,10 @@ impl Config {
             (true, Some(0)) => return Err(("id", "0 is not an id; ids count from 1".into())),
             _ => {}
         }
-        resolve("listen.client", &self.listen.client)?;
-        resolve("listen.peer", &self.listen.peer)?;
+        let client = resolve("listen.client", &self.listen.client)?;
+        if client == resolve("listen.peer", &self.listen.peer)? {
+            return Err(("listen.peer", format!("{client} is taken by listen.client; clients and peers need a port each")));
+        }
         let limits = &self.limits;
         for (key, value) in [
             ("limits.commands_waiting_max", limits.commands_waiting_max),
@@ -230,14 +236,34 @@ impl Config {
     }
 }
 
+/// The key, what is wrong with it, and where it was given if that is not the file.
+fn in_words(error: &figment::Error) -> String {
+    let key = error.path.join(".");
+    let text = match &error.kind {
+        Kind::UnknownField(_, allowed) => format!("{key}: there is no such key; allowed are {}", allowed.join(", ")),
+        Kind::UnknownVariant(found, allowed) => format!("{key}: \"{found}\" is not one of {}", allowed.join(", ")),
+        Kind::MissingField(name) if key.is_empty() => format!("{name}: missing"),
+        Kind::MissingField(name) => format!("{key}.{name}: missing"),
+        kind if key.is_empty() => kind.to_string(),
+        kind => format!("{key}: {kind}"),
+    };
+    match &error.metadata {
+        Some(metadata) if metadata.source.is_none() => format!("{text} (from the environment)"),
+        _ => text,
+    }
+}
+
 fn check_name(key: &'static str, name: &str) -> Result<(), (&'static str, String)> {
-    let fine = !name.is_empty()
-        && name.len() <= 63
-        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_' || c == '.');
-    if fine {
+    if is_name(name) {
         return Ok(());
     }
     Err((key, format!("\"{name}\" is not a name: 1 to 63 of a-z, 0-9, '-', '_' and '.'")))
+}
+
+/// Whether a replica, a site or a host may be called so.
+pub(crate) fn is_name(name: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_' || c == '.';
+    !name.is_empty() && name.len() <= 63 && name.chars().all(allowed)
 }
 
 fn resolve(key: &'static str, address: &str) -> Result<SocketAddr, (&'static str, String)> {
@@ -293,6 +319,18 @@ generic = { licence = 3 }
     }
 
     #[test]
+    fn what_is_wrong_with_a_value_is_said_once_and_with_its_key() {
+        let ends = |text: &str, end: &str| {
+            let error = load(text).expect_err(end);
+            assert!(error.ends_with(end), "{error}");
+        };
+        ends(&GOOD.replace("[listen]", "[listen]\nport = 1"), "hesuand.toml: listen.port: there is no such key; allowed are client, peer");
+        ends(&GOOD.replace("peer = \"127.0.0.1:7444\"", ""), "hesuand.toml: listen.peer: missing");
+        ends(&GOOD.replace("[[site.host]]", "backend = \"docker\"\n[[site.host]]"), "site.backend: \"docker\" is not one of process, instant");
+        ends(&GOOD.replace("cluster.toml", ""), "hesuand.toml: cluster_file: is empty; give a path");
+    }
+
+    #[test]
     fn keys_that_do_not_fit_together_are_named() {
         let error = load(&format!("join = true\n{GOOD}")).expect_err("join needs an id");
         assert!(error.contains(": id: missing"), "{error}");
@@ -302,6 +340,8 @@ generic = { licence = 3 }
         assert!(error.contains("name:"), "{error}");
         let error = load(&GOOD.replace("127.0.0.1:7443", "nowhere")).expect_err("no address");
         assert!(error.contains("listen.client"), "{error}");
+        let error = load(&GOOD.replace("7444", "7443")).expect_err("one port for two");
+        assert!(error.contains("listen.peer"), "{error}");
         let error = load(&GOOD.replace("cpu_milli = 8000", "cpu_milli = 0")).expect_err("no cpu");
         assert!(error.contains("site.host"), "{error}");
     }
