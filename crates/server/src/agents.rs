@@ -61,7 +61,9 @@ impl Agents {
     pub(crate) fn number(&self, asker: Asker) -> Option<u64> {
         let mut table = self.lock();
         if table.asked.len() >= ASKED_MAX {
-            table.asked.retain(|_, asker| !matches!(asker, Asker::Here(sender) if sender.is_closed()));
+            table
+                .asked
+                .retain(|_, asker| !matches!(asker, Asker::Here(sender) if sender.is_closed()));
         }
         if table.asked.len() >= ASKED_MAX {
             return None;
@@ -79,13 +81,23 @@ impl Agents {
 
     /// Hands a request, numbered by [`Agents::number`], to the site's agent; false if it does not hang here.
     pub(crate) fn ask(&self, site: SiteId, request: LogRequest) -> bool {
-        let to_agent = self.lock().agents.get(&site).and_then(|(_, to_agent)| to_agent.upgrade());
-        let message = ReplicaMessage { body: Some(replica_message::Body::LogRequest(request)) };
+        let to_agent = self
+            .lock()
+            .agents
+            .get(&site)
+            .and_then(|(_, to_agent)| to_agent.upgrade());
+        let message = ReplicaMessage {
+            body: Some(replica_message::Body::LogRequest(request)),
+        };
         to_agent.is_some_and(|to_agent| to_agent.try_send(Ok(message)).is_ok())
     }
 }
 
 /// The answer when a request cannot be handed on.
 pub(crate) fn not_here(number: u64) -> LogChunk {
-    LogChunk { id: number, error: "the site's agent is not connected here".to_owned(), ..LogChunk::default() }
+    LogChunk {
+        id: number,
+        error: "the site's agent is not connected here".to_owned(),
+        ..LogChunk::default()
+    }
 }

@@ -42,7 +42,8 @@ impl<S: LogStore> Log<S> {
                 self.identity.synced = self.store.synced_mark();
                 let (identity, dir) = (self.identity.clone(), self.dir.clone());
                 // Two syncs that nobody should wait for.
-                self.disk.submit(move |_| must("the identity file cannot be written", identity.write(&dir)));
+                self.disk
+                    .submit(move |_| must("the identity file cannot be written", identity.write(&dir)));
             }
         }
         self.identity.synced = self.store.synced_mark();
@@ -56,7 +57,9 @@ impl<S: LogStore> Log<S> {
         if gathered.iter().any(|persist| persist.must_sync) {
             must("the log cannot be synced", self.store.sync());
         }
-        let Some(last) = gathered.last().map(|persist| persist.number) else { return };
+        let Some(last) = gathered.last().map(|persist| persist.number) else {
+            return;
+        };
         self.raft.tell(Input::Persisted(last));
         for persist in gathered.drain(..) {
             raft::send(&self.peers, persist.send_after);

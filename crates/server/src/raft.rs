@@ -13,7 +13,9 @@ use hesuan_engine::types::Timestamp;
 use hesuan_replica::bundler::{Bundler, PushError};
 use hesuan_replica::clock::ClockGuard;
 use hesuan_replica::leader::Planned;
-use hesuan_replica::node::{ConfChanged, FetchSnapshot, Node, NodeError, NodeStatus, Output, Persist, ProposeError, Role, RoleChange};
+use hesuan_replica::node::{
+    ConfChanged, FetchSnapshot, Node, NodeError, NodeStatus, Output, Persist, ProposeError, Role, RoleChange,
+};
 use hesuan_replica::wire::{ConfChange, EntryKind, LogEntry, PeerMessage, SnapshotMeta};
 use prost::Message as _;
 use tokio::sync::{oneshot, watch};
@@ -39,7 +41,12 @@ const TICKS_LATE_MAX: u64 = 2;
 /// What the RAFT thread is told.
 pub(crate) enum Input {
     /// Of one batch of a peer's frames.
-    Peer { from: u64, wall_clock_ms: u64, messages: Vec<PeerMessage>, forwarded: Vec<(u64, Bytes)> },
+    Peer {
+        from: u64,
+        wall_clock_ms: u64,
+        messages: Vec<PeerMessage>,
+        forwarded: Vec<(u64, Bytes)>,
+    },
     /// A command of a client of this replica.
     Command { ticket: u64, command: Bytes },
     /// Commands of this replica's planning, as the leader of this term.
@@ -184,11 +191,29 @@ struct Reads {
 /// Makes the channel and the handle before the other threads exist.
 pub(crate) fn channel(status: NodeStatus, waiting_max: usize) -> (RaftHandle, Wiring) {
     let (inputs, received) = mpsc::channel();
-    let (leadership, watched) = watch::channel(Leadership { term: status.term, leader: None, ours: false });
+    let (leadership, watched) = watch::channel(Leadership {
+        term: status.term,
+        leader: None,
+        ours: false,
+    });
     let waiting = Arc::new(AtomicUsize::new(0));
     let status = Arc::new(Mutex::new(status));
-    let handle = RaftHandle { inputs, waiting: Arc::clone(&waiting), waiting_max, status: Arc::clone(&status), leadership: watched };
-    (handle, Wiring { inputs: received, waiting, status, leadership })
+    let handle = RaftHandle {
+        inputs,
+        waiting: Arc::clone(&waiting),
+        waiting_max,
+        status: Arc::clone(&status),
+        leadership: watched,
+    };
+    (
+        handle,
+        Wiring {
+            inputs: received,
+            waiting,
+            status,
+            leadership,
+        },
+    )
 }
 
 /// The thread's ends of what [`channel`] makes.
@@ -201,11 +226,22 @@ pub(crate) struct Wiring {
 
 impl Raft {
     /// Puts the thread's data together. `last_applied` is the level and time of the state as loaded.
-    pub(crate) fn new(node: Node, bundler: Bundler, tick_ms: u64, last_applied: (u32, Timestamp), wiring: Wiring, around: Around) -> Raft {
+    pub(crate) fn new(
+        node: Node,
+        bundler: Bundler,
+        tick_ms: u64,
+        last_applied: (u32, Timestamp),
+        wiring: Wiring,
+        around: Around,
+    ) -> Raft {
         let status = node.status();
         Raft {
             id: status.id,
-            role: RoleChange { role: status.role, term: status.term, leader: status.leader },
+            role: RoleChange {
+                role: status.role,
+                term: status.term,
+                leader: status.leader,
+            },
             node,
             bundler,
             guard: ClockGuard::default(),
@@ -241,7 +277,11 @@ impl Raft {
                 }
                 self.take(input);
                 taken += 1;
-                next = if taken < DRAIN_MAX { self.inputs.try_recv().ok() } else { None };
+                next = if taken < DRAIN_MAX {
+                    self.inputs.try_recv().ok()
+                } else {
+                    None
+                };
             }
             self.ticks();
             self.propose();
@@ -271,7 +311,12 @@ impl Raft {
 
     fn take(&mut self, input: Input) {
         match input {
-            Input::Peer { from, wall_clock_ms, messages, forwarded } => {
+            Input::Peer {
+                from,
+                wall_clock_ms,
+                messages,
+                forwarded,
+            } => {
                 self.guard.heard(from, wall_clock_ms, wall_ms(), self.now());
                 for message in messages {
                     match self.node.step(from, message) {
@@ -285,12 +330,17 @@ impl Raft {
             Input::Command { ticket, command } => {
                 self.waiting.fetch_sub(1, Ordering::Relaxed);
                 let now = self.now();
-                match (self.bundler.push(self.id, ticket, command.clone(), now), self.role.leader) {
+                match (
+                    self.bundler.push(self.id, ticket, command.clone(), now),
+                    self.role.leader,
+                ) {
                     (Ok(()), _) => {}
                     (Err(PushError::Busy { .. }), _) => self.around.waiters.answer(ticket, Answer::Busy),
                     // This replica led when the command set out.
                     (Err(PushError::NotLeader), Some(leader)) => {
-                        self.around.peers.send(leader, [Body::Forwarded(Forwarded { ticket, command })]);
+                        self.around
+                            .peers
+                            .send(leader, [Body::Forwarded(Forwarded { ticket, command })]);
                     }
                     // It waits beside its client for the next leader.
                     (Err(PushError::NotLeader), None) => {}
@@ -308,7 +358,9 @@ impl Raft {
                 if self.leads_in(term) {
                     self.reads.next_context += 1;
                     let context = self.reads.next_context;
-                    self.reads.confirming.retain(|asked, _| *asked + CONFIRMATIONS_MAX > context);
+                    self.reads
+                        .confirming
+                        .retain(|asked, _| *asked + CONFIRMATIONS_MAX > context);
                     self.reads.confirming.insert(context, (term, asked_at));
                     self.node.read_index(context);
                 }
@@ -353,7 +405,9 @@ impl Raft {
         }
         for (tickets, busy) in [(busy, true), (not_leader, false)] {
             if !tickets.is_empty() {
-                self.around.peers.send(from, [Body::ForwardRefused(ForwardRefused { tickets, busy })]);
+                self.around
+                    .peers
+                    .send(from, [Body::ForwardRefused(ForwardRefused { tickets, busy })]);
             }
         }
     }
@@ -380,12 +434,21 @@ impl Raft {
             return;
         }
         let status = self.node.status();
-        let Some(offset_ms) = self.guard.must_step_down(self.id, &status.conf_state.voters, self.now()) else { return };
+        let Some(offset_ms) = self
+            .guard
+            .must_step_down(self.id, &status.conf_state.voters, self.now())
+        else {
+            return;
+        };
         self.clock_is_off = true;
         if let Some(heir) = heir(&status)
             && status.transferring_to.is_none()
         {
-            tracing::warn!(offset_ms, to = heir, "this clock is off the others'; leadership is handed on");
+            tracing::warn!(
+                offset_ms,
+                to = heir,
+                "this clock is off the others'; leadership is handed on"
+            );
             // Refused only when leadership is lost already.
             let _ = self.node.transfer_leader(heir);
         }
@@ -428,8 +491,13 @@ impl Raft {
 
     fn retry_reads(&mut self) {
         let now = self.clock.ms();
-        let late: Vec<u64> =
-            self.reads.asked.iter().filter(|(_, (at, _))| *at + READ_RETRY_MS <= now).map(|(context, _)| *context).collect();
+        let late: Vec<u64> = self
+            .reads
+            .asked
+            .iter()
+            .filter(|(_, (at, _))| *at + READ_RETRY_MS <= now)
+            .map(|(context, _)| *context)
+            .collect();
         for context in late {
             if let Some((_, queries)) = self.reads.asked.remove(&context) {
                 self.reads.new.extend(queries);
@@ -485,9 +553,14 @@ impl Raft {
             entry.term == self.role.term && entry.kind == EntryKind::Normal as i32 && !entry.data.is_empty()
         };
         if self.role.role == Role::Leader {
-            self.in_flight = self.in_flight.saturating_sub(committed.iter().filter(ours).count() as u64);
+            self.in_flight = self
+                .in_flight
+                .saturating_sub(committed.iter().filter(ours).count() as u64);
         }
-        self.around.apply.tell(apply::Input::Committed { entries: committed, conf_changed });
+        self.around.apply.tell(apply::Input::Committed {
+            entries: committed,
+            conf_changed,
+        });
     }
 
     fn role_changed(&mut self, change: RoleChange) {
@@ -504,9 +577,17 @@ impl Raft {
             if let Some(steering) = self.steering.take() {
                 let _ = steering.send(Err(ProposeError::NotLeader { leader: change.leader }));
             }
-            tracing::info!(term = change.term, leader = change.leader, "this replica no longer leads");
+            tracing::info!(
+                term = change.term,
+                leader = change.leader,
+                "this replica no longer leads"
+            );
         }
-        self.leadership.send_replace(Leadership { term: change.term, leader: change.leader, ours: leads });
+        self.leadership.send_replace(Leadership {
+            term: change.term,
+            leader: change.leader,
+            ours: leads,
+        });
         self.publish_status();
         self.around.apply.tell(apply::Input::Role(change));
         if let Some(leader) = change.leader
@@ -525,7 +606,9 @@ impl Raft {
             }
         }
         for (origin, tickets) in back {
-            self.around.peers.send(origin, [Body::ForwardRefused(ForwardRefused { tickets, busy: false })]);
+            self.around
+                .peers
+                .send(origin, [Body::ForwardRefused(ForwardRefused { tickets, busy: false })]);
         }
     }
 
@@ -534,7 +617,9 @@ impl Raft {
     fn send_again(&mut self, leader: u64) {
         for (ticket, command) in self.around.waiters.commands() {
             if leader != self.id {
-                self.around.peers.send(leader, [Body::Forwarded(Forwarded { ticket, command })]);
+                self.around
+                    .peers
+                    .send(leader, [Body::Forwarded(Forwarded { ticket, command })]);
             } else if let Err(PushError::Busy { .. }) = self.bundler.push(self.id, ticket, command, self.now()) {
                 self.around.waiters.answer(ticket, Answer::Busy);
             }
@@ -563,8 +648,13 @@ impl Raft {
 /// Of a leader's other voters the one that has most of the log, of those that answered lately if there are any: just after an
 /// election nobody has.
 fn heir(status: &NodeStatus) -> Option<u64> {
-    let voters = status.peers.iter().filter(|peer| status.conf_state.voters.contains(&peer.id));
-    voters.max_by_key(|peer| (peer.recent_active, peer.matched)).map(|peer| peer.id)
+    let voters = status
+        .peers
+        .iter()
+        .filter(|peer| status.conf_state.voters.contains(&peer.id));
+    voters
+        .max_by_key(|peer| (peer.recent_active, peer.matched))
+        .map(|peer| peer.id)
 }
 
 /// Encodes messages and queues them for their peers.

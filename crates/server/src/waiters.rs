@@ -46,7 +46,10 @@ impl Waiters {
     /// Tickets start at a random number, so that an answer meant for an earlier run of this process finds nobody.
     pub(crate) fn new() -> Self {
         let base: u64 = rand::random::<u64>() | 1;
-        Waiters { next_ticket: AtomicU64::new(base), shards: Default::default() }
+        Waiters {
+            next_ticket: AtomicU64::new(base),
+            shards: Default::default(),
+        }
     }
 
     fn shard(&self, ticket: u64) -> std::sync::MutexGuard<'_, HashMap<u64, Waiter>> {
@@ -58,8 +61,18 @@ impl Waiters {
     pub(crate) fn wait(&self, command: Bytes) -> Waiting<'_> {
         let ticket = self.next_ticket.fetch_add(1, Ordering::Relaxed);
         let (sender, answer) = oneshot::channel();
-        self.shard(ticket).insert(ticket, Waiter { command, answer: sender });
-        Waiting { waiters: self, ticket, answer }
+        self.shard(ticket).insert(
+            ticket,
+            Waiter {
+                command,
+                answer: sender,
+            },
+        );
+        Waiting {
+            waiters: self,
+            ticket,
+            answer,
+        }
     }
 
     /// A ticket for a command nobody waits for.
@@ -79,7 +92,11 @@ impl Waiters {
     pub(crate) fn commands(&self) -> Vec<(u64, Bytes)> {
         let mut all = Vec::new();
         for shard in 0..SHARDS as u64 {
-            all.extend(self.shard(shard).iter().map(|(ticket, waiter)| (*ticket, waiter.command.clone())));
+            all.extend(
+                self.shard(shard)
+                    .iter()
+                    .map(|(ticket, waiter)| (*ticket, waiter.command.clone())),
+            );
         }
         all.sort_unstable_by_key(|(ticket, _)| *ticket);
         all

@@ -41,7 +41,10 @@ const DRAIN_MAX: usize = 256;
 /// What the APPLY thread is told.
 pub(crate) enum Input {
     /// Entries to apply, in order, and what became of the membership changes among them.
-    Committed { entries: Vec<LogEntry>, conf_changed: Vec<ConfChanged> },
+    Committed {
+        entries: Vec<LogEntry>,
+        conf_changed: Vec<ConfChanged>,
+    },
     /// Questions that may be answered once this index is applied.
     ReadAt { index: u64, queries: Vec<Query> },
     /// A question about the state as it is here and now.
@@ -49,11 +52,24 @@ pub(crate) enum Input {
     /// Our role, leader or term is new.
     Role(RoleChange),
     /// An agent is alive; `from` is the replica it hangs on.
-    Heartbeat { site: SiteId, instance: u128, heartbeat: Heartbeat, from: u64 },
+    Heartbeat {
+        site: SiteId,
+        instance: u128,
+        heartbeat: Heartbeat,
+        from: u64,
+    },
     /// The leader's answer to a heartbeat of an agent here.
-    Lease { site: SiteId, instance: u128, grant: LeaseGrant },
+    Lease {
+        site: SiteId,
+        instance: u128,
+        grant: LeaseGrant,
+    },
     /// An agent's attach was applied: serve it.
-    AgentCame { site: SiteId, instance: u128, to_agent: ToAgent },
+    AgentCame {
+        site: SiteId,
+        instance: u128,
+        to_agent: ToAgent,
+    },
     /// Its stream has ended.
     AgentLeft { site: SiteId, instance: u128 },
     /// Replace the state by this fetched snapshot.
@@ -110,12 +126,28 @@ pub(crate) struct Wiring {
 pub(crate) fn channel(asking_max: usize) -> (ApplyHandle, Wiring) {
     let (inputs, received) = mpsc::channel();
     let asking = Arc::new(AtomicUsize::new(0));
-    (ApplyHandle { inputs, asking: Arc::clone(&asking), asking_max }, Wiring { inputs: received, asking })
+    (
+        ApplyHandle {
+            inputs,
+            asking: Arc::clone(&asking),
+            asking_max,
+        },
+        Wiring {
+            inputs: received,
+            asking,
+        },
+    )
 }
 
 impl Apply {
     /// Puts the thread's data together.
-    pub(crate) fn new(applier: Applier, applier_config: ApplierConfig, leader: Leader, wiring: Wiring, around: Around) -> Apply {
+    pub(crate) fn new(
+        applier: Applier,
+        applier_config: ApplierConfig,
+        leader: Leader,
+        wiring: Wiring,
+        around: Around,
+    ) -> Apply {
         let index = applier.index();
         Apply {
             applier,
@@ -149,7 +181,11 @@ impl Apply {
                 }
                 self.take(input);
                 taken += 1;
-                next = if taken < DRAIN_MAX { self.inputs.try_recv().ok() } else { None };
+                next = if taken < DRAIN_MAX {
+                    self.inputs.try_recv().ok()
+                } else {
+                    None
+                };
             }
             self.tell_applied();
             self.sessions.tell(self.applier.state());
@@ -169,12 +205,22 @@ impl Apply {
                 self.answer([query]);
             }
             Input::Role(change) => self.role_changed(change),
-            Input::Heartbeat { site, instance, heartbeat, from } => self.heartbeat(site, instance, &heartbeat, from),
+            Input::Heartbeat {
+                site,
+                instance,
+                heartbeat,
+                from,
+            } => self.heartbeat(site, instance, &heartbeat, from),
             Input::Lease { site, instance, grant } => self.sessions.lease(site, instance, grant),
-            Input::AgentCame { site, instance, to_agent } => {
+            Input::AgentCame {
+                site,
+                instance,
+                to_agent,
+            } => {
                 // What is noted must not be told twice: once in the complete list and once as news.
                 self.sessions.tell(self.applier.state());
-                self.sessions.open(site, instance, to_agent, self.around.id, self.applier.state());
+                self.sessions
+                    .open(site, instance, to_agent, self.around.id, self.applier.state());
             }
             Input::AgentLeft { site, instance } => self.sessions.close(site, instance),
             Input::Install(meta) => self.install(meta),
@@ -204,10 +250,19 @@ impl Apply {
             if self.leading.is_some() {
                 self.leader.observe(self.applier.state(), &applied);
             }
-            let Applied { index, replies, effects, archive: records, snapshot_due, .. } = applied;
+            let Applied {
+                index,
+                replies,
+                effects,
+                archive: records,
+                snapshot_due,
+                ..
+            } = applied;
             for answer in replies {
                 if answer.origin == self.around.id {
-                    self.around.waiters.answer(answer.ticket, Answer::Applied(answer.outcome));
+                    self.around
+                        .waiters
+                        .answer(answer.ticket, Answer::Applied(answer.outcome));
                 }
             }
             self.note(index, &effects);
@@ -261,9 +316,15 @@ impl Apply {
             let index = frozen.header().index;
             must("the archive cannot be synced", disk.archive().commit(index));
             let segments = disk.archive().manifest();
-            let stored = must("a snapshot cannot be written", frozen.save(&mut disk.snapshots, segments));
+            let stored = must(
+                "a snapshot cannot be written",
+                frozen.save(&mut disk.snapshots, segments),
+            );
             let compact_to = disk.archive().durable_index().min(index);
-            raft.tell(raft::Input::SnapshotSaved { meta: stored.meta(), compact_to });
+            raft.tell(raft::Input::SnapshotSaved {
+                meta: stored.meta(),
+                compact_to,
+            });
             apply.tell(Input::SnapshotSaved(Box::new(stored)));
         });
     }
@@ -277,8 +338,14 @@ impl Apply {
                 Ok(_) => fatal("a fetched snapshot is gone", meta.index),
                 Err(error) => fatal("a fetched snapshot cannot be read", error),
             };
-            must("the archive lacks what the snapshot counts on", disk.archive().start_at(meta.index, stored.header.archived));
-            let _ = sender.send(must("a fetched snapshot cannot be used", Applier::restore(config, &disk.snapshots, &stored)));
+            must(
+                "the archive lacks what the snapshot counts on",
+                disk.archive().start_at(meta.index, stored.header.archived),
+            );
+            let _ = sender.send(must(
+                "a fetched snapshot cannot be used",
+                Applier::restore(config, &disk.snapshots, &stored),
+            ));
         });
         match restored.recv() {
             Ok(applier) => self.applier = applier,
@@ -298,7 +365,11 @@ impl Apply {
         let conf = self.applier.conf_state();
         let members = self.applier.state().members().iter();
         let others = members.filter(|member| member.id != self.around.id && conf.contains(member.id));
-        self.around.peers.set(&others.map(|member| (member.id, member.peer_address.to_string())).collect());
+        self.around.peers.set(
+            &others
+                .map(|member| (member.id, member.peer_address.to_string()))
+                .collect(),
+        );
     }
 
     fn role_changed(&mut self, change: RoleChange) {
@@ -323,11 +394,20 @@ impl Apply {
             return;
         }
         let now = self.now();
-        let Some(grant) = self.leader.heartbeat(self.applier.state(), site, instance, heartbeat.sent_at_ms, now) else { return };
+        let Some(grant) = self
+            .leader
+            .heartbeat(self.applier.state(), site, instance, heartbeat.sent_at_ms, now)
+        else {
+            return;
+        };
         if from == self.around.id {
             self.sessions.lease(site, instance, grant);
         } else {
-            let lease = SiteLease { site: site.0, instance: instance.to_be_bytes().to_vec(), grant: Some(grant) };
+            let lease = SiteLease {
+                site: site.0,
+                instance: instance.to_be_bytes().to_vec(),
+                grant: Some(grant),
+            };
             self.around.peers.send(from, [Body::SiteLease(lease)]);
         }
     }
@@ -349,7 +429,11 @@ impl Apply {
         if index > self.told_index {
             self.told_index = index;
             let state = self.applier.state();
-            self.around.raft.tell(raft::Input::Applied { index, level: state.level(), at: state.at() });
+            self.around.raft.tell(raft::Input::Applied {
+                index,
+                level: state.level(),
+                at: state.at(),
+            });
         }
     }
 
@@ -363,9 +447,19 @@ impl Apply {
         let now = self.now();
         let state = self.applier.state();
         // Who does not lead knows of no lease; an agent that is not given up is taken for alive.
-        let attached = |site| state.site(site).is_some_and(|site| site.agent.is_some() && site.lost_at.is_none());
+        let attached = |site| {
+            state
+                .site(site)
+                .is_some_and(|site| site.agent.is_some() && site.lost_at.is_none())
+        };
         let leads = self.leader.is_established();
-        let site_up = |site| if leads { self.leader.is_up(state, site, now) } else { attached(site) };
+        let site_up = |site| {
+            if leads {
+                self.leader.is_up(state, site, now)
+            } else {
+                attached(site)
+            }
+        };
         let view = View {
             state,
             planner: self.leader.planner(),

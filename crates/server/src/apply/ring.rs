@@ -35,8 +35,15 @@ pub(crate) struct Ring {
 impl Ring {
     /// Knows nothing of what came up to `index`.
     pub(crate) fn after(index: u64) -> Ring {
-        let from = Place { index, position: u32::MAX };
-        Ring { changes: VecDeque::new(), from, head: from }
+        let from = Place {
+            index,
+            position: u32::MAX,
+        };
+        Ring {
+            changes: VecDeque::new(),
+            from,
+            head: from,
+        }
     }
 
     /// A change, in order.
@@ -90,7 +97,10 @@ mod tests {
         ring.push(place(11, 0), JobId(1));
         ring.push(place(11, 1), JobId(2));
         ring.push(place(12, 0), JobId(1));
-        assert_eq!(ring.since(place(10, u32::MAX), 10), Since::Jobs(vec![JobId(2), JobId(1)], place(12, 0)));
+        assert_eq!(
+            ring.since(place(10, u32::MAX), 10),
+            Since::Jobs(vec![JobId(2), JobId(1)], place(12, 0))
+        );
         assert_eq!(ring.since(place(11, 0), 1), Since::Jobs(vec![JobId(2)], place(11, 1)));
         assert_eq!(ring.since(place(12, 0), 10), Since::Jobs(vec![], place(12, 0)));
         assert_eq!(ring.since(place(10, 3), 10), Since::Forgotten);

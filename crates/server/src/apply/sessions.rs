@@ -6,9 +6,7 @@ use std::collections::hash_map::Entry;
 
 use hesuan_api::convert::site::task_id_message;
 use hesuan_api::internal::v1::replica_message::Body;
-use hesuan_api::internal::v1::{
-    Assignment, Assignments, LeaseGrant, ReplicaMessage, ReportAck, Welcome, Withdrawal,
-};
+use hesuan_api::internal::v1::{Assignment, Assignments, LeaseGrant, ReplicaMessage, ReportAck, Welcome, Withdrawal};
 use hesuan_engine::outcome::Effect;
 use hesuan_engine::state::{AssignmentView, State};
 use hesuan_engine::types::{SiteId, TaskId};
@@ -48,7 +46,11 @@ impl Sessions {
             replica_id: replica,
             restore_epoch: state.restore_epoch(),
         };
-        let session = Session { instance, to_agent, news: News::default() };
+        let session = Session {
+            instance,
+            to_agent,
+            news: News::default(),
+        };
         if session.say(Body::Welcome(welcome)) && session.say_all(site, state) {
             self.by_site.insert(site, session);
         }
@@ -101,7 +103,10 @@ impl Sessions {
     /// Tells every agent what is new for it. One that another attach has displaced is dropped.
     pub(super) fn tell(&mut self, state: &State) {
         self.by_site.retain(|site, session| {
-            let ours = state.site(*site).and_then(|site| site.agent).is_some_and(|agent| agent.instance == session.instance);
+            let ours = state
+                .site(*site)
+                .and_then(|site| site.agent)
+                .is_some_and(|agent| agent.instance == session.instance);
             ours && session.tell(state)
         });
     }
@@ -131,17 +136,31 @@ impl Session {
     }
 
     fn tell(&mut self, state: &State) -> bool {
-        let News { assigned, withdrawn, judged } = std::mem::take(&mut self.news);
+        let News {
+            assigned,
+            withdrawn,
+            judged,
+        } = std::mem::take(&mut self.news);
         let mut told = true;
         if !assigned.is_empty() || !withdrawn.is_empty() {
-            let mut message = Assignments { applied_index: state.applied_index(), ..Assignments::default() };
+            let mut message = Assignments {
+                applied_index: state.applied_index(),
+                ..Assignments::default()
+            };
             // Between effect and now a task may have ended again; what the state says counts.
-            message.assigned = assigned.iter().filter_map(|task| state.assignment(*task)).map(|view| assignment(&view)).collect();
+            message.assigned = assigned
+                .iter()
+                .filter_map(|task| state.assignment(*task))
+                .map(|view| assignment(&view))
+                .collect();
             for task in withdrawn {
                 match state.assignment(task) {
                     // To be stopped, and its end is waited for.
                     Some(view) => message.assigned.push(assignment(&view)),
-                    None => message.withdrawn.push(Withdrawal { task: Some(task_id_message(task)), reason: String::new() }),
+                    None => message.withdrawn.push(Withdrawal {
+                        task: Some(task_id_message(task)),
+                        reason: String::new(),
+                    }),
                 }
             }
             told = self.say(Body::Assignments(message));

@@ -40,7 +40,12 @@ impl peer::Inbox for Inbox {
                 Body::LogAnswer(answer) => self.0.log_answered(answer),
             }
         }
-        self.0.raft.tell(Input::Peer { from, wall_clock_ms, messages, forwarded });
+        self.0.raft.tell(Input::Peer {
+            from,
+            wall_clock_ms,
+            messages,
+            forwarded,
+        });
     }
 
     async fn steer(&self, request: SteerRequest) -> Result<(), Status> {
@@ -61,13 +66,22 @@ impl Inbox {
 
     fn beat(&self, from: u64, beat: SiteHeartbeat) {
         if let (Some(instance), Some(heartbeat)) = (number(&beat.instance), beat.heartbeat) {
-            self.0.apply.tell(apply::Input::Heartbeat { site: SiteId(beat.site), instance, heartbeat, from });
+            self.0.apply.tell(apply::Input::Heartbeat {
+                site: SiteId(beat.site),
+                instance,
+                heartbeat,
+                from,
+            });
         }
     }
 
     fn lease(&self, lease: SiteLease) {
         if let (Some(instance), Some(grant)) = (number(&lease.instance), lease.grant) {
-            self.0.apply.tell(apply::Input::Lease { site: SiteId(lease.site), instance, grant });
+            self.0.apply.tell(apply::Input::Lease {
+                site: SiteId(lease.site),
+                instance,
+                grant,
+            });
         }
     }
 }

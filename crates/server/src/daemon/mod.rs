@@ -48,7 +48,11 @@ pub(crate) fn member_of(cluster: &ClusterFile, config: &Config) -> anyhow::Resul
     }
     let Some(member) = cluster.member.iter().find(|member| member.name == config.name) else {
         let names: Vec<_> = cluster.member.iter().map(|member| member.name.as_str()).collect();
-        bail!("name: \"{}\" is no member of the cluster file; its members are {}", config.name, names.join(", "));
+        bail!(
+            "name: \"{}\" is no member of the cluster file; its members are {}",
+            config.name,
+            names.join(", ")
+        );
     };
     Ok(member.id)
 }
@@ -66,7 +70,10 @@ pub(crate) fn run(run: &Run) -> anyhow::Result<()> {
     let opened = open::open(&config, &cluster, id)?;
     // From here on; sled's own panics at opening become errors that say how to recover.
     abort_on_panic();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .enable_all()
+        .build()?;
     let daemon = Daemon::start(&config, cluster, id, opened, runtime.handle())?;
     tracing::info!(id, name = %config.name, "replica started");
     runtime.block_on(daemon.serve(&config, client, peer, run.until_stdin_closes))?;
@@ -78,7 +85,11 @@ fn start_logging() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("HESUAND_LOG").unwrap_or_else(|_| "info".into());
     // Fails only when a test has set one up already.
     let colours = std::io::stderr().is_terminal();
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(colours)
+        .with_writer(std::io::stderr)
+        .try_init();
 }
 
 /// The threads and what talks to them.
@@ -91,8 +102,22 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn start(config: &Config, cluster: ClusterFile, id: u64, opened: Opened, runtime: &tokio::runtime::Handle) -> anyhow::Result<Daemon> {
-        let Opened { store, loaded, identity, disk, applier, applier_config, applied } = opened;
+    fn start(
+        config: &Config,
+        cluster: ClusterFile,
+        id: u64,
+        opened: Opened,
+        runtime: &tokio::runtime::Handle,
+    ) -> anyhow::Result<Daemon> {
+        let Opened {
+            store,
+            loaded,
+            identity,
+            disk,
+            applier,
+            applier_config,
+            applied,
+        } = opened;
         let limits = &config.limits;
         let mut node_config = NodeConfig::new(id, cluster.cluster_id);
         node_config.cache_bytes_max = limits.log_cache_bytes_max as u64;
@@ -105,7 +130,13 @@ impl Daemon {
         let (apply, apply_wiring) = apply::channel(limits.commands_waiting_max);
         let unreachable = raft.clone();
         let on_unreachable = Arc::new(move |peer| unreachable.tell(Input::Unreachable(peer)));
-        let peers = Arc::new(Peers::new(secret.clone(), config.listen.peer.clone(), limits.peer_frames_max, runtime.clone(), on_unreachable));
+        let peers = Arc::new(Peers::new(
+            secret.clone(),
+            config.listen.peer.clone(),
+            limits.peer_frames_max,
+            runtime.clone(),
+            on_unreachable,
+        ));
         let principals_version = Arc::new(AtomicU64::new(1));
         let (changes, changes_seen) = watch::channel(Place::default());
         let (ending, ending_seen) = watch::channel(false);
@@ -131,8 +162,17 @@ impl Daemon {
             principals_version: Arc::clone(&principals_version),
             changes,
         };
-        let applying = Apply::new(applier, applier_config, Leader::new(LeaderConfig::default()), apply_wiring, around);
-        let bundler = Bundler::new(BundlerConfig { queue_commands_max: limits.commands_waiting_max, ..BundlerConfig::default() });
+        let applying = Apply::new(
+            applier,
+            applier_config,
+            Leader::new(LeaderConfig::default()),
+            apply_wiring,
+            around,
+        );
+        let bundler = Bundler::new(BundlerConfig {
+            queue_commands_max: limits.commands_waiting_max,
+            ..BundlerConfig::default()
+        });
         let around = raft::Around {
             peers: Arc::clone(&peers),
             waiters: Arc::clone(&waiters),
@@ -160,16 +200,43 @@ impl Daemon {
             changes: changes_seen,
             ending: ending_seen,
         });
-        Ok(Daemon { core, raft, disk, threads, ending })
+        Ok(Daemon {
+            core,
+            raft,
+            disk,
+            threads,
+            ending,
+        })
     }
 
-    async fn serve(self, config: &Config, client: TcpListener, peer: TcpListener, until_stdin_closes: bool) -> anyhow::Result<()> {
+    async fn serve(
+        self,
+        config: &Config,
+        client: TcpListener,
+        peer: TcpListener,
+        until_stdin_closes: bool,
+    ) -> anyhow::Result<()> {
         let services = Services(Arc::clone(&self.core));
-        let clients = tokio::spawn(serve::clients(services.clone(), client, config.limits.streams_per_connection_max, self.ending.subscribe())?);
-        let peers = tokio::spawn(serve::peers(Arc::clone(&self.core), self.disk.clone(), peer, self.ending.subscribe())?);
+        let clients = tokio::spawn(serve::clients(
+            services.clone(),
+            client,
+            config.limits.streams_per_connection_max,
+            self.ending.subscribe(),
+        )?);
+        let peers = tokio::spawn(serve::peers(
+            Arc::clone(&self.core),
+            self.disk.clone(),
+            peer,
+            self.ending.subscribe(),
+        )?);
         let agent = config.site.as_ref().map(|site| {
             let endpoints = site::endpoints(config, &self.core.cluster);
-            tokio::spawn(site::run(site.clone(), config.data_dir.join("agent"), endpoints, self.ending.subscribe()))
+            tokio::spawn(site::run(
+                site.clone(),
+                config.data_dir.join("agent"),
+                endpoints,
+                self.ending.subscribe(),
+            ))
         });
         end_is_asked(until_stdin_closes).await?;
         tracing::info!("replica ends");
@@ -219,18 +286,27 @@ fn fetcher(
 ) -> Box<dyn Fn(FetchSnapshot) + Send> {
     let (peers, secret, disk, raft) = (Arc::clone(peers), secret.clone(), disk.clone(), raft.clone());
     Box::new(move |FetchSnapshot { from, meta }| {
-        let fetcher = peers.address(from).map(|address| Fetcher::new(secret.clone(), address, disk.clone()));
+        let fetcher = peers
+            .address(from)
+            .map(|address| Fetcher::new(secret.clone(), address, disk.clone()));
         let raft = raft.clone();
         runtime.spawn(async move {
             let fetched = match fetcher {
-                Some(fetcher) => fetcher.fetch(meta.clone()).await.map(|_| ()).map_err(|error| error.to_string()),
+                Some(fetcher) => fetcher
+                    .fetch(meta.clone())
+                    .await
+                    .map(|_| ())
+                    .map_err(|error| error.to_string()),
                 None => Err("its address is not known".to_owned()),
             };
             match &fetched {
                 Ok(()) => tracing::info!(from, index = meta.index, "snapshot fetched"),
                 Err(error) => tracing::warn!(from, index = meta.index, %error, "snapshot not fetched"),
             }
-            raft.tell(Input::SnapshotFetched { meta, ok: fetched.is_ok() });
+            raft.tell(Input::SnapshotFetched {
+                meta,
+                ok: fetched.is_ok(),
+            });
         });
     })
 }
@@ -244,10 +320,12 @@ async fn end_is_asked(until_stdin_closes: bool) -> anyhow::Result<()> {
         }
         let (sender, closed) = tokio::sync::oneshot::channel();
         // A plain thread, because a blocking read would keep the runtime from ending; it ends with the process.
-        let reader = std::thread::Builder::new().name("hesuan-stdin".to_owned()).spawn(move || {
-            let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
-            let _ = sender.send(());
-        });
+        let reader = std::thread::Builder::new()
+            .name("hesuan-stdin".to_owned())
+            .spawn(move || {
+                let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+                let _ = sender.send(());
+            });
         if reader.is_ok() {
             let _ = closed.await;
         }

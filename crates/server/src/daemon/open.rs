@@ -31,14 +31,22 @@ pub(super) struct Opened {
 /// Opens the data directory, or founds it.
 pub(super) fn open(config: &Config, cluster: &ClusterFile, id: u64) -> anyhow::Result<Opened> {
     let dir = &config.data_dir;
-    let directory::Opened { mut log, mut loaded, mut identity } =
-        directory::open(dir, id, cluster.cluster_id).with_context(|| format!("cannot use the data directory {}", dir.display()))?;
-    let mut disk = Disk::open(dir, cluster.cluster_id).with_context(|| format!("cannot use the data directory {}", dir.display()))?;
+    let directory::Opened {
+        mut log,
+        mut loaded,
+        mut identity,
+    } = directory::open(dir, id, cluster.cluster_id)
+        .with_context(|| format!("cannot use the data directory {}", dir.display()))?;
+    let mut disk = Disk::open(dir, cluster.cluster_id)
+        .with_context(|| format!("cannot use the data directory {}", dir.display()))?;
     let founders = ConfState::of_voters(cluster.member.iter().map(|member| member.id).collect::<Vec<_>>());
     if loaded.is_new() && !config.join {
         loaded = write(&mut log, &LogBatch::bootstrap(founders.clone()))?;
     }
-    #[allow(clippy::needless_update, reason = "with the feature of the planted bugs there is another field")]
+    #[allow(
+        clippy::needless_update,
+        reason = "with the feature of the planted bugs there is another field"
+    )]
     let applier_config = ApplierConfig {
         snapshot: SnapshotPolicy {
             entries_min: config.limits.snapshot_after_entries,
@@ -55,13 +63,24 @@ pub(super) fn open(config: &Config, cluster: &ClusterFile, id: u64) -> anyhow::R
         }
         None => Applier::founding(applier_config, genesis(cluster), founders),
     };
-    ensure!(applier.state().cluster_id() == cluster.cluster_id, "the snapshot belongs to another cluster");
+    ensure!(
+        applier.state().cluster_id() == cluster.cluster_id,
+        "the snapshot belongs to another cluster"
+    );
     disk.archive().start_at(applier.index(), applier.state().archived())?;
     // An empty store under this identity is refused from here on, even if the first seconds do not survive.
     identity.synced = log.synced_mark();
     identity.write(dir)?;
     let applied = if loaded.snapshot.is_some() { applier.index() } else { 0 };
-    Ok(Opened { store: log, loaded, identity, disk, applier, applier_config, applied })
+    Ok(Opened {
+        store: log,
+        loaded,
+        identity,
+        disk,
+        applier,
+        applier_config,
+        applied,
+    })
 }
 
 /// A fetched snapshot is made durable before the log is cleared for it. A crash in between leaves a log that ends before the
@@ -72,11 +91,25 @@ fn finish_install(log: &mut SledLog, loaded: LoadedLog, stored: &Stored) -> anyh
         return Ok(loaded);
     }
     let hard_state = if loaded.hard_state.term < meta.term {
-        HardState { term: meta.term, vote: 0, commit: meta.index }
+        HardState {
+            term: meta.term,
+            vote: 0,
+            commit: meta.index,
+        }
     } else {
-        HardState { commit: meta.index, ..loaded.hard_state }
+        HardState {
+            commit: meta.index,
+            ..loaded.hard_state
+        }
     };
-    write(log, &LogBatch { install_snapshot: Some(meta), hard_state: Some(hard_state), ..LogBatch::default() })
+    write(
+        log,
+        &LogBatch {
+            install_snapshot: Some(meta),
+            hard_state: Some(hard_state),
+            ..LogBatch::default()
+        },
+    )
 }
 
 fn write(log: &mut SledLog, batch: &LogBatch) -> anyhow::Result<LoadedLog> {

@@ -97,8 +97,9 @@ pub(super) fn peers(
 ) -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
     let incoming = incoming(listener)?;
     let door = PeerDoor::new(core.secret.clone(), Arc::new(Inbox(core)), disk, ending.clone());
-    let service =
-        PeerServiceServer::new(door).max_decoding_message_size(MESSAGE_BYTES_MAX).max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let service = PeerServiceServer::new(door)
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let router = Server::builder()
         .initial_stream_window_size(8 << 20)
         .initial_connection_window_size(16 << 20)

@@ -17,7 +17,11 @@ const TOKEN_AGAIN: Duration = Duration::from_millis(300);
 
 /// Replicas to dial: this one, then the other first members.
 pub(super) fn endpoints(config: &Config, cluster: &ClusterFile) -> Vec<String> {
-    let others = cluster.member.iter().filter(|member| member.name != config.name).map(|member| member.client.clone());
+    let others = cluster
+        .member
+        .iter()
+        .filter(|member| member.name != config.name)
+        .map(|member| member.client.clone());
     std::iter::once(config.listen.client.clone()).chain(others).collect()
 }
 
@@ -62,7 +66,18 @@ fn inventory(host: &Host) -> HostInventory {
         name: host.name.clone(),
         cpu_milli: host.cpu_milli,
         memory_mib: host.memory_mib,
-        gpus: host.gpus.iter().map(|model| GpuInventory { model: model.clone() }).collect(),
-        generic: host.generic.iter().map(|(name, amount)| GenericResource { name: name.clone(), amount: *amount }).collect(),
+        gpus: host
+            .gpus
+            .iter()
+            .map(|model| GpuInventory { model: model.clone() })
+            .collect(),
+        generic: host
+            .generic
+            .iter()
+            .map(|(name, amount)| GenericResource {
+                name: name.clone(),
+                amount: *amount,
+            })
+            .collect(),
     }
 }

@@ -24,20 +24,33 @@ impl Client {
             .iter()
             .map(|address| {
                 let endpoint = Endpoint::from_shared(format!("http://{address}"))?;
-                Ok(endpoint.connect_timeout(Duration::from_secs(1)).timeout(Duration::from_secs(5)).tcp_nodelay(true).connect_lazy())
+                Ok(endpoint
+                    .connect_timeout(Duration::from_secs(1))
+                    .timeout(Duration::from_secs(5))
+                    .tcp_nodelay(true)
+                    .connect_lazy())
             })
             .collect::<anyhow::Result<_>>()?;
-        Ok(Client { channels, token: token.to_owned() })
+        Ok(Client {
+            channels,
+            token: token.to_owned(),
+        })
     }
 
     /// The same replicas, somebody else.
     pub(super) fn with_token(&self, token: &str) -> Client {
-        Client { channels: self.channels.clone(), token: token.to_owned() }
+        Client {
+            channels: self.channels.clone(),
+            token: token.to_owned(),
+        }
     }
 
     /// Only one of the replicas.
     pub(super) fn only(&self, replica: usize) -> Client {
-        Client { channels: vec![self.channels[replica].clone()], token: self.token.clone() }
+        Client {
+            channels: vec![self.channels[replica].clone()],
+            token: self.token.clone(),
+        }
     }
 
     /// One call, tried at the next replica while one cannot answer. The message keeps its request id, so it takes effect once.
@@ -63,7 +76,9 @@ impl Client {
     /// A message with the token.
     pub(super) fn request<Q>(&self, message: Q) -> Result<Request<Q>, Status> {
         let mut request = Request::new(message);
-        let value = format!("Bearer {}", self.token).parse().map_err(|_| Status::internal("the token is not ASCII"))?;
+        let value = format!("Bearer {}", self.token)
+            .parse()
+            .map_err(|_| Status::internal("the token is not ASCII"))?;
         request.metadata_mut().insert("authorization", value);
         Ok(request)
     }
@@ -77,7 +92,10 @@ impl Client {
 /// Whether another replica, or the same one a little later, may do better.
 pub(super) fn again(status: &Status) -> bool {
     // A connection that breaks under a call shows as UNKNOWN or CANCELLED here.
-    matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Cancelled | Code::DeadlineExceeded | Code::ResourceExhausted)
+    matches!(
+        status.code(),
+        Code::Unavailable | Code::Unknown | Code::Cancelled | Code::DeadlineExceeded | Code::ResourceExhausted
+    )
 }
 
 /// A fresh request id.

@@ -102,11 +102,18 @@ impl Cluster {
             bail!("{} was not made by the demo", dir.display());
         }
         for address in file.member.iter().flat_map(|member| [&member.client, &member.peer]) {
-            TcpListener::bind(address)
-                .with_context(|| format!("{address}, which the data of an earlier demo names, is taken; is that demo still up?"))?;
+            TcpListener::bind(address).with_context(|| {
+                format!("{address}, which the data of an earlier demo names, is taken; is that demo still up?")
+            })?;
         }
         let admin_token = read_token(&dir.join("admin.token"))?;
-        Ok(Cluster { dir: dir.to_owned(), addresses, admin_token, found_again, children: vec![None, None, None] })
+        Ok(Cluster {
+            dir: dir.to_owned(),
+            addresses,
+            admin_token,
+            found_again,
+            children: vec![None, None, None],
+        })
     }
 
     /// Where the token of a principal is kept.
@@ -117,7 +124,10 @@ impl Cluster {
     /// Starts one city's daemon: this very program again.
     pub(super) fn start(&mut self, city: usize) -> anyhow::Result<()> {
         let name = CITIES[city].name;
-        let log = fs::OpenOptions::new().create(true).append(true).open(self.dir.join(format!("{name}.log")))?;
+        let log = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.dir.join(format!("{name}.log")))?;
         let child = Command::new(std::env::current_exe().context("cannot find this program")?)
             .arg("__daemon")
             .args(["run", "--until-stdin-closes", "--config"])
@@ -144,12 +154,21 @@ impl Cluster {
     /// A daemon that ended by itself, said once: which city's, how, and the end of what it wrote.
     pub(super) fn ended(&mut self) -> Option<Ended> {
         for (index, city) in CITIES.iter().enumerate() {
-            let Some(status) = self.children[index].as_mut().and_then(|child| child.try_wait().ok().flatten()) else { continue };
+            let Some(status) = self.children[index]
+                .as_mut()
+                .and_then(|child| child.try_wait().ok().flatten())
+            else {
+                continue;
+            };
             self.children[index] = None;
             let log = fs::read_to_string(self.dir.join(format!("{}.log", city.name))).unwrap_or_default();
             let lines: Vec<_> = log.lines().rev().take(15).collect();
             let tail: Vec<_> = lines.into_iter().rev().collect();
-            return Some(Ended { city: index, status, log_tail: tail.join("\n") });
+            return Some(Ended {
+                city: index,
+                status,
+                log_tail: tail.join("\n"),
+            });
         }
         None
     }
@@ -188,7 +207,9 @@ impl Drop for Cluster {
 fn found(dir: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
     // Held until all are known, so that no port is given twice.
-    let listeners: Vec<TcpListener> = (0..2 * CITIES.len()).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
+    let listeners: Vec<TcpListener> = (0..2 * CITIES.len())
+        .map(|_| TcpListener::bind("127.0.0.1:0"))
+        .collect::<Result<_, _>>()?;
     let address = |index: usize| listeners[index].local_addr().map(|address| address.to_string());
     let mut members = Vec::new();
     for (index, city) in CITIES.iter().enumerate() {

@@ -66,14 +66,18 @@ async fn organisations(admin: &Client) -> anyhow::Result<()> {
         region,
         ..Default::default()
     };
-    let mut orgs: Vec<_> =
-        CITIES.iter().map(|city| org(&format!("{}-dc", city.name), v1::OrgKind::Provider, city.region)).collect();
+    let mut orgs: Vec<_> = CITIES
+        .iter()
+        .map(|city| org(&format!("{}-dc", city.name), v1::OrgKind::Provider, city.region))
+        .collect();
     orgs.push(org(LAB, v1::OrgKind::Lab, CITIES[0].region));
     orgs.push(org(ENTERPRISE, v1::OrgKind::Enterprise, CITIES[0].region));
     for org in orgs {
         let name = org.name.clone();
         admin
-            .call(org, async |channel, request| WalletServiceClient::new(channel).create_org(request).await)
+            .call(org, async |channel, request| {
+                WalletServiceClient::new(channel).create_org(request).await
+            })
             .await
             .with_context(|| format!("creating the organisation {name}"))?;
     }
@@ -89,7 +93,9 @@ async fn sites(admin: &Client) -> anyhow::Result<()> {
             provider: format!("{}-dc", city.name),
         };
         admin
-            .call(site, async |channel, request| SiteServiceClient::new(channel).create_site(request).await)
+            .call(site, async |channel, request| {
+                SiteServiceClient::new(channel).create_site(request).await
+            })
             .await
             .with_context(|| format!("creating the site {}", city.name))?;
     }
@@ -100,24 +106,61 @@ async fn principals(admin: &Client, cluster: &Cluster) -> anyhow::Result<()> {
     let mut wanted = Vec::new();
     for city in &CITIES {
         let site = city.name.to_owned();
-        wanted.push((format!("{site}-node"), v1::Role::Node, v1::Principal { site: site.clone(), ..Default::default() }));
-        wanted.push((format!("{site}-operator"), v1::Role::Operator, v1::Principal { site, ..Default::default() }));
+        wanted.push((
+            format!("{site}-node"),
+            v1::Role::Node,
+            v1::Principal {
+                site: site.clone(),
+                ..Default::default()
+            },
+        ));
+        wanted.push((
+            format!("{site}-operator"),
+            v1::Role::Operator,
+            v1::Principal {
+                site,
+                ..Default::default()
+            },
+        ));
     }
-    let issuer = v1::Principal { region: CITIES[0].region, ..Default::default() };
+    let issuer = v1::Principal {
+        region: CITIES[0].region,
+        ..Default::default()
+    };
     wanted.push(("songjiang-issuer".into(), v1::Role::Issuer, issuer));
     wanted.push(("treasurer".into(), v1::Role::Treasurer, v1::Principal::default()));
     wanted.push(("auditor".into(), v1::Role::Auditor, v1::Principal::default()));
-    wanted.push(("lab".into(), v1::Role::Member, v1::Principal { org: LAB.into(), ..Default::default() }));
-    wanted.push(("enterprise".into(), v1::Role::Member, v1::Principal { org: ENTERPRISE.into(), ..Default::default() }));
+    wanted.push((
+        "lab".into(),
+        v1::Role::Member,
+        v1::Principal {
+            org: LAB.into(),
+            ..Default::default()
+        },
+    ));
+    wanted.push((
+        "enterprise".into(),
+        v1::Role::Member,
+        v1::Principal {
+            org: ENTERPRISE.into(),
+            ..Default::default()
+        },
+    ));
     for (name, role, principal) in wanted {
         let token = new_token();
         let message = v1::CreatePrincipalRequest {
             request_id: request_id(),
-            principal: Some(v1::Principal { name: name.clone(), roles: vec![role.into()], ..principal }),
+            principal: Some(v1::Principal {
+                name: name.clone(),
+                roles: vec![role.into()],
+                ..principal
+            }),
             token_sha256: token_sha256(&token).to_vec(),
         };
         admin
-            .call(message, async |channel, request| ClusterServiceClient::new(channel).create_principal(request).await)
+            .call(message, async |channel, request| {
+                ClusterServiceClient::new(channel).create_principal(request).await
+            })
             .await
             .with_context(|| format!("creating the principal {name}"))?;
         // Only now, because the city's agent takes the token as soon as the file is there.
@@ -133,9 +176,16 @@ async fn prices(person: &impl Fn(&str) -> anyhow::Result<Client>, page: &Page) -
         if gpu != 0 {
             prices.push(price("gpu/a800", gpu));
         }
-        let sheet = v1::SetPricesRequest { request_id: request_id(), site: city.name.into(), prices, effective_from_ms: 0 };
+        let sheet = v1::SetPricesRequest {
+            request_id: request_id(),
+            site: city.name.into(),
+            prices,
+            effective_from_ms: 0,
+        };
         person(&format!("{}-operator", city.name))?
-            .call(sheet, async |channel, request| WalletServiceClient::new(channel).set_prices(request).await)
+            .call(sheet, async |channel, request| {
+                WalletServiceClient::new(channel).set_prices(request).await
+            })
             .await
             .with_context(|| format!("setting the prices of {}", city.name))?;
         page.line(format_args!(
@@ -152,7 +202,10 @@ async fn prices(person: &impl Fn(&str) -> anyhow::Result<Client>, page: &Page) -
 }
 
 fn price(sku: &str, millifen_per_unit_hour: u64) -> v1::UnitPrice {
-    v1::UnitPrice { sku: sku.to_owned(), millifen_per_unit_hour }
+    v1::UnitPrice {
+        sku: sku.to_owned(),
+        millifen_per_unit_hour,
+    }
 }
 
 async fn money(people: &People, issuer: &Client, page: &Page) -> anyhow::Result<()> {
@@ -161,18 +214,32 @@ async fn money(people: &People, issuer: &Client, page: &Page) -> anyhow::Result<
     let programme = v1::Programme {
         name: PROGRAMME.into(),
         region: CITIES[0].region,
-        funders: vec![v1::Funder { name: "songjiang-bureau".into(), share: 1 }],
+        funders: vec![v1::Funder {
+            name: "songjiang-bureau".into(),
+            share: 1,
+        }],
         budget_fen: 100_000_000,
         budget_policy: v1::BudgetPolicy::CommitAtIssue.into(),
         redemption: v1::Redemption::Holder.into(),
-        rates: ["cpu", "mem", "gpu/*"].iter().map(|sku| v1::Rate { sku: (*sku).into(), rate_bp: 5_000 }).collect(),
+        rates: ["cpu", "mem", "gpu/*"]
+            .iter()
+            .map(|sku| v1::Rate {
+                sku: (*sku).into(),
+                rate_bp: 5_000,
+            })
+            .collect(),
         from_ms,
         until_ms,
         ..Default::default()
     };
-    let message = v1::CreateProgrammeRequest { request_id: request_id(), programme: Some(programme) };
+    let message = v1::CreateProgrammeRequest {
+        request_id: request_id(),
+        programme: Some(programme),
+    };
     issuer
-        .call(message, async |channel, request| ProgrammeServiceClient::new(channel).create_programme(request).await)
+        .call(message, async |channel, request| {
+            ProgrammeServiceClient::new(channel).create_programme(request).await
+        })
         .await
         .context("creating the programme")?;
     for (city, rate_bp) in [(&CITIES[1], 3_000), (&CITIES[2], 2_000)] {
@@ -184,35 +251,67 @@ async fn money(people: &People, issuer: &Client, page: &Page) -> anyhow::Result<
             until_ms,
             ..Default::default()
         };
-        let message = v1::CreateAgreementRequest { request_id: request_id(), agreement: Some(agreement) };
+        let message = v1::CreateAgreementRequest {
+            request_id: request_id(),
+            agreement: Some(agreement),
+        };
         issuer
-            .call(message, async |channel, request| ProgrammeServiceClient::new(channel).create_agreement(request).await)
+            .call(message, async |channel, request| {
+                ProgrammeServiceClient::new(channel).create_agreement(request).await
+            })
             .await
             .with_context(|| format!("the agreement with {}", city.name))?;
     }
-    page.line(format_args!("programme  {PROGRAMME}: 50 % at home, 30 % in Hangzhou, 20 % in Hefei"));
-    let voucher = v1::NewVoucher { code: "SJ-2026-0001".into(), holder: LAB.into(), face_fen: 5_000_000, from_ms, until_ms };
-    let message =
-        v1::IssueVouchersRequest { request_id: request_id(), programme: PROGRAMME.into(), vouchers: vec![voucher] };
+    page.line(format_args!(
+        "programme  {PROGRAMME}: 50 % at home, 30 % in Hangzhou, 20 % in Hefei"
+    ));
+    let voucher = v1::NewVoucher {
+        code: "SJ-2026-0001".into(),
+        holder: LAB.into(),
+        face_fen: 5_000_000,
+        from_ms,
+        until_ms,
+    };
+    let message = v1::IssueVouchersRequest {
+        request_id: request_id(),
+        programme: PROGRAMME.into(),
+        vouchers: vec![voucher],
+    };
     issuer
-        .call(message, async |channel, request| VoucherServiceClient::new(channel).issue_vouchers(request).await)
+        .call(message, async |channel, request| {
+            VoucherServiceClient::new(channel).issue_vouchers(request).await
+        })
         .await
         .context("issuing the voucher")?;
-    let redeem = v1::RedeemVoucherRequest { request_id: request_id(), code: "SJ-2026-0001".into() };
+    let redeem = v1::RedeemVoucherRequest {
+        request_id: request_id(),
+        code: "SJ-2026-0001".into(),
+    };
     people
         .lab
-        .call(redeem, async |channel, request| VoucherServiceClient::new(channel).redeem_voucher(request).await)
+        .call(redeem, async |channel, request| {
+            VoucherServiceClient::new(channel).redeem_voucher(request).await
+        })
         .await
         .context("redeeming the voucher")?;
     for (org, amount_fen) in [(LAB, 1_000_000), (ENTERPRISE, 5_000_000)] {
-        let message = v1::TopUpRequest { request_id: request_id(), org: org.into(), amount_fen, reference: "demo".into() };
+        let message = v1::TopUpRequest {
+            request_id: request_id(),
+            org: org.into(),
+            amount_fen,
+            reference: "demo".into(),
+        };
         people
             .treasurer
-            .call(message, async |channel, request| WalletServiceClient::new(channel).top_up(request).await)
+            .call(message, async |channel, request| {
+                WalletServiceClient::new(channel).top_up(request).await
+            })
             .await
             .with_context(|| format!("topping up {org}"))?;
     }
-    page.line(format_args!("{LAB:<13} redeemed voucher SJ-2026-0001 of 50000.00 yuan; wallet 10000.00 yuan"));
+    page.line(format_args!(
+        "{LAB:<13} redeemed voucher SJ-2026-0001 of 50000.00 yuan; wallet 10000.00 yuan"
+    ));
     page.line(format_args!("{ENTERPRISE:<13} no voucher; wallet 50000.00 yuan"));
     Ok(())
 }

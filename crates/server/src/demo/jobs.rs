@@ -32,23 +32,36 @@ echo 'spectrum: done'
 
 /// The lab's script, CPU-bound; two cores.
 pub(super) fn spectrum() -> v1::JobSpec {
-    v1::JobSpec { script: SPECTRUM.into(), ..spec("spectrum", 2_000) }
+    v1::JobSpec {
+        script: SPECTRUM.into(),
+        ..spec("spectrum", 2_000)
+    }
 }
 
 /// The enterprise's array of twenty, a core each.
 pub(super) fn frames() -> v1::JobSpec {
     let command = "i=0; while [ $i -lt 150000 ]; do i=$((i + 1)); done; echo frame $HESUAN_TASK_ID";
-    v1::JobSpec { command: shell(command), array_count: 20, ..spec("frames", 1_000) }
+    v1::JobSpec {
+        command: shell(command),
+        array_count: 20,
+        ..spec("frames", 1_000)
+    }
 }
 
 /// Fails by its own fault.
 pub(super) fn broken() -> v1::JobSpec {
-    v1::JobSpec { command: shell("echo 'cannot read mesh.dat' >&2; exit 3"), ..spec("broken", 1_000) }
+    v1::JobSpec {
+        command: shell("echo 'cannot read mesh.dat' >&2; exit 3"),
+        ..spec("broken", 1_000)
+    }
 }
 
 /// More GPUs than any city has.
 pub(super) fn too_big() -> v1::JobSpec {
-    let mut spec = v1::JobSpec { command: shell("true"), ..spec("too-big", 1_000) };
+    let mut spec = v1::JobSpec {
+        command: shell("true"),
+        ..spec("too-big", 1_000)
+    };
     if let Some(resources) = &mut spec.resources {
         resources.gpu_milli = 64_000;
         resources.gpu_models = vec!["a800".into()];
@@ -58,13 +71,20 @@ pub(super) fn too_big() -> v1::JobSpec {
 
 /// Submitted while there is no leader.
 pub(super) fn meanwhile() -> v1::JobSpec {
-    v1::JobSpec { command: shell("echo 'submitted while there was no leader'"), ..spec("meanwhile", 1_000) }
+    v1::JobSpec {
+        command: shell("echo 'submitted while there was no leader'"),
+        ..spec("meanwhile", 1_000)
+    }
 }
 
 fn spec(name: &str, cpu_milli: u64) -> v1::JobSpec {
     v1::JobSpec {
         name: name.into(),
-        resources: Some(v1::Resources { cpu_milli, memory_mib: 256, ..Default::default() }),
+        resources: Some(v1::Resources {
+            cpu_milli,
+            memory_mib: 256,
+            ..Default::default()
+        }),
         walltime_ms_max: 120_000,
         ..Default::default()
     }
@@ -76,20 +96,38 @@ fn shell(command: &str) -> Vec<String> {
 
 /// Submits; the id is acknowledged when this returns.
 pub(super) async fn submit(client: &Client, spec: v1::JobSpec) -> Result<u64, Status> {
-    let message = v1::SubmitJobRequest { request_id: request_id(), spec: Some(spec), ..Default::default() };
-    let answer = client.call(message, async |channel, request| JobServiceClient::new(channel).submit_job(request).await).await?;
+    let message = v1::SubmitJobRequest {
+        request_id: request_id(),
+        spec: Some(spec),
+        ..Default::default()
+    };
+    let answer = client
+        .call(message, async |channel, request| {
+            JobServiceClient::new(channel).submit_job(request).await
+        })
+        .await?;
     Ok(answer.job_id)
 }
 
 /// The job as it is now.
 pub(super) async fn get(client: &Client, job_id: u64) -> Result<v1::Job, Status> {
-    let message = v1::GetJobRequest { job_id, ..Default::default() };
-    client.call(message, async |channel, request| JobServiceClient::new(channel).get_job(request).await).await
+    let message = v1::GetJobRequest {
+        job_id,
+        ..Default::default()
+    };
+    client
+        .call(message, async |channel, request| {
+            JobServiceClient::new(channel).get_job(request).await
+        })
+        .await
 }
 
 /// Whether a job is over.
 pub(super) fn ended(job: &v1::Job) -> bool {
-    !matches!(job.state(), v1::JobState::Unspecified | v1::JobState::Pending | v1::JobState::Running)
+    !matches!(
+        job.state(),
+        v1::JobState::Unspecified | v1::JobState::Pending | v1::JobState::Running
+    )
 }
 
 /// A short word for a state.
@@ -103,14 +141,19 @@ pub(super) async fn wait(client: &Client, jobs: &[u64], within: Duration) -> any
     let mut over = Vec::new();
     for job_id in jobs {
         loop {
-            let job = get(client, *job_id).await.with_context(|| format!("looking at job {job_id}"))?;
+            let job = get(client, *job_id)
+                .await
+                .with_context(|| format!("looking at job {job_id}"))?;
             if ended(&job) {
                 over.push(job);
                 break;
             }
             if Instant::now() > until {
                 let name = job.spec.as_ref().map_or("", |spec| spec.name.as_str());
-                bail!("job {job_id} ({name}) is still {} after {within:?}", state_word(job.state()));
+                bail!(
+                    "job {job_id} ({name}) is still {} after {within:?}",
+                    state_word(job.state())
+                );
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
@@ -119,7 +162,12 @@ pub(super) async fn wait(client: &Client, jobs: &[u64], within: Duration) -> any
 }
 
 /// Prints a job's output as it comes, over lost connections too, until it ends or `enough` says so; gives what was printed.
-pub(super) async fn follow(client: &Client, job_id: u64, from: u64, enough: impl Fn(&str) -> bool) -> anyhow::Result<String> {
+pub(super) async fn follow(
+    client: &Client,
+    job_id: u64,
+    from: u64,
+    enough: impl Fn(&str) -> bool,
+) -> anyhow::Result<String> {
     let mut text = String::new();
     let mut offset = from;
     let until = Instant::now() + Duration::from_secs(45);
@@ -127,8 +175,15 @@ pub(super) async fn follow(client: &Client, job_id: u64, from: u64, enough: impl
         if Instant::now() > until {
             bail!("the log of job {job_id} does not end");
         }
-        let message = v1::StreamLogsRequest { job_id, offset, follow: true, ..Default::default() };
-        let opened = JobServiceClient::new(client.channel(turn)).stream_logs(client.request(message)?).await;
+        let message = v1::StreamLogsRequest {
+            job_id,
+            offset,
+            follow: true,
+            ..Default::default()
+        };
+        let opened = JobServiceClient::new(client.channel(turn))
+            .stream_logs(client.request(message)?)
+            .await;
         let failed = match opened {
             Ok(stream) => {
                 let mut stream = stream.into_inner();

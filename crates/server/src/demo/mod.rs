@@ -51,10 +51,19 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     // Closes the demo's own connections, which the daemons would wait for.
     drop(runtime);
     cluster.stop();
-    let held = told.with_context(|| format!("the demo could not go on; what the daemons wrote is in {}", dir.display()))?;
+    let held = told.with_context(|| {
+        format!(
+            "the demo could not go on; what the daemons wrote is in {}",
+            dir.display()
+        )
+    })?;
     // Kept when something went wrong: it is what one would look at.
     if options.data.is_none() && held {
         let _ = std::fs::remove_dir_all(&temporary);
     }
-    Ok(if held || !options.exit { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if held || !options.exit {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }

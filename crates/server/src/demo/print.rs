@@ -12,7 +12,10 @@ pub(super) struct Page {
 
 impl Page {
     pub(super) fn new() -> Page {
-        Page { started: Instant::now(), checks: Mutex::default() }
+        Page {
+            started: Instant::now(),
+            checks: Mutex::default(),
+        }
     }
 
     /// A new part of the story.
@@ -27,7 +30,10 @@ impl Page {
 
     /// Something that must hold.
     pub(super) fn check(&self, what: impl Display, holds: bool) {
-        self.checks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((what.to_string(), holds));
+        self.checks
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .push((what.to_string(), holds));
     }
 
     /// Prints every check; true if all hold.
@@ -38,7 +44,11 @@ impl Page {
             self.line(format_args!("{}  {what}", if *holds { "PASS" } else { "FAIL" }));
         }
         let failed = checks.iter().filter(|(_, holds)| !holds).count();
-        self.line(format_args!("{} of {} checks hold", checks.len() - failed, checks.len()));
+        self.line(format_args!(
+            "{} of {} checks hold",
+            checks.len() - failed,
+            checks.len()
+        ));
         failed == 0
     }
 }

@@ -16,9 +16,14 @@ use super::print::{Page, yuan};
 
 /// Prints a job's receipt and checks that its parts add up.
 pub(super) async fn receipt(client: &Client, job: &v1::Job, page: &Page) -> anyhow::Result<v1::Price> {
-    let message = v1::GetReceiptRequest { job_id: job.id, ..Default::default() };
+    let message = v1::GetReceiptRequest {
+        job_id: job.id,
+        ..Default::default()
+    };
     let receipt = client
-        .call(message, async |channel, request| JobServiceClient::new(channel).get_receipt(request).await)
+        .call(message, async |channel, request| {
+            JobServiceClient::new(channel).get_receipt(request).await
+        })
         .await
         .with_context(|| format!("the receipt of job {}", job.id))?;
     let total = receipt.total.unwrap_or_default();
@@ -37,7 +42,11 @@ pub(super) async fn receipt(client: &Client, job: &v1::Job, page: &Page) -> anyh
     ));
     page.line(format_args!("        list price {:>10} yuan", yuan(total.gross_fen)));
     for leg in &total.legs {
-        let by = if leg.agreement_id == 0 { "at home".to_owned() } else { format!("by agreement {}", leg.agreement_id) };
+        let by = if leg.agreement_id == 0 {
+            "at home".to_owned()
+        } else {
+            format!("by agreement {}", leg.agreement_id)
+        };
         page.line(format_args!(
             "        voucher {:<3}{:>9} yuan  {} {} %, {by}",
             leg.voucher_id,
@@ -49,7 +58,13 @@ pub(super) async fn receipt(client: &Client, job: &v1::Job, page: &Page) -> anyh
     page.line(format_args!("        co-pay     {:>10} yuan", yuan(total.copay_fen)));
     let legs: i64 = total.legs.iter().map(|leg| leg.amount_fen).sum();
     page.check(
-        format_args!("job {}: list price {} = vouchers {} + co-pay {}, nothing left on hold", job.id, yuan(total.gross_fen), yuan(legs), yuan(total.copay_fen)),
+        format_args!(
+            "job {}: list price {} = vouchers {} + co-pay {}, nothing left on hold",
+            job.id,
+            yuan(total.gross_fen),
+            yuan(legs),
+            yuan(total.copay_fen)
+        ),
         total.gross_fen == legs + total.copay_fen && receipt.held_fen == 0,
     );
     Ok(total)
@@ -63,12 +78,28 @@ pub(super) async fn trial_balance(auditor: &Client, page: &Page) -> anyhow::Resu
         })
         .await
         .context("the trial balance")?;
-    let width = balance.rows.iter().map(|row| row.account.chars().count()).max().unwrap_or(0).max(20);
+    let width = balance
+        .rows
+        .iter()
+        .map(|row| row.account.chars().count())
+        .max()
+        .unwrap_or(0)
+        .max(20);
     page.line(format_args!("{:<width$} {:>14} {:>14}", "account", "debit", "credit"));
     for row in &balance.rows {
-        page.line(format_args!("{:<width$} {:>14} {:>14}", row.account, yuan(row.debit_fen), yuan(row.credit_fen)));
+        page.line(format_args!(
+            "{:<width$} {:>14} {:>14}",
+            row.account,
+            yuan(row.debit_fen),
+            yuan(row.credit_fen)
+        ));
     }
-    page.line(format_args!("{:<width$} {:>14} {:>14}", "", yuan(balance.debit_total_fen), yuan(balance.credit_total_fen)));
+    page.line(format_args!(
+        "{:<width$} {:>14} {:>14}",
+        "",
+        yuan(balance.debit_total_fen),
+        yuan(balance.credit_total_fen)
+    ));
     page.check(
         format_args!(
             "the books balance: debits {} = credits {} after {} journal entries",
@@ -84,7 +115,9 @@ pub(super) async fn trial_balance(auditor: &Client, page: &Page) -> anyhow::Resu
 /// A replica's own view of the cluster.
 pub(super) async fn status(client: &Client) -> Result<v1::ClusterStatus, tonic::Status> {
     client
-        .call(v1::GetStatusRequest {}, async |channel, request| ClusterServiceClient::new(channel).get_status(request).await)
+        .call(v1::GetStatusRequest {}, async |channel, request| {
+            ClusterServiceClient::new(channel).get_status(request).await
+        })
         .await
 }
 
@@ -98,9 +131,14 @@ pub(super) async fn replicas_agree(admin: &Client, page: &Page) -> anyhow::Resul
         }
         let same_index = seen.iter().all(|status| status.applied_index == seen[0].applied_index);
         if same_index || Instant::now() > until {
-            let same = seen.iter().all(|status| status.outcome_digest == seen[0].outcome_digest);
+            let same = seen
+                .iter()
+                .all(|status| status.outcome_digest == seen[0].outcome_digest);
             page.check(
-                format_args!("the three replicas hold the same state at index {}", seen[0].applied_index),
+                format_args!(
+                    "the three replicas hold the same state at index {}",
+                    seen[0].applied_index
+                ),
                 same_index && same,
             );
             return Ok(());

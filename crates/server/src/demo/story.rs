@@ -31,7 +31,11 @@ pub(super) async fn tell(cluster: &mut Cluster, page: &Page, dir: &Path, exit: b
     let leader = wait_for_leader(cluster, &admin, 0).await?;
     page.line(format_args!("leader: {}", CITIES[leader].name));
 
-    page.part(if cluster.found_again { "everything is found again" } else { "sites, prices, a programme, people" });
+    page.part(if cluster.found_again {
+        "everything is found again"
+    } else {
+        "sites, prices, a programme, people"
+    });
     let people = found::found(cluster, page).await?;
     if cluster.found_again {
         find_again(&people, page, dir).await?;
@@ -43,9 +47,15 @@ pub(super) async fn tell(cluster: &mut Cluster, page: &Page, dir: &Path, exit: b
     quote(&people.lab, page).await?;
 
     page.part("jobs are submitted");
-    let spectrum = jobs::submit(&people.lab, jobs::spectrum()).await.context("submitting the script")?;
-    let frames = jobs::submit(&people.enterprise, jobs::frames()).await.context("submitting the array")?;
-    let broken = jobs::submit(&people.enterprise, jobs::broken()).await.context("submitting the one that fails")?;
+    let spectrum = jobs::submit(&people.lab, jobs::spectrum())
+        .await
+        .context("submitting the script")?;
+    let frames = jobs::submit(&people.enterprise, jobs::frames())
+        .await
+        .context("submitting the array")?;
+    let broken = jobs::submit(&people.enterprise, jobs::broken())
+        .await
+        .context("submitting the one that fails")?;
     page.line(format_args!("{spectrum}: spectrum, a CPU-bound script of the lab"));
     page.line(format_args!("{frames}: frames, an array of 20 of the enterprise"));
     page.line(format_args!("{broken}: broken, which fails"));
@@ -55,12 +65,18 @@ pub(super) async fn tell(cluster: &mut Cluster, page: &Page, dir: &Path, exit: b
     let seen = jobs::follow(&people.lab, spectrum, 0, |text| text.contains("3 of 12")).await?;
 
     let (killed, meanwhile) = kill_the_leader(cluster, &people, page).await?;
-    page.part(format_args!("{} starts again and takes up its tasks; the output goes on", CITIES[killed].name));
+    page.part(format_args!(
+        "{} starts again and takes up its tasks; the output goes on",
+        CITIES[killed].name
+    ));
     cluster.start(killed)?;
     let rest = jobs::follow(&people.lab, spectrum, seen.len() as u64, |_| false).await?;
     let said = [seen, rest].concat();
     let whole = (1..=12).all(|second| said.matches(&format!("spectrum: {second} of 12\n")).count() == 1);
-    page.check("the script ran through once, without a line lost or repeated", whole && said.ends_with("spectrum: done\n"));
+    page.check(
+        "the script ran through once, without a line lost or repeated",
+        whole && said.ends_with("spectrum: done\n"),
+    );
 
     let all = [spectrum, frames, broken, meanwhile];
     let over = jobs::wait(&people.auditor, &all, Duration::from_secs(40)).await?;
@@ -72,8 +88,14 @@ pub(super) async fn tell(cluster: &mut Cluster, page: &Page, dir: &Path, exit: b
     for job in &over {
         paid.push(report::receipt(&people.auditor, job, page).await?);
     }
-    page.check("the voucher paid its share of the lab's job", !paid[0].legs.is_empty() && paid[0].legs.iter().all(|leg| leg.amount_fen > 0));
-    page.check("the enterprise, without a voucher, paid all of its array", paid[1].legs.is_empty() && paid[1].copay_fen > 0);
+    page.check(
+        "the voucher paid its share of the lab's job",
+        !paid[0].legs.is_empty() && paid[0].legs.iter().all(|leg| leg.amount_fen > 0),
+    );
+    page.check(
+        "the enterprise, without a voucher, paid all of its array",
+        paid[1].legs.is_empty() && paid[1].copay_fen > 0,
+    );
 
     page.part("trial balance");
     report::trial_balance(&people.auditor, page).await?;
@@ -121,14 +143,21 @@ async fn wait_for_sites(cluster: &mut Cluster, admin: &Client) -> anyhow::Result
         let leader = report::status(admin).await.context("who leads")?.leader_id.max(1) as usize - 1;
         let answer = admin
             .only(leader)
-            .call(v1::ListSitesRequest::default(), async |channel, request| SiteServiceClient::new(channel).list_sites(request).await)
+            .call(v1::ListSitesRequest::default(), async |channel, request| {
+                SiteServiceClient::new(channel).list_sites(request).await
+            })
             .await
             .context("listing the sites")?;
         if answer.sites.len() == CITIES.len() && answer.sites.iter().all(|site| site.up && site.hosts > 0) {
             return Ok(());
         }
         if Instant::now() > until {
-            let down: Vec<_> = answer.sites.iter().filter(|site| !site.up).map(|site| site.name.as_str()).collect();
+            let down: Vec<_> = answer
+                .sites
+                .iter()
+                .filter(|site| !site.up)
+                .map(|site| site.name.as_str())
+                .collect();
             bail!("these sites are not up within 20 seconds: {}", down.join(", "));
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -136,9 +165,15 @@ async fn wait_for_sites(cluster: &mut Cluster, admin: &Client) -> anyhow::Result
 }
 
 async fn quote(lab: &Client, page: &Page) -> anyhow::Result<()> {
-    let message = v1::QuoteJobRequest { request_id: request_id(), spec: Some(jobs::spectrum()), ..Default::default() };
+    let message = v1::QuoteJobRequest {
+        request_id: request_id(),
+        spec: Some(jobs::spectrum()),
+        ..Default::default()
+    };
     let answer = lab
-        .call(message, async |channel, request| JobServiceClient::new(channel).quote_job(request).await)
+        .call(message, async |channel, request| {
+            JobServiceClient::new(channel).quote_job(request).await
+        })
         .await
         .context("the quote")?;
     page.line("the lab's script, 2 cores for at most 2 minutes; cheapest for the lab first");
@@ -154,7 +189,12 @@ async fn quote(lab: &Client, page: &Page) -> anyhow::Result<()> {
         ));
     }
     page.check("the quote covers three sites, cheapest co-pay first", {
-        let copays: Vec<_> = answer.sites.iter().filter_map(|site| site.price.as_ref()).map(|price| price.copay_fen).collect();
+        let copays: Vec<_> = answer
+            .sites
+            .iter()
+            .filter_map(|site| site.price.as_ref())
+            .map(|price| price.copay_fen)
+            .collect();
         copays.len() == CITIES.len() && copays.is_sorted()
     });
     Ok(())
@@ -165,7 +205,10 @@ async fn refuse_too_big(enterprise: &Client, page: &Page) {
         Ok(job) => page.check(format_args!("64 GPUs are refused (but it became job {job})"), false),
         Err(status) => {
             let refusal = hesuan_api::refusal::Refusal::from_status(&status);
-            page.line(format_args!("too-big is refused: {} ({})", refusal.message, refusal.code));
+            page.line(format_args!(
+                "too-big is refused: {} ({})",
+                refusal.message, refusal.code
+            ));
             for (site, code, text) in &refusal.sites {
                 page.line(format_args!("   {site:<10} {code}: {text}"));
             }
@@ -184,18 +227,31 @@ async fn kill_the_leader(cluster: &mut Cluster, people: &People, page: &Page) ->
     page.part(format_args!("kill -9 of the leader, {}", CITIES[leader].name));
     cluster.kill(leader)?;
     let killed_at = Instant::now();
-    let meanwhile = jobs::submit(&people.enterprise, jobs::meanwhile()).await.context("submitting while there is no leader")?;
+    let meanwhile = jobs::submit(&people.enterprise, jobs::meanwhile())
+        .await
+        .context("submitting while there is no leader")?;
     let after = killed_at.elapsed();
     let term = before.term;
     let next = wait_for_leader(cluster, &people.admin, term).await?;
-    page.line(format_args!("{meanwhile}: meanwhile, submitted at once, is acknowledged after {:.1} s", after.as_secs_f64()));
+    page.line(format_args!(
+        "{meanwhile}: meanwhile, submitted at once, is acknowledged after {:.1} s",
+        after.as_secs_f64()
+    ));
     page.line(format_args!("new leader: {}", CITIES[next].name));
-    page.check(format_args!("another city leads, and took a job {:.1} s after the kill", after.as_secs_f64()), next != leader && after < Duration::from_secs(10));
+    page.check(
+        format_args!(
+            "another city leads, and took a job {:.1} s after the kill",
+            after.as_secs_f64()
+        ),
+        next != leader && after < Duration::from_secs(10),
+    );
     Ok((leader, meanwhile))
 }
 
 fn judge(over: &[v1::Job], page: &Page) {
-    let [spectrum, frames, broken, meanwhile] = over else { return page.check("four jobs are over", false) };
+    let [spectrum, frames, broken, meanwhile] = over else {
+        return page.check("four jobs are over", false);
+    };
     page.check("the script succeeded", spectrum.state() == v1::JobState::Succeeded);
     page.check(
         format_args!("{} of 20 tasks of the array succeeded", frames.tasks_succeeded),
@@ -205,14 +261,22 @@ fn judge(over: &[v1::Job], page: &Page) {
         format_args!("the broken one FAILED with its own exit code {}", broken.exit_code),
         broken.state() == v1::JobState::Failed && broken.exit_code == 3,
     );
-    page.check("the job submitted without a leader succeeded", meanwhile.state() == v1::JobState::Succeeded);
+    page.check(
+        "the job submitted without a leader succeeded",
+        meanwhile.state() == v1::JobState::Succeeded,
+    );
 }
 
 fn keep_acknowledged(dir: &Path, over: &[v1::Job]) -> anyhow::Result<()> {
     let file = dir.join(ACKNOWLEDGED);
     let mut text = std::fs::read_to_string(&file).unwrap_or_default();
     for job in over {
-        text.push_str(&format!("{} {} {}\n", job.id, jobs::state_word(job.state()), job.gross_fen));
+        text.push_str(&format!(
+            "{} {} {}\n",
+            job.id,
+            jobs::state_word(job.state()),
+            job.gross_fen
+        ));
     }
     std::fs::write(&file, text).with_context(|| format!("writing {}", file.display()))
 }
@@ -222,7 +286,11 @@ async fn find_again(people: &People, page: &Page, dir: &Path) -> anyhow::Result<
     let text = std::fs::read_to_string(dir.join(ACKNOWLEDGED)).unwrap_or_default();
     let mut missing = 0;
     for line in text.lines() {
-        let job_id: u64 = line.split(' ').next().and_then(|id| id.parse().ok()).context("a job id at the start of the line")?;
+        let job_id: u64 = line
+            .split(' ')
+            .next()
+            .and_then(|id| id.parse().ok())
+            .context("a job id at the start of the line")?;
         let now = match jobs::get(&people.auditor, job_id).await {
             Ok(job) => format!("{job_id} {} {}", jobs::state_word(job.state()), job.gross_fen),
             Err(status) => status.message().to_owned(),
@@ -232,8 +300,14 @@ async fn find_again(people: &People, page: &Page, dir: &Path) -> anyhow::Result<
             missing += 1;
         }
     }
-    page.line(format_args!("{} jobs of earlier runs, {missing} not as they were", text.lines().count()));
-    page.check(format_args!("all {} jobs of earlier runs are as they were", text.lines().count()), missing == 0);
+    page.line(format_args!(
+        "{} jobs of earlier runs, {missing} not as they were",
+        text.lines().count()
+    ));
+    page.check(
+        format_args!("all {} jobs of earlier runs are as they were", text.lines().count()),
+        missing == 0,
+    );
     Ok(())
 }
 
@@ -241,8 +315,13 @@ async fn find_again(people: &People, page: &Page, dir: &Path) -> anyhow::Result<
 async fn stay(cluster: &mut Cluster, job: u64, page: &Page) -> anyhow::Result<()> {
     page.part("the cluster stays up; try, in another shell");
     page.line(format_args!("export HESUAN_ENDPOINTS={}", cluster.addresses.join(",")));
-    page.line(format_args!("export HESUAN_TOKEN_FILE={}", cluster.token_file("enterprise").display()));
-    let hesuan = std::env::current_exe().ok().map(|program| program.with_file_name("hesuan"));
+    page.line(format_args!(
+        "export HESUAN_TOKEN_FILE={}",
+        cluster.token_file("enterprise").display()
+    ));
+    let hesuan = std::env::current_exe()
+        .ok()
+        .map(|program| program.with_file_name("hesuan"));
     let hesuan = match hesuan.filter(|program| program.is_file()) {
         Some(program) => program.display().to_string(),
         None => "cargo run --release --bin hesuan --".to_owned(),
@@ -254,8 +333,14 @@ async fn stay(cluster: &mut Cluster, job: u64, page: &Page) -> anyhow::Result<()
         format!("--token-file {} job show {job}", cluster.token_file("lab").display()),
         format!("--token-file {} job receipt {job}", cluster.token_file("lab").display()),
         "site list".to_owned(),
-        format!("--token-file {} cluster status", cluster.token_file("auditor").display()),
-        format!("--token-file {} wallet balance", cluster.token_file("auditor").display()),
+        format!(
+            "--token-file {} cluster status",
+            cluster.token_file("auditor").display()
+        ),
+        format!(
+            "--token-file {} wallet balance",
+            cluster.token_file("auditor").display()
+        ),
     ] {
         page.line(format_args!("{hesuan} {command}"));
     }

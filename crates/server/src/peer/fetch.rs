@@ -85,7 +85,11 @@ impl Fetcher {
         receiver: &mut Option<SnapshotReceiver>,
     ) -> Result<(), FetchError> {
         let mut client = sender::connect(&self.address).await?;
-        let request = FetchSnapshotRequest { index, term, offset: *offset };
+        let request = FetchSnapshotRequest {
+            index,
+            term,
+            offset: *offset,
+        };
         let mut chunks: Streaming<FileChunk> = client.fetch_snapshot(self.secret.sign(request)).await?.into_inner();
         while let Some(chunk) = chunks.next().await {
             let chunk = chunk?;
@@ -120,7 +124,11 @@ impl Fetcher {
 
     async fn segment_stream(&self, segment: &SegmentRef) -> Result<(), FetchError> {
         let mut client = sender::connect(&self.address).await?;
-        let request = FetchSegmentRequest { segment: segment.segment, offset: 0, end: segment.bytes };
+        let request = FetchSegmentRequest {
+            segment: segment.segment,
+            offset: 0,
+            end: segment.bytes,
+        };
         let mut chunks = client.fetch_segment(self.secret.sign(request)).await?.into_inner();
         let wanted = segment.clone();
         let mut receiver = self.disk.run(move |disk| disk.archive().receive(wanted)).await?;
@@ -138,13 +146,13 @@ impl Fetcher {
         }
         Ok(self.disk.run(move |disk| disk.archive().receive_end(receiver)).await?)
     }
-
 }
 
 /// Asks a peer, as the leader, for a change of membership or leadership.
 pub(crate) async fn steer(secret: &Secret, address: &str, request: SteerRequest) -> Result<(), Status> {
     let connected = sender::connect(address).await;
-    let mut client = connected.map_err(|error| Status::unavailable(format!("the leader cannot be reached: {error}")))?;
+    let mut client =
+        connected.map_err(|error| Status::unavailable(format!("the leader cannot be reached: {error}")))?;
     client.steer(secret.sign(request)).await?;
     Ok(())
 }

@@ -44,8 +44,21 @@ struct Peer {
 
 impl Peers {
     /// Nobody yet; see [`Peers::set`].
-    pub(crate) fn new(secret: Secret, own_address: String, frames_max: usize, runtime: tokio::runtime::Handle, on_unreachable: OnUnreachable) -> Self {
-        Peers { secret, own_address, frames_max, runtime, on_unreachable, table: Mutex::default() }
+    pub(crate) fn new(
+        secret: Secret,
+        own_address: String,
+        frames_max: usize,
+        runtime: tokio::runtime::Handle,
+        on_unreachable: OnUnreachable,
+    ) -> Self {
+        Peers {
+            secret,
+            own_address,
+            frames_max,
+            runtime,
+            on_unreachable,
+            table: Mutex::default(),
+        }
     }
 
     /// The replicas to talk to from here on, by id and peer address, without this one.
@@ -66,8 +79,19 @@ impl Peers {
     fn dial(&self, id: u64, address: &str) -> Peer {
         let (queue, frames) = mpsc::channel(self.frames_max);
         let on_unreachable = Arc::clone(&self.on_unreachable);
-        let task = sender::run(id, address.to_owned(), self.secret.clone(), self.own_address.clone(), frames, on_unreachable);
-        Peer { address: address.to_owned(), queue, sender: self.runtime.spawn(task) }
+        let task = sender::run(
+            id,
+            address.to_owned(),
+            self.secret.clone(),
+            self.own_address.clone(),
+            frames,
+            on_unreachable,
+        );
+        Peer {
+            address: address.to_owned(),
+            queue,
+            sender: self.runtime.spawn(task),
+        }
     }
 
     /// A replica that is not known yet dialled us: a leader that joined after this one's cluster file was written. What the state
@@ -78,7 +102,9 @@ impl Peers {
 
     /// Queues frames for one peer; false if one had to be dropped.
     pub(crate) fn send(&self, to: u64, frames: impl IntoIterator<Item = Body>) -> bool {
-        let Some(queue) = self.lock().get(&to).map(|peer| peer.queue.clone()) else { return false };
+        let Some(queue) = self.lock().get(&to).map(|peer| peer.queue.clone()) else {
+            return false;
+        };
         frames.into_iter().all(|frame| queue.try_send(frame).is_ok())
     }
 

@@ -23,7 +23,11 @@ pub(crate) struct Secret {
 impl Secret {
     /// Of replica `from`.
     pub(crate) fn new(cluster: &ClusterFile, from: u64) -> Self {
-        Secret { cluster_id: cluster.cluster_id, secret: cluster.secret, from }
+        Secret {
+            cluster_id: cluster.cluster_id,
+            secret: cluster.secret,
+            from,
+        }
     }
 
     /// Adds the proof to a call.
@@ -60,11 +64,16 @@ impl Secret {
         }
         let cluster = field(metadata, CLUSTER)?;
         if cluster != hex::encode(self.cluster_id) {
-            return Err(Status::permission_denied(format!("this is a replica of cluster {}", hex::encode(self.cluster_id))));
+            return Err(Status::permission_denied(format!(
+                "this is a replica of cluster {}",
+                hex::encode(self.cluster_id)
+            )));
         }
         let from = field(metadata, FROM)?.parse().unwrap_or(0);
         if from == 0 || from == self.from {
-            return Err(Status::invalid_argument("the sender's replica id is missing, or is this replica's own"));
+            return Err(Status::invalid_argument(
+                "the sender's replica id is missing, or is this replica's own",
+            ));
         }
         Ok(from)
     }
@@ -75,7 +84,10 @@ fn refused() -> Status {
 }
 
 fn field<'a>(metadata: &'a MetadataMap, name: &str) -> Result<&'a str, Status> {
-    metadata.get(name).and_then(|value| value.to_str().ok()).ok_or_else(refused)
+    metadata
+        .get(name)
+        .and_then(|value| value.to_str().ok())
+        .ok_or_else(refused)
 }
 
 fn ascii(text: String) -> MetadataValue<Ascii> {
@@ -97,9 +109,15 @@ mod tests {
         let code = |secret: &Secret| door.check(secret.sign(()).metadata()).map_err(|status| status.code());
         assert_eq!(code(&Secret::new(&ours, 2)), Ok(2));
         assert_eq!(code(&Secret::new(&other, 2)), Err(tonic::Code::Unauthenticated));
-        let stolen = ClusterFile { cluster_id: other.cluster_id, ..ours.clone() };
+        let stolen = ClusterFile {
+            cluster_id: other.cluster_id,
+            ..ours.clone()
+        };
         assert_eq!(code(&Secret::new(&stolen, 2)), Err(tonic::Code::PermissionDenied));
         assert_eq!(code(&Secret::new(&ours, 1)), Err(tonic::Code::InvalidArgument));
-        assert_eq!(door.check(&MetadataMap::new()).map_err(|s| s.code()), Err(tonic::Code::Unauthenticated));
+        assert_eq!(
+            door.check(&MetadataMap::new()).map_err(|s| s.code()),
+            Err(tonic::Code::Unauthenticated)
+        );
     }
 }

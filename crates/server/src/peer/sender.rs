@@ -33,11 +33,20 @@ pub(super) async fn connect(address: &str) -> Result<PeerServiceClient<Channel>,
         .initial_connection_window_size(16 << 20)
         .connect()
         .await?;
-    Ok(PeerServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX).max_encoding_message_size(MESSAGE_BYTES_MAX))
+    Ok(PeerServiceClient::new(channel)
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX))
 }
 
 /// Runs until aborted.
-pub(super) async fn run(id: u64, address: String, secret: Secret, own_address: String, mut frames: mpsc::Receiver<Body>, on_unreachable: OnUnreachable) {
+pub(super) async fn run(
+    id: u64,
+    address: String,
+    secret: Secret,
+    own_address: String,
+    mut frames: mpsc::Receiver<Body>,
+    on_unreachable: OnUnreachable,
+) {
     let mut backoff = BACKOFF_FIRST;
     loop {
         match connect(&address).await {
@@ -87,7 +96,10 @@ async fn pump(frames: &mut mpsc::Receiver<Body>, batches: mpsc::Sender<PeerBatch
             bytes += weight(&next);
             held.push(Frame { body: Some(next) });
         }
-        place.send(PeerBatch { wall_clock_ms: wall_ms(), frames: std::mem::take(&mut held) });
+        place.send(PeerBatch {
+            wall_clock_ms: wall_ms(),
+            frames: std::mem::take(&mut held),
+        });
     }
 }
 

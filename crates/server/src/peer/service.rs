@@ -41,7 +41,12 @@ pub(crate) struct PeerDoor<I> {
 impl<I: Inbox> PeerDoor<I> {
     /// Lets in who shows the secret.
     pub(crate) fn new(secret: Secret, inbox: Arc<I>, disk: DiskHandle, ending: watch::Receiver<bool>) -> Self {
-        PeerDoor { secret, inbox, disk, ending }
+        PeerDoor {
+            secret,
+            inbox,
+            disk,
+            ending,
+        }
     }
 }
 
@@ -72,14 +77,20 @@ impl<I: Inbox> PeerService for PeerDoor<I> {
 
     async fn fetch_snapshot(&self, request: Request<FetchSnapshotRequest>) -> Result<Response<ChunkStream>, Status> {
         self.secret.check(request.metadata())?;
-        let FetchSnapshotRequest { index, term, mut offset } = request.into_inner();
+        let FetchSnapshotRequest {
+            index,
+            term,
+            mut offset,
+        } = request.into_inner();
         let disk = self.disk.clone();
         let (sender, receiver) = mpsc::channel(4);
         // Ends by itself with the file, or when the receiver is gone.
         tokio::spawn(async move {
             disk.submit(move |disk| disk.snapshots.pin(index, term));
             loop {
-                let data = disk.run(move |disk| disk.snapshots.read(index, term, offset, CHUNK_BYTES)).await;
+                let data = disk
+                    .run(move |disk| disk.snapshots.read(index, term, offset, CHUNK_BYTES))
+                    .await;
                 let data = data.map_err(|error| Status::not_found(error.to_string()));
                 if !send(&sender, &mut offset, data).await {
                     break;
@@ -98,15 +109,23 @@ impl<I: Inbox> PeerService for PeerDoor<I> {
 
     async fn fetch_segment(&self, request: Request<FetchSegmentRequest>) -> Result<Response<ChunkStream>, Status> {
         self.secret.check(request.metadata())?;
-        let FetchSegmentRequest { segment, mut offset, end } = request.into_inner();
+        let FetchSegmentRequest {
+            segment,
+            mut offset,
+            end,
+        } = request.into_inner();
         let disk = self.disk.clone();
         let (sender, receiver) = mpsc::channel(4);
         // Ends by itself where asked, or when the receiver is gone.
         tokio::spawn(async move {
             loop {
-                let bytes = usize::try_from(end.saturating_sub(offset)).unwrap_or(usize::MAX).min(CHUNK_BYTES);
+                let bytes = usize::try_from(end.saturating_sub(offset))
+                    .unwrap_or(usize::MAX)
+                    .min(CHUNK_BYTES);
                 let from = offset;
-                let data = disk.run(move |disk| disk.archive().read_segment(segment, from, bytes)).await;
+                let data = disk
+                    .run(move |disk| disk.archive().read_segment(segment, from, bytes))
+                    .await;
                 let data = data.map_err(|error| Status::not_found(error.to_string()));
                 if bytes == 0 || !send(&sender, &mut offset, data).await {
                     break;
@@ -124,11 +143,18 @@ impl<I: Inbox> PeerService for PeerDoor<I> {
 }
 
 /// Sends what was read; false when there is nothing more to do.
-async fn send(sender: &mpsc::Sender<Result<FileChunk, Status>>, offset: &mut u64, data: Result<Vec<u8>, Status>) -> bool {
+async fn send(
+    sender: &mpsc::Sender<Result<FileChunk, Status>>,
+    offset: &mut u64,
+    data: Result<Vec<u8>, Status>,
+) -> bool {
     let chunk = match data {
         Ok(data) if data.is_empty() => return false,
         Ok(data) => {
-            let chunk = FileChunk { offset: *offset, data: data.into() };
+            let chunk = FileChunk {
+                offset: *offset,
+                data: data.into(),
+            };
             *offset += chunk.data.len() as u64;
             Ok(chunk)
         }

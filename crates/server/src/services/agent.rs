@@ -9,7 +9,8 @@ use hesuan_api::internal::v1::agent_service_server::AgentService;
 use hesuan_api::internal::v1::command::Body as Command;
 use hesuan_api::internal::v1::frame::Body as Frame;
 use hesuan_api::internal::v1::{
-    AgentMessage, AttachAgent, Heartbeat, Hello, Refused, ReplicaMessage, Reports, SiteHeartbeat, agent_message, replica_message,
+    AgentMessage, AttachAgent, Heartbeat, Hello, Refused, ReplicaMessage, Reports, SiteHeartbeat, agent_message,
+    replica_message,
 };
 use hesuan_api::refusal::trouble;
 use hesuan_engine::types::{PrincipalId, SiteId};
@@ -31,7 +32,10 @@ const HELLO: Duration = Duration::from_secs(10);
 impl AgentService for Services {
     type ConnectStream = Pin<Box<dyn Stream<Item = Result<ReplicaMessage, Status>> + Send>>;
 
-    async fn connect(&self, request: Request<Streaming<AgentMessage>>) -> Result<Response<Self::ConnectStream>, Status> {
+    async fn connect(
+        &self,
+        request: Request<Streaming<AgentMessage>>,
+    ) -> Result<Response<Self::ConnectStream>, Status> {
         let caller = self.0.caller(request.metadata()).await?;
         let (to_agent, answers) = mpsc::channel(QUEUE);
         let core = Arc::clone(&self.0);
@@ -43,9 +47,17 @@ impl AgentService for Services {
 
 async fn serve(core: Arc<Core>, caller: PrincipalId, mut messages: Streaming<AgentMessage>, to_agent: ToAgent) {
     let hello = match tokio::time::timeout(HELLO, messages.next()).await {
-        Ok(Some(Ok(AgentMessage { body: Some(agent_message::Body::Hello(hello)) }))) => hello,
+        Ok(Some(Ok(AgentMessage {
+            body: Some(agent_message::Body::Hello(hello)),
+        }))) => hello,
         _ => {
-            let _ = to_agent.send(Err(trouble(Code::InvalidArgument, "HELLO_MISSING", "the first message is hello"))).await;
+            let _ = to_agent
+                .send(Err(trouble(
+                    Code::InvalidArgument,
+                    "HELLO_MISSING",
+                    "the first message is hello",
+                )))
+                .await;
             return;
         }
     };
@@ -53,7 +65,10 @@ async fn serve(core: Arc<Core>, caller: PrincipalId, mut messages: Streaming<Age
         Ok(attached) => attached,
         Err(status) => {
             let refusal = hesuan_api::refusal::Refusal::from_status(&status);
-            let refused = Refused { code: refusal.code, message: refusal.message };
+            let refused = Refused {
+                code: refusal.code,
+                message: refusal.message,
+            };
             let body = Some(replica_message::Body::Refused(refused));
             let _ = to_agent.send(Ok(ReplicaMessage { body })).await;
             return;
@@ -62,7 +77,11 @@ async fn serve(core: Arc<Core>, caller: PrincipalId, mut messages: Streaming<Age
     // From here on the APPLY thread's sender keeps the stream open, and its end closes it.
     let closed = to_agent.downgrade();
     core.agents.came(site, instance, closed.clone());
-    core.apply.tell(Input::AgentCame { site, instance, to_agent });
+    core.apply.tell(Input::AgentCame {
+        site,
+        instance,
+        to_agent,
+    });
     tracing::info!(site = site.0, "agent attached");
     loop {
         let message = tokio::select! {
@@ -82,14 +101,25 @@ async fn serve(core: Arc<Core>, caller: PrincipalId, mut messages: Streaming<Age
 
 /// Has the attach applied; who is refused learns why.
 async fn attach(core: &Core, caller: PrincipalId, hello: Hello) -> Result<(SiteId, u128), Status> {
-    let Hello { site, instance, hosts, .. } = hello;
+    let Hello {
+        site, instance, hosts, ..
+    } = hello;
     let number = <[u8; 16]>::try_from(instance.as_slice()).map(u128::from_be_bytes);
-    let number = number.map_err(|_| trouble(Code::InvalidArgument, "FIELD_MALFORMED", "instance is 16 random bytes"))?;
+    let number =
+        number.map_err(|_| trouble(Code::InvalidArgument, "FIELD_MALFORMED", "instance is 16 random bytes"))?;
     let deadline = Deadline::after(HELLO);
-    let attach = AttachAgent { site: site.clone(), instance, replica: core.id, hosts };
+    let attach = AttachAgent {
+        site: site.clone(),
+        instance,
+        replica: core.id,
+        hosts,
+    };
     core.mutate(caller, deadline, Command::AttachAgent(attach)).await?;
-    let id = core.look(deadline, move |view| view.state.site_by_name(&site).map(|site| site.id)).await?;
-    id.map(|id| (id, number)).ok_or_else(|| trouble(Code::NotFound, "SITE_NOT_FOUND", "there is no such site"))
+    let id = core
+        .look(deadline, move |view| view.state.site_by_name(&site).map(|site| site.id))
+        .await?;
+    id.map(|id| (id, number))
+        .ok_or_else(|| trouble(Code::NotFound, "SITE_NOT_FOUND", "there is no such site"))
 }
 
 fn take(core: &Core, caller: PrincipalId, site: SiteId, instance: u128, body: agent_message::Body) {
@@ -103,10 +133,19 @@ fn take(core: &Core, caller: PrincipalId, site: SiteId, instance: u128, body: ag
 
 fn beat(core: &Core, site: SiteId, instance: u128, heartbeat: Heartbeat) {
     match core.raft.leadership().leader {
-        Some(leader) if leader == core.id => core.apply.tell(Input::Heartbeat { site, instance, heartbeat, from: core.id }),
+        Some(leader) if leader == core.id => core.apply.tell(Input::Heartbeat {
+            site,
+            instance,
+            heartbeat,
+            from: core.id,
+        }),
         Some(leader) => {
             let instance = instance.to_be_bytes().to_vec();
-            let beat = SiteHeartbeat { site: site.0, instance, heartbeat: Some(heartbeat) };
+            let beat = SiteHeartbeat {
+                site: site.0,
+                instance,
+                heartbeat: Some(heartbeat),
+            };
             core.peers.send(leader, [Frame::SiteHeartbeat(beat)]);
         }
         None => {}
@@ -119,6 +158,8 @@ fn report(core: &Core, caller: PrincipalId, reports: Reports) {
         Ok(command) => {
             let _ = core.send(core.waiters.ticket(), command);
         }
-        Err(rejection) => tracing::warn!(code = rejection.code, message = %rejection.message, "an agent's report is malformed"),
+        Err(rejection) => {
+            tracing::warn!(code = rejection.code, message = %rejection.message, "an agent's report is malformed")
+        }
     }
 }

@@ -2,9 +2,9 @@
 
 use hesuan_api::answer::{self, ATTEMPTS_MAX, RECEIPTS_MAX};
 use hesuan_api::v1;
+use hesuan_engine::state::access::{self, Kind, Scope};
 use hesuan_engine::state::archive::{AttemptRecord, JobRecord, JobSummary, ReceiptRecord, state_of};
 use hesuan_engine::state::{Receipt, State};
-use hesuan_engine::state::access::{self, Kind, Scope};
 use hesuan_engine::types::{JobId, PrincipalId};
 use hesuan_ledger::Leg;
 use prost::Message as _;
@@ -33,21 +33,28 @@ impl Core {
         let mut record = JobRecord::default();
         for part in found {
             let part = JobRecord::decode(&*part.bytes);
-            let part = part.map_err(|error| Status::new(Code::DataLoss, format!("the archived job cannot be decoded: {error}")))?;
+            let part = part
+                .map_err(|error| Status::new(Code::DataLoss, format!("the archived job cannot be decoded: {error}")))?;
             record.job = part.job;
             record.summary = part.summary.or(record.summary);
             record.attempts.extend(part.attempts);
         }
         let seen = self.look(deadline, move |view: &View<'_>| {
-            let org = record.summary.as_ref().and_then(|summary| view.state.ledger().org_by_name(&summary.org))?;
-            access::may_read(view.state, caller, Kind::ReadJobs, Scope::Org(org.id)).then(|| answer(view.state, &record))
+            let org = record
+                .summary
+                .as_ref()
+                .and_then(|summary| view.state.ledger().org_by_name(&summary.org))?;
+            access::may_read(view.state, caller, Kind::ReadJobs, Scope::Org(org.id))
+                .then(|| answer(view.state, &record))
         });
         seen.await?.ok_or_else(unknown)
     }
 }
 
 fn state_number(number: u32) -> i32 {
-    state_of(number).map_or(v1::JobState::Unspecified, answer::job_state).into()
+    state_of(number)
+        .map_or(v1::JobState::Unspecified, answer::job_state)
+        .into()
 }
 
 /// A job that has left State. Its script is gone; what it was is in its digest.
@@ -91,7 +98,12 @@ fn spec(summary: &JobSummary) -> v1::JobSpec {
             memory_mib: summary.memory_mib,
             gpu_milli: summary.gpu_milli,
             gpu_models: summary.gpu_models.clone(),
-            generic: amounts.map(|(name, amount)| v1::NamedAmount { name: name.clone(), amount: *amount }).collect(),
+            generic: amounts
+                .map(|(name, amount)| v1::NamedAmount {
+                    name: name.clone(),
+                    amount: *amount,
+                })
+                .collect(),
         }),
         walltime_ms_max: summary.walltime_ms_max,
         priority: summary.priority,
@@ -101,7 +113,12 @@ fn spec(summary: &JobSummary) -> v1::JobSpec {
         regions: summary.regions.clone(),
         retries_max: summary.retries_max,
         on_site_lost: on_site_lost(summary.requeue_on_site_lost).into(),
-        labels: labels.map(|pair| v1::KeyValue { key: pair[0].clone(), value: pair[1].clone() }).collect(),
+        labels: labels
+            .map(|pair| v1::KeyValue {
+                key: pair[0].clone(),
+                value: pair[1].clone(),
+            })
+            .collect(),
         ..v1::JobSpec::default()
     }
 }
@@ -131,7 +148,9 @@ pub(super) fn receipt(state: &State, record: &JobRecord) -> v1::GetReceiptRespon
     let mut total = v1::Price::default();
     let mut attempts = Vec::new();
     for one in &record.attempts {
-        let Some(receipt) = one.receipt.as_ref().map(ReceiptRecord::read) else { continue };
+        let Some(receipt) = one.receipt.as_ref().map(ReceiptRecord::read) else {
+            continue;
+        };
         let price = price(state, &receipt);
         add(&mut total, &price);
         attempts.push(v1::AttemptReceipt {
@@ -149,13 +168,21 @@ pub(super) fn receipt(state: &State, record: &JobRecord) -> v1::GetReceiptRespon
         total.gross_fen = summary.gross_fen;
         total.copay_fen = summary.copay_fen;
     }
-    v1::GetReceiptResponse { job_id: record.job, total: Some(total), attempts, held_fen: 0 }
+    v1::GetReceiptResponse {
+        job_id: record.job,
+        total: Some(total),
+        attempts,
+        held_fen: 0,
+    }
 }
 
 fn leg(state: &State, leg: &Leg) -> v1::PriceLeg {
     v1::PriceLeg {
         voucher_id: leg.voucher.0,
-        programme: state.ledger().programme(leg.programme).map_or_else(String::new, |programme| programme.name.to_string()),
+        programme: state
+            .ledger()
+            .programme(leg.programme)
+            .map_or_else(String::new, |programme| programme.name.to_string()),
         agreement_id: leg.agreement.0,
         rate_bp: leg.rate.0,
         amount_fen: leg.amount.0,
@@ -166,7 +193,12 @@ fn price(state: &State, receipt: &Receipt) -> v1::Price {
     v1::Price {
         gross_fen: receipt.gross.0,
         // A leg that paid nothing is no news.
-        legs: receipt.legs.iter().filter(|leg| leg.amount.0 != 0).map(|one| leg(state, one)).collect(),
+        legs: receipt
+            .legs
+            .iter()
+            .filter(|leg| leg.amount.0 != 0)
+            .map(|one| leg(state, one))
+            .collect(),
         copay_fen: receipt.copay.0,
     }
 }
@@ -176,7 +208,8 @@ fn add(total: &mut v1::Price, price: &v1::Price) {
     total.gross_fen += price.gross_fen;
     total.copay_fen += price.copay_fen;
     for leg in &price.legs {
-        let same = |there: &&mut v1::PriceLeg| (there.voucher_id, there.agreement_id) == (leg.voucher_id, leg.agreement_id);
+        let same =
+            |there: &&mut v1::PriceLeg| (there.voucher_id, there.agreement_id) == (leg.voucher_id, leg.agreement_id);
         match total.legs.iter_mut().find(same) {
             Some(there) => {
                 there.amount_fen += leg.amount_fen;
@@ -188,5 +221,9 @@ fn add(total: &mut v1::Price, price: &v1::Price) {
 }
 
 fn on_site_lost(requeue: bool) -> v1::OnSiteLost {
-    if requeue { v1::OnSiteLost::Requeue } else { v1::OnSiteLost::Hold }
+    if requeue {
+        v1::OnSiteLost::Requeue
+    } else {
+        v1::OnSiteLost::Hold
+    }
 }

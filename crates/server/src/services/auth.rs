@@ -32,18 +32,28 @@ struct Seen {
 
 impl Principals {
     pub(super) fn new(version: Arc<AtomicU64>) -> Principals {
-        Principals { version, seen: RwLock::default() }
+        Principals {
+            version,
+            seen: RwLock::default(),
+        }
     }
 
     fn find(&self, version: u64, hash: &[u8; 32]) -> Option<PrincipalId> {
         let seen = self.seen.read().unwrap_or_else(PoisonError::into_inner);
-        if seen.version == version { seen.by_hash.get(hash).copied() } else { None }
+        if seen.version == version {
+            seen.by_hash.get(hash).copied()
+        } else {
+            None
+        }
     }
 
     fn keep(&self, version: u64, hash: [u8; 32], principal: PrincipalId) {
         let mut seen = self.seen.write().unwrap_or_else(PoisonError::into_inner);
         if seen.version != version || seen.by_hash.len() >= KEEP {
-            *seen = Seen { version, by_hash: HashMap::new() };
+            *seen = Seen {
+                version,
+                by_hash: HashMap::new(),
+            };
         }
         seen.by_hash.insert(hash, principal);
     }
@@ -62,24 +72,47 @@ impl Core {
             return Ok(principal);
         }
         let deadline = Deadline::of(metadata);
-        let here = self.look(deadline, move |view| view.state.principal_by_token(&hash).map(|principal| principal.id)).await?;
+        let here = self
+            .look(deadline, move |view| {
+                view.state.principal_by_token(&hash).map(|principal| principal.id)
+            })
+            .await?;
         let found = match here {
             Some(principal) => Some(principal),
             // A token made a moment ago may not have arrived here yet.
             None => {
-                self.read_index(deadline, move |view| view.state.principal_by_token(&hash).map(|principal| principal.id)).await?
+                self.read_index(deadline, move |view| {
+                    view.state.principal_by_token(&hash).map(|principal| principal.id)
+                })
+                .await?
             }
         };
-        let principal =
-            found.ok_or_else(|| trouble(Code::Unauthenticated, "UNAUTHENTICATED", "this token is unknown or revoked; ask an admin for a new one"))?;
+        let principal = found.ok_or_else(|| {
+            trouble(
+                Code::Unauthenticated,
+                "UNAUTHENTICATED",
+                "this token is unknown or revoked; ask an admin for a new one",
+            )
+        })?;
         self.principals.keep(version, hash, principal);
         Ok(principal)
     }
 }
 
 fn bearer(metadata: &MetadataMap) -> Result<&str, Status> {
-    let header = metadata.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
-    header.strip_prefix("Bearer ").map(str::trim).filter(|token| !token.is_empty()).ok_or_else(|| {
-        trouble(Code::Unauthenticated, "UNAUTHENTICATED", "no token: send metadata `authorization: Bearer HESUAN_...`")
-    })
+    let header = metadata
+        .get("authorization")
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    header
+        .strip_prefix("Bearer ")
+        .map(str::trim)
+        .filter(|token| !token.is_empty())
+        .ok_or_else(|| {
+            trouble(
+                Code::Unauthenticated,
+                "UNAUTHENTICATED",
+                "no token: send metadata `authorization: Bearer HESUAN_...`",
+            )
+        })
 }

@@ -31,7 +31,10 @@ pub(super) struct Deadline(Instant);
 impl Deadline {
     /// From the call's `grpc-timeout`, less a little, so that the answer says what happened instead of nothing.
     pub(super) fn of(metadata: &MetadataMap) -> Deadline {
-        let asked = metadata.get("grpc-timeout").and_then(|value| value.to_str().ok()).and_then(parse_timeout);
+        let asked = metadata
+            .get("grpc-timeout")
+            .and_then(|value| value.to_str().ok())
+            .and_then(parse_timeout);
         let patience = asked.map_or(PATIENCE, |asked| (asked - asked / 20).min(PATIENCE_MAX));
         Deadline(Instant::now() + patience)
     }
@@ -70,7 +73,9 @@ impl<T> Answered<T> {
     pub(super) fn into_response(self) -> Response<T> {
         let mut response = Response::new(self.answer);
         if self.stale {
-            response.metadata_mut().insert("hesuan-applied-index", self.applied_index.into());
+            response
+                .metadata_mut()
+                .insert("hesuan-applied-index", self.applied_index.into());
             response.metadata_mut().insert("hesuan-age-ms", self.age_ms.into());
         }
         response
@@ -82,9 +87,16 @@ impl Core {
     ///
     /// # Errors
     /// A rejection; or UNAVAILABLE with the outcome unknown, in which case the same request id may be sent again.
-    pub(super) async fn mutate(&self, caller: PrincipalId, deadline: Deadline, body: command::Body) -> Result<Reply, Status> {
+    pub(super) async fn mutate(
+        &self,
+        caller: PrincipalId,
+        deadline: Deadline,
+        body: command::Body,
+    ) -> Result<Reply, Status> {
         let command = encode_command(caller, body).map_err(|rejection| status(&rejection))?;
-        self.command(deadline, command).await?.map_err(|rejection| status(&rejection))
+        self.command(deadline, command)
+            .await?
+            .map_err(|rejection| status(&rejection))
     }
 
     /// The same for a command that is encoded already; a rejection is an answer.
@@ -95,13 +107,21 @@ impl Core {
         match tokio::time::timeout_at(deadline.0, &mut waiting.answer).await {
             Ok(Ok(Answer::Applied(outcome))) => Ok(outcome.reply),
             Ok(Ok(Answer::Busy)) => Err(busy()),
-            Ok(Err(_)) => Err(trouble(Code::Unavailable, "ENDING", "this replica is shutting down; use another")),
+            Ok(Err(_)) => Err(trouble(
+                Code::Unavailable,
+                "ENDING",
+                "this replica is shutting down; use another",
+            )),
             Err(_) if self.raft.leadership().leader.is_none() => Err(trouble(
                 Code::Unavailable,
                 "NO_LEADER",
                 "there is no leader: fewer than half of the replicas reach each other; the outcome is unknown, retry with the same request id",
             )),
-            Err(_) => Err(trouble(Code::Unavailable, "OUTCOME_UNKNOWN", "no answer in time; the outcome is unknown, retry with the same request id")),
+            Err(_) => Err(trouble(
+                Code::Unavailable,
+                "OUTCOME_UNKNOWN",
+                "no answer in time; the outcome is unknown, retry with the same request id",
+            )),
         }
     }
 
@@ -109,7 +129,9 @@ impl Core {
     pub(super) fn send(&self, ticket: u64, command: Bytes) -> Result<(), Status> {
         let taken = match self.raft.leadership().leader {
             Some(leader) if leader == self.id => self.raft.offer(Input::Command { ticket, command }),
-            Some(leader) => self.peers.send(leader, [Frame::Forwarded(Forwarded { ticket, command })]),
+            Some(leader) => self
+                .peers
+                .send(leader, [Frame::Forwarded(Forwarded { ticket, command })]),
             None => true,
         };
         if taken { Ok(()) } else { Err(busy()) }
@@ -125,9 +147,18 @@ impl Core {
         let stale = consistency == Consistency::Stale;
         let look = move |view: &View<'_>| {
             let age_ms = view.wall_ms.saturating_sub(view.state.at().0);
-            look(view).map(|answer| Answered { answer, applied_index: view.state.applied_index(), age_ms, stale })
+            look(view).map(|answer| Answered {
+                answer,
+                applied_index: view.state.applied_index(),
+                age_ms,
+                stale,
+            })
         };
-        let answered = if stale { self.look(deadline, look).await? } else { self.read_index(deadline, look).await? };
+        let answered = if stale {
+            self.look(deadline, look).await?
+        } else {
+            self.read_index(deadline, look).await?
+        };
         answered.map_err(|rejection| status(&rejection))
     }
 
@@ -161,7 +192,11 @@ impl Core {
 async fn wait<T>(deadline: Deadline, answer: tokio::sync::oneshot::Receiver<T>) -> Result<T, Status> {
     match tokio::time::timeout_at(deadline.0, answer).await {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(_)) => Err(trouble(Code::Unavailable, "ENDING", "this replica is shutting down; use another")),
+        Ok(Err(_)) => Err(trouble(
+            Code::Unavailable,
+            "ENDING",
+            "this replica is shutting down; use another",
+        )),
         Err(_) => Err(trouble(
             Code::Unavailable,
             "NO_QUORUM",
@@ -172,11 +207,19 @@ async fn wait<T>(deadline: Deadline, answer: tokio::sync::oneshot::Receiver<T>) 
 
 /// Apply answered with something that does not belong to the request: a bug, and nothing a client can do about.
 pub(super) fn unexpected(reply: &Reply) -> Status {
-    trouble(Code::Internal, "UNEXPECTED_REPLY", &format!("the request was applied, and answered with {reply:?}"))
+    trouble(
+        Code::Internal,
+        "UNEXPECTED_REPLY",
+        &format!("the request was applied, and answered with {reply:?}"),
+    )
 }
 
 fn busy() -> Status {
-    trouble(Code::ResourceExhausted, "BUSY", "too much is waiting here already; retry a little later")
+    trouble(
+        Code::ResourceExhausted,
+        "BUSY",
+        "too much is waiting here already; retry a little later",
+    )
 }
 
 #[cfg(test)]

@@ -41,20 +41,24 @@ impl Core {
             let state = view.state;
             let leads = node.role == Role::Leader;
             let progress: BTreeMap<u64, _> = node.peers.iter().map(|peer| (peer.id, peer)).collect();
-            let members = state.members().iter().filter(|member| node.conf_state.contains(member.id)).map(|member| v1::Member {
-                id: member.id,
-                name: member.name.to_string(),
-                peer_address: member.peer_address.to_string(),
-                client_address: member.client_address.to_string(),
-                voter: node.conf_state.voters.contains(&member.id),
-                leader: leadership.leader == Some(member.id),
-                match_index: match progress.get(&member.id) {
-                    Some(peer) => peer.matched,
-                    None if leads && member.id == id => node.last,
-                    None => 0,
-                },
-                active: member.id == id || progress.get(&member.id).is_some_and(|peer| peer.recent_active),
-            });
+            let members = state
+                .members()
+                .iter()
+                .filter(|member| node.conf_state.contains(member.id))
+                .map(|member| v1::Member {
+                    id: member.id,
+                    name: member.name.to_string(),
+                    peer_address: member.peer_address.to_string(),
+                    client_address: member.client_address.to_string(),
+                    voter: node.conf_state.voters.contains(&member.id),
+                    leader: leadership.leader == Some(member.id),
+                    match_index: match progress.get(&member.id) {
+                        Some(peer) => peer.matched,
+                        None if leads && member.id == id => node.last,
+                        None => 0,
+                    },
+                    active: member.id == id || progress.get(&member.id).is_some_and(|peer| peer.recent_active),
+                });
             v1::ClusterStatus {
                 cluster_id: hex::encode(state.cluster_id()),
                 replica_id: id,
@@ -80,7 +84,14 @@ impl Core {
         let judged = self.look(deadline, move |view| {
             let principal = view.state.principal(caller);
             let may = principal.is_some_and(|principal| access::may(principal, Kind::Administer, Scope::Cluster));
-            if may { Ok(()) } else { Err(Rejection::denied("PERMISSION_DENIED", "changing the cluster takes the role admin")) }
+            if may {
+                Ok(())
+            } else {
+                Err(Rejection::denied(
+                    "PERMISSION_DENIED",
+                    "changing the cluster takes the role admin",
+                ))
+            }
         });
         judged.await?.map_err(|rejection| status(&rejection))
     }
@@ -104,7 +115,11 @@ impl Core {
             Ok(())
         };
         tokio::time::timeout(STEERING, steered).await.unwrap_or_else(|_| {
-            Err(trouble(Code::Unavailable, "OUTCOME_UNKNOWN", "the change was not confirmed in time; look at the cluster's status"))
+            Err(trouble(
+                Code::Unavailable,
+                "OUTCOME_UNKNOWN",
+                "the change was not confirmed in time; look at the cluster's status",
+            ))
         })
     }
 
@@ -135,7 +150,9 @@ impl Core {
             }
         };
         let command = encode_add_member(caller, &Member { id, ..member }).map_err(|rejection| status(&rejection))?;
-        self.command(deadline, command).await?.map_err(|rejection| status(&rejection))?;
+        self.command(deadline, command)
+            .await?
+            .map_err(|rejection| status(&rejection))?;
         Ok(id)
     }
 
@@ -151,7 +168,11 @@ impl Core {
         match self.steer_in_turn(steer).await {
             Err(ProposeError::RemovesLeader(_)) => {
                 let heir = self.raft.heir().ok_or_else(|| {
-                    trouble(Code::FailedPrecondition, "LAST_VOTER", "the leader is the only voter; it cannot be removed")
+                    trouble(
+                        Code::FailedPrecondition,
+                        "LAST_VOTER",
+                        "the leader is the only voter; it cannot be removed",
+                    )
                 })?;
                 self.transfer(heir).await?;
                 let address = self.peers.address(heir).ok_or_else(no_leader)?;
@@ -178,12 +199,19 @@ impl Core {
         if self.raft.leadership().leader == Some(to) {
             return Ok(());
         }
-        self.raft.steer(Steer::TransferTo(to)).await.map_err(|error| refused(&error))?;
+        self.raft
+            .steer(Steer::TransferTo(to))
+            .await
+            .map_err(|error| refused(&error))?;
         let mut leadership = self.raft.watch_leadership();
         let handed_over = leadership.wait_for(|now| now.leader == Some(to));
         match tokio::time::timeout(STEERING / 2, handed_over).await {
             Ok(Ok(_)) => Ok(()),
-            _ => Err(trouble(Code::Unavailable, "TRANSFER_FAILED", "leadership was not taken over in time; it stays where it was")),
+            _ => Err(trouble(
+                Code::Unavailable,
+                "TRANSFER_FAILED",
+                "leadership was not taken over in time; it stays where it was",
+            )),
         }
     }
 }
@@ -198,7 +226,9 @@ fn refused(error: &ProposeError) -> Status {
         ProposeError::Busy { .. } => (Code::ResourceExhausted, "BUSY"),
         ProposeError::ConfChangePending => (Code::Aborted, "MEMBERSHIP_CHANGING"),
         ProposeError::Size { .. } => (Code::InvalidArgument, "OUT_OF_RANGE"),
-        ProposeError::RemovesLeader(_) | ProposeError::ConfChange(_) => (Code::FailedPrecondition, "MEMBERSHIP_REFUSED"),
+        ProposeError::RemovesLeader(_) | ProposeError::ConfChange(_) => {
+            (Code::FailedPrecondition, "MEMBERSHIP_REFUSED")
+        }
     };
     trouble(code, reason, &error.to_string())
 }
@@ -206,7 +236,8 @@ fn refused(error: &ProposeError) -> Status {
 fn rss_mib() -> u64 {
     let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()).map_or(0, |kib| kib / 1024)
+    line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok())
+        .map_or(0, |kib| kib / 1024)
 }
 
 #[tonic::async_trait]
@@ -217,19 +248,38 @@ impl ClusterService for Services {
         Ok(Response::new(self.0.status(deadline).await?))
     }
 
-    async fn add_member(&self, request: Request<v1::AddMemberRequest>) -> Result<Response<v1::AddMemberResponse>, Status> {
+    async fn add_member(
+        &self,
+        request: Request<v1::AddMemberRequest>,
+    ) -> Result<Response<v1::AddMemberResponse>, Status> {
         let deadline = Deadline::of(request.metadata());
         let caller = self.0.caller(request.metadata()).await?;
         self.0.may_administer(caller, deadline).await?;
-        let v1::AddMemberRequest { name, peer_address, client_address, .. } = request.into_inner();
-        let member = Member { id: 0, name: name.into(), peer_address: peer_address.into(), client_address: client_address.into() };
+        let v1::AddMemberRequest {
+            name,
+            peer_address,
+            client_address,
+            ..
+        } = request.into_inner();
+        let member = Member {
+            id: 0,
+            name: name.into(),
+            peer_address: peer_address.into(),
+            client_address: client_address.into(),
+        };
         let id = self.0.new_member(caller, deadline, member).await?;
         let until = tokio::time::Instant::now() + STEERING;
         while !self.0.raft.status().conf_state.contains(id) {
-            let steered = self.0.steer(SteerBody::AddLearner(AddLearner { id }), |conf| conf.contains(id)).await;
+            let steered = self
+                .0
+                .steer(SteerBody::AddLearner(AddLearner { id }), |conf| conf.contains(id))
+                .await;
             match steered {
                 // Another change is under way, or leadership is: the member has its number and must not be left half added.
-                Err(status) if matches!(status.code(), Code::Unavailable | Code::Aborted) && tokio::time::Instant::now() < until => {
+                Err(status)
+                    if matches!(status.code(), Code::Unavailable | Code::Aborted)
+                        && tokio::time::Instant::now() < until =>
+                {
                     tokio::time::sleep(LOOK_AGAIN).await;
                 }
                 result => result?,
@@ -238,16 +288,26 @@ impl ClusterService for Services {
         Ok(Response::new(v1::AddMemberResponse { id }))
     }
 
-    async fn promote_member(&self, request: Request<v1::PromoteMemberRequest>) -> Result<Response<v1::ClusterStatus>, Status> {
+    async fn promote_member(
+        &self,
+        request: Request<v1::PromoteMemberRequest>,
+    ) -> Result<Response<v1::ClusterStatus>, Status> {
         let deadline = Deadline::of(request.metadata());
         let caller = self.0.caller(request.metadata()).await?;
         self.0.may_administer(caller, deadline).await?;
         let id = request.into_inner().id;
-        self.0.steer(SteerBody::Promote(id), |conf| conf.voters.contains(&id) && !conf.is_joint()).await?;
+        self.0
+            .steer(SteerBody::Promote(id), |conf| {
+                conf.voters.contains(&id) && !conf.is_joint()
+            })
+            .await?;
         Ok(Response::new(self.0.status(deadline).await?))
     }
 
-    async fn remove_member(&self, request: Request<v1::RemoveMemberRequest>) -> Result<Response<v1::ClusterStatus>, Status> {
+    async fn remove_member(
+        &self,
+        request: Request<v1::RemoveMemberRequest>,
+    ) -> Result<Response<v1::ClusterStatus>, Status> {
         let deadline = Deadline::of(request.metadata());
         let caller = self.0.caller(request.metadata()).await?;
         self.0.may_administer(caller, deadline).await?;
@@ -256,38 +316,63 @@ impl ClusterService for Services {
         Ok(Response::new(self.0.status(deadline).await?))
     }
 
-    async fn transfer_leadership(&self, request: Request<v1::TransferLeadershipRequest>) -> Result<Response<v1::ClusterStatus>, Status> {
+    async fn transfer_leadership(
+        &self,
+        request: Request<v1::TransferLeadershipRequest>,
+    ) -> Result<Response<v1::ClusterStatus>, Status> {
         let deadline = Deadline::of(request.metadata());
         let caller = self.0.caller(request.metadata()).await?;
         self.0.may_administer(caller, deadline).await?;
-        self.0.steer(SteerBody::TransferTo(request.into_inner().to), |_| true).await?;
+        self.0
+            .steer(SteerBody::TransferTo(request.into_inner().to), |_| true)
+            .await?;
         Ok(Response::new(self.0.status(deadline).await?))
     }
 
-    async fn create_principal(&self, request: Request<v1::CreatePrincipalRequest>) -> Result<Response<v1::CreatePrincipalResponse>, Status> {
+    async fn create_principal(
+        &self,
+        request: Request<v1::CreatePrincipalRequest>,
+    ) -> Result<Response<v1::CreatePrincipalResponse>, Status> {
         let deadline = Deadline::of(request.metadata());
         let caller = self.0.caller(request.metadata()).await?;
-        let reply = self.0.mutate(caller, deadline, Body::CreatePrincipal(request.into_inner())).await?;
-        let Reply::Number(id) = reply else { return Err(unexpected(&reply)) };
+        let reply = self
+            .0
+            .mutate(caller, deadline, Body::CreatePrincipal(request.into_inner()))
+            .await?;
+        let Reply::Number(id) = reply else {
+            return Err(unexpected(&reply));
+        };
         let principal = self.0.look(deadline, move |view| {
-            view.state.principal(PrincipalId(id)).map(|principal| answer::principal(view.state, principal))
+            view.state
+                .principal(PrincipalId(id))
+                .map(|principal| answer::principal(view.state, principal))
         });
-        Ok(Response::new(v1::CreatePrincipalResponse { principal: principal.await? }))
+        Ok(Response::new(v1::CreatePrincipalResponse {
+            principal: principal.await?,
+        }))
     }
 
-    async fn revoke_principal(&self, request: Request<v1::RevokePrincipalRequest>) -> Result<Response<v1::Principal>, Status> {
+    async fn revoke_principal(
+        &self,
+        request: Request<v1::RevokePrincipalRequest>,
+    ) -> Result<Response<v1::Principal>, Status> {
         let deadline = Deadline::of(request.metadata());
         let caller = self.0.caller(request.metadata()).await?;
         let request = request.into_inner();
         let name = request.name.clone();
         let reply = self.0.mutate(caller, deadline, Body::RevokePrincipal(request)).await?;
         let principal = self.0.look(deadline, move |view| {
-            view.state.principal_by_name(&name).map(|principal| answer::principal(view.state, principal))
+            view.state
+                .principal_by_name(&name)
+                .map(|principal| answer::principal(view.state, principal))
         });
         principal.await?.map(Response::new).ok_or_else(|| unexpected(&reply))
     }
 
-    async fn list_principals(&self, request: Request<v1::ListPrincipalsRequest>) -> Result<Response<v1::ListPrincipalsResponse>, Status> {
+    async fn list_principals(
+        &self,
+        request: Request<v1::ListPrincipalsRequest>,
+    ) -> Result<Response<v1::ListPrincipalsResponse>, Status> {
         let deadline = Deadline::of(request.metadata());
         let caller = self.0.caller(request.metadata()).await?;
         let request = request.into_inner();
@@ -296,14 +381,20 @@ impl ClusterService for Services {
                 return Err(denied("principals"));
             }
             let from = pages::start(&request.page_token)?;
-            let principals = view.state.principals().filter(|principal| u64::from(principal.id.0) >= from);
+            let principals = view
+                .state
+                .principals()
+                .filter(|principal| u64::from(principal.id.0) >= from);
             let (principals, next_page_token) = pages::page(
                 principals,
                 request.page_size,
                 |principal| principal.id.0.into(),
                 |principal| answer::principal(view.state, principal),
             );
-            Ok(v1::ListPrincipalsResponse { principals, next_page_token })
+            Ok(v1::ListPrincipalsResponse {
+                principals,
+                next_page_token,
+            })
         });
         Ok(listed.await?.into_response())
     }
@@ -312,9 +403,14 @@ impl ClusterService for Services {
         let deadline = Deadline::of(request.metadata());
         let caller = self.0.caller(request.metadata()).await?;
         let principal = self.0.look(deadline, move |view| {
-            view.state.principal(caller).map(|principal| answer::principal(view.state, principal))
+            view.state
+                .principal(caller)
+                .map(|principal| answer::principal(view.state, principal))
         });
-        principal.await?.map(Response::new).ok_or_else(|| Status::unauthenticated("this token is unknown"))
+        principal
+            .await?
+            .map(Response::new)
+            .ok_or_else(|| Status::unauthenticated("this token is unknown"))
     }
 
     async fn get_limits(&self, request: Request<v1::GetLimitsRequest>) -> Result<Response<v1::Limits>, Status> {
@@ -330,11 +426,20 @@ impl ClusterService for Services {
     async fn set_limits(&self, request: Request<v1::SetLimitsRequest>) -> Result<Response<v1::Limits>, Status> {
         let deadline = Deadline::of(request.metadata());
         let caller = self.0.caller(request.metadata()).await?;
-        self.0.mutate(caller, deadline, Body::SetLimits(request.into_inner())).await?;
-        Ok(Response::new(self.0.look(deadline, |view| answer::limits(view.state.limits())).await?))
+        self.0
+            .mutate(caller, deadline, Body::SetLimits(request.into_inner()))
+            .await?;
+        Ok(Response::new(
+            self.0
+                .look(deadline, |view| answer::limits(view.state.limits()))
+                .await?,
+        ))
     }
 
     async fn get_version(&self, _: Request<v1::GetVersionRequest>) -> Result<Response<v1::Version>, Status> {
-        Ok(Response::new(v1::Version { version: env!("CARGO_PKG_VERSION").to_owned(), level: hesuan_engine::state::LEVEL }))
+        Ok(Response::new(v1::Version {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            level: hesuan_engine::state::LEVEL,
+        }))
     }
 }

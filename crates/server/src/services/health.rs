@@ -16,11 +16,19 @@ use super::Services;
 use crate::raft::Leadership;
 
 /// Keeps the answers true until the process ends.
-pub(crate) async fn follow(reporter: HealthReporter, mut leadership: watch::Receiver<Leadership>, mut ending: watch::Receiver<bool>) {
+pub(crate) async fn follow(
+    reporter: HealthReporter,
+    mut leadership: watch::Receiver<Leadership>,
+    mut ending: watch::Receiver<bool>,
+) {
     loop {
         let ends = *ending.borrow_and_update();
         let serves = leadership.borrow_and_update().leader.is_some() && !ends;
-        let status = if serves { ServingStatus::Serving } else { ServingStatus::NotServing };
+        let status = if serves {
+            ServingStatus::Serving
+        } else {
+            ServingStatus::NotServing
+        };
         for service in names().into_iter().chain([""]) {
             reporter.set_service_status(service, status).await;
         }

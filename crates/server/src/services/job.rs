@@ -15,12 +15,12 @@ use hesuan_engine::state::{Job, State};
 use hesuan_engine::types::{JobId, OrgId, PrincipalId, Timestamp};
 use tonic::{Code, Request, Response, Status};
 
+use super::Services;
 use super::archived;
 use super::call::{Deadline, unexpected};
 use super::logs::{self, LogStream};
 use super::pages::{self, not_found};
 use super::watch::{self, WatchStream};
-use super::Services;
 use crate::apply::View;
 
 /// Jobs looked at for one page: a filter that matches little must not hold up the APPLY thread. The page is then short, and
@@ -29,10 +29,17 @@ const SCAN_MAX: usize = 20_000;
 
 #[tonic::async_trait]
 impl JobService for Services {
-    async fn submit_job(&self, request: Request<v1::SubmitJobRequest>) -> Result<Response<v1::SubmitJobResponse>, Status> {
+    async fn submit_job(
+        &self,
+        request: Request<v1::SubmitJobRequest>,
+    ) -> Result<Response<v1::SubmitJobResponse>, Status> {
         let deadline = Deadline::of(request.metadata());
         let caller = self.0.caller(request.metadata()).await?;
-        match self.0.mutate(caller, deadline, Body::SubmitJob(request.into_inner())).await? {
+        match self
+            .0
+            .mutate(caller, deadline, Body::SubmitJob(request.into_inner()))
+            .await?
+        {
             Reply::Job(job) => Ok(Response::new(v1::SubmitJobResponse { job_id: job.0 })),
             other => Err(unexpected(&other)),
         }
@@ -71,7 +78,9 @@ impl JobService for Services {
         match found.await {
             Ok(found) => Ok(found.into_response()),
             Err(status) if status.code() == Code::NotFound => {
-                let found = self.0.find_archived(caller, deadline, id, |_, record| archived::job(record));
+                let found = self
+                    .0
+                    .find_archived(caller, deadline, id, |_, record| archived::job(record));
                 Ok(Response::new(found.await?))
             }
             Err(status) => Err(status),
@@ -86,14 +95,25 @@ impl JobService for Services {
         let listed = self.0.read(consistency, deadline, move |view| {
             let from = pages::start(&request.page_token)?;
             let filter = Filter::of_list(view.state, caller, &request)?;
-            let page = page(view.state, &filter, (from != 0).then_some(JobId(from)), pages::size(request.page_size));
+            let page = page(
+                view.state,
+                &filter,
+                (from != 0).then_some(JobId(from)),
+                pages::size(request.page_size),
+            );
             let next_page_token = page.next.map(|next| pages::token(next.0)).unwrap_or_default();
-            Ok(v1::ListJobsResponse { jobs: page.jobs, next_page_token })
+            Ok(v1::ListJobsResponse {
+                jobs: page.jobs,
+                next_page_token,
+            })
         });
         Ok(listed.await?.into_response())
     }
 
-    async fn list_tasks(&self, request: Request<v1::ListTasksRequest>) -> Result<Response<v1::ListTasksResponse>, Status> {
+    async fn list_tasks(
+        &self,
+        request: Request<v1::ListTasksRequest>,
+    ) -> Result<Response<v1::ListTasksResponse>, Status> {
         let deadline = Deadline::of(request.metadata());
         let caller = self.0.caller(request.metadata()).await?;
         let request = request.into_inner();
@@ -104,43 +124,70 @@ impl JobService for Services {
             // A page ends between tasks or within one, so the key names both.
             let from = pages::start(&request.page_token)?;
             let (task, attempt) = ((from >> 32) as u32, from as u32);
-            let attempts = view.state.attempts(id, task).skip_while(|(at, _)| at.task == task && at.attempt < attempt);
+            let attempts = view
+                .state
+                .attempts(id, task)
+                .skip_while(|(at, _)| at.task == task && at.attempt < attempt);
             let key = |(at, _): &(_, _)| -> u64 {
                 let at: &hesuan_engine::types::TaskId = at;
                 u64::from(at.task) << 32 | u64::from(at.attempt)
             };
-            let (attempts, next_page_token) =
-                pages::page(attempts, request.page_size, key, |(at, attempt)| answer::attempt(view.state, at, attempt));
-            Ok(v1::ListTasksResponse { attempts, next_page_token })
+            let (attempts, next_page_token) = pages::page(attempts, request.page_size, key, |(at, attempt)| {
+                answer::attempt(view.state, at, attempt)
+            });
+            Ok(v1::ListTasksResponse {
+                attempts,
+                next_page_token,
+            })
         });
         Ok(listed.await?.into_response())
     }
 
-    async fn cancel_job(&self, request: Request<v1::CancelJobRequest>) -> Result<Response<v1::CancelJobResponse>, Status> {
+    async fn cancel_job(
+        &self,
+        request: Request<v1::CancelJobRequest>,
+    ) -> Result<Response<v1::CancelJobResponse>, Status> {
         let deadline = Deadline::of(request.metadata());
         let caller = self.0.caller(request.metadata()).await?;
-        let Reply::Job(id) = self.0.mutate(caller, deadline, Body::CancelJob(request.into_inner())).await? else {
+        let Reply::Job(id) = self
+            .0
+            .mutate(caller, deadline, Body::CancelJob(request.into_inner()))
+            .await?
+        else {
             return Err(Status::internal("a cancel was answered with something else"));
         };
-        let job = self.0.look(deadline, move |view| view.state.job(id).map(|job| answer::job(view.state, id, job))).await?;
+        let job = self
+            .0
+            .look(deadline, move |view| {
+                view.state.job(id).map(|job| answer::job(view.state, id, job))
+            })
+            .await?;
         Ok(Response::new(v1::CancelJobResponse { job }))
     }
 
-    async fn explain_job(&self, request: Request<v1::ExplainJobRequest>) -> Result<Response<v1::ExplainJobResponse>, Status> {
+    async fn explain_job(
+        &self,
+        request: Request<v1::ExplainJobRequest>,
+    ) -> Result<Response<v1::ExplainJobResponse>, Status> {
         let deadline = Deadline::of(request.metadata());
         let caller = self.0.caller(request.metadata()).await?;
         let id = JobId(request.get_ref().job_id);
-        let explained = self.0.read(v1::Consistency::Linearizable, deadline, move |view: &View<'_>| {
-            visible_job(view.state, caller, id)?;
-            let now = Timestamp(view.wall_ms).max(view.state.at());
-            let explanation = schedule::explain(view.state, view.planner, id, now, view.site_up);
-            let explanation = explanation.ok_or_else(|| unknown(id))?;
-            Ok(answer::explanation(view.state, &explanation))
-        });
+        let explained = self
+            .0
+            .read(v1::Consistency::Linearizable, deadline, move |view: &View<'_>| {
+                visible_job(view.state, caller, id)?;
+                let now = Timestamp(view.wall_ms).max(view.state.at());
+                let explanation = schedule::explain(view.state, view.planner, id, now, view.site_up);
+                let explanation = explanation.ok_or_else(|| unknown(id))?;
+                Ok(answer::explanation(view.state, &explanation))
+            });
         Ok(explained.await?.into_response())
     }
 
-    async fn get_receipt(&self, request: Request<v1::GetReceiptRequest>) -> Result<Response<v1::GetReceiptResponse>, Status> {
+    async fn get_receipt(
+        &self,
+        request: Request<v1::GetReceiptRequest>,
+    ) -> Result<Response<v1::GetReceiptResponse>, Status> {
         let deadline = Deadline::of(request.metadata());
         let caller = self.0.caller(request.metadata()).await?;
         let (id, consistency) = (JobId(request.get_ref().job_id), request.get_ref().consistency());
@@ -149,9 +196,9 @@ impl JobService for Services {
         });
         match found.await {
             Ok(found) => Ok(found.into_response()),
-            Err(status) if status.code() == Code::NotFound => {
-                Ok(Response::new(self.0.find_archived(caller, deadline, id, archived::receipt).await?))
-            }
+            Err(status) if status.code() == Code::NotFound => Ok(Response::new(
+                self.0.find_archived(caller, deadline, id, archived::receipt).await?,
+            )),
             Err(status) => Err(status),
         }
     }
@@ -160,14 +207,18 @@ impl JobService for Services {
 
     async fn watch_jobs(&self, request: Request<v1::WatchJobsRequest>) -> Result<Response<WatchStream>, Status> {
         let caller = self.0.caller(request.metadata()).await?;
-        Ok(Response::new(watch::stream(Arc::clone(&self.0), caller, request.into_inner()).await?))
+        Ok(Response::new(
+            watch::stream(Arc::clone(&self.0), caller, request.into_inner()).await?,
+        ))
     }
 
     type StreamLogsStream = LogStream;
 
     async fn stream_logs(&self, request: Request<v1::StreamLogsRequest>) -> Result<Response<LogStream>, Status> {
         let caller = self.0.caller(request.metadata()).await?;
-        Ok(Response::new(logs::stream(Arc::clone(&self.0), caller, request.into_inner()).await?))
+        Ok(Response::new(
+            logs::stream(Arc::clone(&self.0), caller, request.into_inner()).await?,
+        ))
     }
 }
 
@@ -176,14 +227,22 @@ fn field_missing(field: &'static str, hint: &str) -> Rejection {
 }
 
 pub(super) fn unknown(id: JobId) -> Rejection {
-    not_found("UNKNOWN_JOB", "job_id", format!("no job {}; it may have ended and left for the archive", id.0))
+    not_found(
+        "UNKNOWN_JOB",
+        "job_id",
+        format!("no job {}; it may have ended and left for the archive", id.0),
+    )
 }
 
 /// The job, if it exists and the caller may see it: the same answer for both.
 pub(super) fn visible_job(state: &State, caller: PrincipalId, id: JobId) -> Result<&Job, Rejection> {
     let job = state.job(id).ok_or_else(|| unknown(id))?;
     let scope = Scope::Org(state.request(job).org);
-    if access::may_read(state, caller, Kind::ReadJobs, scope) { Ok(job) } else { Err(unknown(id)) }
+    if access::may_read(state, caller, Kind::ReadJobs, scope) {
+        Ok(job)
+    } else {
+        Err(unknown(id))
+    }
 }
 
 /// Which jobs a list or watch shows.
@@ -199,7 +258,11 @@ pub(super) struct Filter {
 
 impl Filter {
     fn of_list(state: &State, caller: PrincipalId, request: &v1::ListJobsRequest) -> Result<Filter, Rejection> {
-        let labels = request.labels.iter().map(|label| (label.key.clone(), label.value.clone())).collect();
+        let labels = request
+            .labels
+            .iter()
+            .map(|label| (label.key.clone(), label.value.clone()))
+            .collect();
         Ok(Filter {
             caller,
             job: None,
@@ -211,12 +274,23 @@ impl Filter {
     }
 
     /// Of a watch.
-    pub(super) fn of_watch(state: &State, caller: PrincipalId, request: &v1::WatchJobsRequest) -> Result<Filter, Rejection> {
+    pub(super) fn of_watch(
+        state: &State,
+        caller: PrincipalId,
+        request: &v1::WatchJobsRequest,
+    ) -> Result<Filter, Rejection> {
         let job = (request.job_id != 0).then_some(JobId(request.job_id));
         if let Some(job) = job {
             visible_job(state, caller, job)?;
         }
-        Ok(Filter { caller, job, org: org(state, &request.org)?, name: String::new(), states: Vec::new(), labels: Vec::new() })
+        Ok(Filter {
+            caller,
+            job,
+            org: org(state, &request.org)?,
+            name: String::new(),
+            states: Vec::new(),
+            labels: Vec::new(),
+        })
     }
 
     fn shows(&self, state: &State, id: JobId, job: &Job) -> bool {
@@ -225,7 +299,12 @@ impl Filter {
             && self.org.is_none_or(|org| org == request_org)
             && (self.name.is_empty() || *self.name == *job.spec.name)
             && (self.states.is_empty() || self.states.contains(&answer::job_state(job.state())))
-            && self.labels.iter().all(|wanted| job.spec.labels.iter().any(|(key, value)| (&**key, &**value) == (&*wanted.0, &*wanted.1)))
+            && self.labels.iter().all(|wanted| {
+                job.spec
+                    .labels
+                    .iter()
+                    .any(|(key, value)| (&**key, &**value) == (&*wanted.0, &*wanted.1))
+            })
             && access::may_read(state, self.caller, Kind::ReadJobs, Scope::Org(request_org))
     }
 }
@@ -235,7 +314,8 @@ fn org(state: &State, name: &str) -> Result<Option<OrgId>, Rejection> {
         return Ok(None);
     }
     let org = state.ledger().org_by_name(name);
-    org.map(|org| Some(org.id)).ok_or_else(|| not_found("UNKNOWN_ORG", "org", format!("no organisation \"{name}\"")))
+    org.map(|org| Some(org.id))
+        .ok_or_else(|| not_found("UNKNOWN_ORG", "org", format!("no organisation \"{name}\"")))
 }
 
 /// The job as an answer, if the filter shows it.

@@ -50,7 +50,8 @@ impl Core {
             }
             Some(Asker::Replica { id, request }) => {
                 let chunk = LogChunk { id: request, ..chunk };
-                self.peers.send(id, [Frame::LogAnswer(LogAnswer { chunk: Some(chunk) })]);
+                self.peers
+                    .send(id, [Frame::LogAnswer(LogAnswer { chunk: Some(chunk) })]);
             }
             None => {}
         }
@@ -60,7 +61,12 @@ impl Core {
     pub(crate) fn log_asked(&self, from: u64, ask: LogAsk) {
         let Some(request) = ask.request else { return };
         let theirs = request.id;
-        let Some(number) = self.agents.number(Asker::Replica { id: from, request: theirs }) else { return };
+        let Some(number) = self.agents.number(Asker::Replica {
+            id: from,
+            request: theirs,
+        }) else {
+            return;
+        };
         if !self.agents.ask(SiteId(ask.site), LogRequest { id: number, ..request }) {
             self.log_chunk(not_here(number));
         }
@@ -74,32 +80,64 @@ impl Core {
     }
 
     async fn piece(&self, source: Source, stderr: bool, offset: u64) -> Result<LogChunk, Status> {
-        let Some(replica) = source.replica else { return Err(away()) };
+        let Some(replica) = source.replica else {
+            return Err(away());
+        };
         let (sender, answer) = oneshot::channel();
         let number = self.agents.number(Asker::Here(sender));
-        let number = number.ok_or_else(|| trouble(Code::ResourceExhausted, "BUSY", "too many logs are being read; retry a little later"))?;
+        let number = number.ok_or_else(|| {
+            trouble(
+                Code::ResourceExhausted,
+                "BUSY",
+                "too many logs are being read; retry a little later",
+            )
+        })?;
         let stream = if stderr { 2 } else { 1 };
         let task = Some(task_id_message(source.task));
-        let request = LogRequest { id: number, task, stream, offset, bytes_max: PIECE_BYTES };
+        let request = LogRequest {
+            id: number,
+            task,
+            stream,
+            offset,
+            bytes_max: PIECE_BYTES,
+        };
         let asked = if replica == self.id {
             self.agents.ask(source.site, request)
         } else {
-            self.peers.send(replica, [Frame::LogAsk(LogAsk { site: source.site.0, request: Some(request) })])
+            self.peers.send(
+                replica,
+                [Frame::LogAsk(LogAsk {
+                    site: source.site.0,
+                    request: Some(request),
+                })],
+            )
         };
-        let answer = if asked { tokio::time::timeout(ANSWER, answer).await.ok().and_then(Result::ok) } else { None };
+        let answer = if asked {
+            tokio::time::timeout(ANSWER, answer).await.ok().and_then(Result::ok)
+        } else {
+            None
+        };
         self.agents.asker(number);
         answer.ok_or_else(away)
     }
 
     async fn source(&self, caller: PrincipalId, request: &StreamLogsRequest) -> Result<Option<Source>, Status> {
         let (job, task, attempt) = (JobId(request.job_id), request.task, request.attempt);
-        let found = self.look(Deadline::after(ANSWER), move |view| find(view.state, caller, job, task, attempt)).await?;
+        let found = self
+            .look(Deadline::after(ANSWER), move |view| {
+                find(view.state, caller, job, task, attempt)
+            })
+            .await?;
         found.map_err(|rejection| status(&rejection))
     }
 }
 
 fn away() -> Status {
-    trouble(Code::Unavailable, "SITE_AWAY", "the site's agent is not connected just now; its logs are kept there, retry")
+    trouble(
+        Code::Unavailable,
+        "SITE_AWAY",
+        "the site's agent is not connected just now; its logs are kept there, retry",
+    )
 }
 
 fn find(state: &State, caller: PrincipalId, id: JobId, task: u32, attempt: u32) -> Result<Option<Source>, Rejection> {
@@ -109,22 +147,41 @@ fn find(state: &State, caller: PrincipalId, id: JobId, task: u32, attempt: u32) 
         return Err(super::pages::not_found("TASK_NOT_FOUND", "task", text));
     }
     let attempts = state.attempts(id, task).take_while(|(attempt, _)| attempt.task == task);
-    let wanted = attempts.filter(|(number, _)| attempt == 0 || number.attempt == attempt).last();
+    let wanted = attempts
+        .filter(|(number, _)| attempt == 0 || number.attempt == attempt)
+        .last();
     let Some((number, record)) = wanted else {
         if attempt == 0 && !job.state().is_ended() {
             return Ok(None);
         }
-        return Err(super::pages::not_found("ATTEMPT_NOT_FOUND", "attempt", format!("task {task} of job {} has no such attempt", id.0)));
+        return Err(super::pages::not_found(
+            "ATTEMPT_NOT_FOUND",
+            "attempt",
+            format!("task {task} of job {} has no such attempt", id.0),
+        ));
     };
     let site = state.site(record.site);
     let replica = site.and_then(|site| site.agent).map(|agent| agent.replica);
-    Ok(Some(Source { task: number, site: record.site, replica, ended: !record.is_running() }))
+    Ok(Some(Source {
+        task: number,
+        site: record.site,
+        replica,
+        ended: !record.is_running(),
+    }))
 }
 
 /// Opens the stream; what can be refused is refused here.
-pub(super) async fn stream(core: Arc<Core>, caller: PrincipalId, request: StreamLogsRequest) -> Result<LogStream, Status> {
+pub(super) async fn stream(
+    core: Arc<Core>,
+    caller: PrincipalId,
+    request: StreamLogsRequest,
+) -> Result<LogStream, Status> {
     if core.source(caller, &request).await?.is_none() && !request.follow {
-        return Err(trouble(Code::FailedPrecondition, "NOT_STARTED", "the task was not placed yet; follow its log, or wait"));
+        return Err(trouble(
+            Code::FailedPrecondition,
+            "NOT_STARTED",
+            "the task was not placed yet; follow its log, or wait",
+        ));
     }
     let (sender, receiver) = mpsc::channel(4);
     // Ends with the log, or when the receiver is gone.
@@ -132,7 +189,12 @@ pub(super) async fn stream(core: Arc<Core>, caller: PrincipalId, request: Stream
     Ok(Box::pin(ReceiverStream::new(receiver)))
 }
 
-async fn send_all(core: &Core, caller: PrincipalId, request: StreamLogsRequest, sender: mpsc::Sender<Result<StreamLogsResponse, Status>>) {
+async fn send_all(
+    core: &Core,
+    caller: PrincipalId,
+    request: StreamLogsRequest,
+    sender: mpsc::Sender<Result<StreamLogsResponse, Status>>,
+) {
     let mut offset = request.offset;
     loop {
         let next = tokio::select! {
@@ -159,8 +221,15 @@ async fn send_all(core: &Core, caller: PrincipalId, request: StreamLogsRequest, 
 }
 
 /// The next piece; `None` when there is nothing new yet.
-async fn next(core: &Core, caller: PrincipalId, request: &StreamLogsRequest, offset: u64) -> Result<Option<StreamLogsResponse>, Status> {
-    let Some(source) = core.source(caller, request).await? else { return Ok(None) };
+async fn next(
+    core: &Core,
+    caller: PrincipalId,
+    request: &StreamLogsRequest,
+    offset: u64,
+) -> Result<Option<StreamLogsResponse>, Status> {
+    let Some(source) = core.source(caller, request).await? else {
+        return Ok(None);
+    };
     let chunk = core.piece(source, request.stderr, offset).await?;
     if !chunk.error.is_empty() {
         // Placed, and not started yet: its files will come.

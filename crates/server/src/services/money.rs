@@ -26,33 +26,67 @@ fn may_read_wallet(state: &State, caller: PrincipalId, org: OrgId) -> bool {
 
 /// Whether the caller may see a voucher: its holder, its issuer, or who reads everything.
 fn may_read_voucher(state: &State, caller: PrincipalId, voucher: &hesuan_ledger::Voucher) -> bool {
-    let region = state.ledger().programme(voucher.programme).map(|programme| programme.region);
+    let region = state
+        .ledger()
+        .programme(voucher.programme)
+        .map(|programme| programme.region);
     access::may_read(state, caller, Kind::ReadVouchers, Scope::Org(voucher.holder))
         || region.is_some_and(|region| access::may_read(state, caller, Kind::ReadVouchers, Scope::Region(region)))
 }
 
 impl Core {
-    async fn change_org(&self, caller: PrincipalId, deadline: Deadline, body: Body) -> Result<Response<v1::Org>, Status> {
+    async fn change_org(
+        &self,
+        caller: PrincipalId,
+        deadline: Deadline,
+        body: Body,
+    ) -> Result<Response<v1::Org>, Status> {
         let reply = self.mutate(caller, deadline, body).await?;
-        let Reply::Org(id) = reply else { return Err(unexpected(&reply)) };
-        let org = self.look(deadline, move |view| view.state.ledger().org(id).map(|org| answer::org(view.state, org))).await?;
+        let Reply::Org(id) = reply else {
+            return Err(unexpected(&reply));
+        };
+        let org = self
+            .look(deadline, move |view| {
+                view.state.ledger().org(id).map(|org| answer::org(view.state, org))
+            })
+            .await?;
         org.map(Response::new).ok_or_else(|| unexpected(&reply))
     }
 
-    async fn change_voucher(&self, caller: PrincipalId, deadline: Deadline, body: Body) -> Result<Response<v1::Voucher>, Status> {
+    async fn change_voucher(
+        &self,
+        caller: PrincipalId,
+        deadline: Deadline,
+        body: Body,
+    ) -> Result<Response<v1::Voucher>, Status> {
         let reply = self.mutate(caller, deadline, body).await?;
-        let Reply::Vouchers { first, .. } = reply else { return Err(unexpected(&reply)) };
+        let Reply::Vouchers { first, .. } = reply else {
+            return Err(unexpected(&reply));
+        };
         let voucher = self.look(deadline, move |view| {
-            view.state.ledger().voucher(VoucherId(first)).map(|voucher| answer::voucher(view.state, voucher))
+            view.state
+                .ledger()
+                .voucher(VoucherId(first))
+                .map(|voucher| answer::voucher(view.state, voucher))
         });
         voucher.await?.map(Response::new).ok_or_else(|| unexpected(&reply))
     }
 
-    async fn change_agreement(&self, caller: PrincipalId, deadline: Deadline, body: Body) -> Result<Response<v1::Agreement>, Status> {
+    async fn change_agreement(
+        &self,
+        caller: PrincipalId,
+        deadline: Deadline,
+        body: Body,
+    ) -> Result<Response<v1::Agreement>, Status> {
         let reply = self.mutate(caller, deadline, body).await?;
-        let Reply::Number(id) = reply else { return Err(unexpected(&reply)) };
+        let Reply::Number(id) = reply else {
+            return Err(unexpected(&reply));
+        };
         let agreement = self.look(deadline, move |view| {
-            view.state.ledger().agreement(AgreementId(id)).map(|agreement| answer::agreement(view.state, agreement))
+            view.state
+                .ledger()
+                .agreement(AgreementId(id))
+                .map(|agreement| answer::agreement(view.state, agreement))
         });
         agreement.await?.map(Response::new).ok_or_else(|| unexpected(&reply))
     }
@@ -63,7 +97,9 @@ impl WalletService for Services {
     async fn create_org(&self, request: Request<v1::CreateOrgRequest>) -> Result<Response<v1::Org>, Status> {
         let deadline = Deadline::of(request.metadata());
         let caller = self.0.caller(request.metadata()).await?;
-        self.0.change_org(caller, deadline, Body::CreateOrg(request.into_inner())).await
+        self.0
+            .change_org(caller, deadline, Body::CreateOrg(request.into_inner()))
+            .await
     }
 
     async fn get_org(&self, request: Request<v1::GetOrgRequest>) -> Result<Response<v1::Org>, Status> {
@@ -71,7 +107,11 @@ impl WalletService for Services {
         let caller = self.0.caller(request.metadata()).await?;
         let name = request.into_inner().name;
         let found = self.0.read(Linearizable, deadline, move |view| {
-            let org = view.state.ledger().org_by_name(&name).filter(|org| may_read_wallet(view.state, caller, org.id));
+            let org = view
+                .state
+                .ledger()
+                .org_by_name(&name)
+                .filter(|org| may_read_wallet(view.state, caller, org.id));
             let org = org.ok_or_else(|| not_found("UNKNOWN_ORG", "name", format!("no organisation \"{name}\"")))?;
             Ok(answer::org(view.state, org))
         });
@@ -85,10 +125,18 @@ impl WalletService for Services {
         let listed = self.0.read(Linearizable, deadline, move |view| {
             may_read_public(view.state, caller)?;
             let from = pages::start(&request.page_token)?;
-            let orgs = view.state.ledger().orgs_after(OrgId(0)).filter(|org| u64::from(org.id.0) >= from);
+            let orgs = view
+                .state
+                .ledger()
+                .orgs_after(OrgId(0))
+                .filter(|org| u64::from(org.id.0) >= from);
             let orgs = orgs.filter(|org| may_read_wallet(view.state, caller, org.id));
-            let (orgs, next_page_token) =
-                pages::page(orgs, request.page_size, |org| org.id.0.into(), |org| answer::org(view.state, org));
+            let (orgs, next_page_token) = pages::page(
+                orgs,
+                request.page_size,
+                |org| org.id.0.into(),
+                |org| answer::org(view.state, org),
+            );
             Ok(v1::ListOrgsResponse { orgs, next_page_token })
         });
         Ok(listed.await?.into_response())
@@ -97,25 +145,39 @@ impl WalletService for Services {
     async fn top_up(&self, request: Request<v1::TopUpRequest>) -> Result<Response<v1::Org>, Status> {
         let deadline = Deadline::of(request.metadata());
         let caller = self.0.caller(request.metadata()).await?;
-        self.0.change_org(caller, deadline, Body::TopUp(request.into_inner())).await
+        self.0
+            .change_org(caller, deadline, Body::TopUp(request.into_inner()))
+            .await
     }
 
     async fn withdraw(&self, request: Request<v1::WithdrawRequest>) -> Result<Response<v1::Org>, Status> {
         let deadline = Deadline::of(request.metadata());
         let caller = self.0.caller(request.metadata()).await?;
-        self.0.change_org(caller, deadline, Body::Withdraw(request.into_inner())).await
+        self.0
+            .change_org(caller, deadline, Body::Withdraw(request.into_inner()))
+            .await
     }
 
-    async fn set_prices(&self, request: Request<v1::SetPricesRequest>) -> Result<Response<v1::SetPricesResponse>, Status> {
+    async fn set_prices(
+        &self,
+        request: Request<v1::SetPricesRequest>,
+    ) -> Result<Response<v1::SetPricesResponse>, Status> {
         let deadline = Deadline::of(request.metadata());
         let caller = self.0.caller(request.metadata()).await?;
-        match self.0.mutate(caller, deadline, Body::SetPrices(request.into_inner())).await? {
+        match self
+            .0
+            .mutate(caller, deadline, Body::SetPrices(request.into_inner()))
+            .await?
+        {
             Reply::Number(version) => Ok(Response::new(v1::SetPricesResponse { version })),
             other => Err(unexpected(&other)),
         }
     }
 
-    async fn list_prices(&self, request: Request<v1::ListPricesRequest>) -> Result<Response<v1::ListPricesResponse>, Status> {
+    async fn list_prices(
+        &self,
+        request: Request<v1::ListPricesRequest>,
+    ) -> Result<Response<v1::ListPricesResponse>, Status> {
         let deadline = Deadline::of(request.metadata());
         let caller = self.0.caller(request.metadata()).await?;
         let name = request.into_inner().site;
@@ -125,8 +187,13 @@ impl WalletService for Services {
             if !name.is_empty() && site.is_none() {
                 return Err(not_found("UNKNOWN_SITE", "site", format!("no site \"{name}\"")));
             }
-            let wanted = view.state.sites().filter(|one| site.is_none_or(|site| site.id == one.id));
-            Ok(v1::ListPricesResponse { sheets: wanted.flat_map(|site| answer::price_sheets(view.state, site)).collect() })
+            let wanted = view
+                .state
+                .sites()
+                .filter(|one| site.is_none_or(|site| site.id == one.id));
+            Ok(v1::ListPricesResponse {
+                sheets: wanted.flat_map(|site| answer::price_sheets(view.state, site)).collect(),
+            })
         });
         Ok(listed.await?.into_response())
     }
@@ -142,11 +209,17 @@ impl WalletService for Services {
             ..TaskId::default()
         };
         self.0.mutate(caller, deadline, Body::Refund(request)).await?;
-        let refunded = self.0.look(deadline, move |view| answer::refunded(view.state, task)).await?;
+        let refunded = self
+            .0
+            .look(deadline, move |view| answer::refunded(view.state, task))
+            .await?;
         Ok(Response::new(v1::RefundResponse { refunded }))
     }
 
-    async fn get_trial_balance(&self, request: Request<v1::GetTrialBalanceRequest>) -> Result<Response<v1::TrialBalance>, Status> {
+    async fn get_trial_balance(
+        &self,
+        request: Request<v1::GetTrialBalanceRequest>,
+    ) -> Result<Response<v1::TrialBalance>, Status> {
         let deadline = Deadline::of(request.metadata());
         let caller = self.0.caller(request.metadata()).await?;
         let balance = self.0.read(Linearizable, deadline, move |view| {
@@ -161,31 +234,49 @@ impl WalletService for Services {
 
 #[tonic::async_trait]
 impl ProgrammeService for Services {
-    async fn create_programme(&self, request: Request<v1::CreateProgrammeRequest>) -> Result<Response<v1::Programme>, Status> {
+    async fn create_programme(
+        &self,
+        request: Request<v1::CreateProgrammeRequest>,
+    ) -> Result<Response<v1::Programme>, Status> {
         let deadline = Deadline::of(request.metadata());
         let caller = self.0.caller(request.metadata()).await?;
-        let reply = self.0.mutate(caller, deadline, Body::CreateProgramme(request.into_inner())).await?;
-        let Reply::Number(id) = reply else { return Err(unexpected(&reply)) };
+        let reply = self
+            .0
+            .mutate(caller, deadline, Body::CreateProgramme(request.into_inner()))
+            .await?;
+        let Reply::Number(id) = reply else {
+            return Err(unexpected(&reply));
+        };
         let programme = self.0.look(deadline, move |view| {
-            view.state.ledger().programme(ProgrammeId(id)).map(|programme| answer::programme(view.state, programme))
+            view.state
+                .ledger()
+                .programme(ProgrammeId(id))
+                .map(|programme| answer::programme(view.state, programme))
         });
         programme.await?.map(Response::new).ok_or_else(|| unexpected(&reply))
     }
 
-    async fn get_programme(&self, request: Request<v1::GetProgrammeRequest>) -> Result<Response<v1::Programme>, Status> {
+    async fn get_programme(
+        &self,
+        request: Request<v1::GetProgrammeRequest>,
+    ) -> Result<Response<v1::Programme>, Status> {
         let deadline = Deadline::of(request.metadata());
         let caller = self.0.caller(request.metadata()).await?;
         let name = request.into_inner().name;
         let found = self.0.read(Linearizable, deadline, move |view| {
             may_read_public(view.state, caller)?;
             let programme = view.state.ledger().programme_by_name(&name);
-            let programme = programme.ok_or_else(|| not_found("UNKNOWN_PROGRAMME", "name", format!("no programme \"{name}\"")))?;
+            let programme =
+                programme.ok_or_else(|| not_found("UNKNOWN_PROGRAMME", "name", format!("no programme \"{name}\"")))?;
             Ok(answer::programme(view.state, programme))
         });
         Ok(found.await?.into_response())
     }
 
-    async fn list_programmes(&self, request: Request<v1::ListProgrammesRequest>) -> Result<Response<v1::ListProgrammesResponse>, Status> {
+    async fn list_programmes(
+        &self,
+        request: Request<v1::ListProgrammesRequest>,
+    ) -> Result<Response<v1::ListProgrammesResponse>, Status> {
         let deadline = Deadline::of(request.metadata());
         let caller = self.0.caller(request.metadata()).await?;
         let request = request.into_inner();
@@ -200,24 +291,40 @@ impl ProgrammeService for Services {
                 |programme| programme.id.0.into(),
                 |programme| answer::programme(view.state, programme),
             );
-            Ok(v1::ListProgrammesResponse { programmes, next_page_token })
+            Ok(v1::ListProgrammesResponse {
+                programmes,
+                next_page_token,
+            })
         });
         Ok(listed.await?.into_response())
     }
 
-    async fn create_agreement(&self, request: Request<v1::CreateAgreementRequest>) -> Result<Response<v1::Agreement>, Status> {
+    async fn create_agreement(
+        &self,
+        request: Request<v1::CreateAgreementRequest>,
+    ) -> Result<Response<v1::Agreement>, Status> {
         let deadline = Deadline::of(request.metadata());
         let caller = self.0.caller(request.metadata()).await?;
-        self.0.change_agreement(caller, deadline, Body::CreateAgreement(request.into_inner())).await
+        self.0
+            .change_agreement(caller, deadline, Body::CreateAgreement(request.into_inner()))
+            .await
     }
 
-    async fn end_agreement(&self, request: Request<v1::EndAgreementRequest>) -> Result<Response<v1::Agreement>, Status> {
+    async fn end_agreement(
+        &self,
+        request: Request<v1::EndAgreementRequest>,
+    ) -> Result<Response<v1::Agreement>, Status> {
         let deadline = Deadline::of(request.metadata());
         let caller = self.0.caller(request.metadata()).await?;
-        self.0.change_agreement(caller, deadline, Body::EndAgreement(request.into_inner())).await
+        self.0
+            .change_agreement(caller, deadline, Body::EndAgreement(request.into_inner()))
+            .await
     }
 
-    async fn list_agreements(&self, request: Request<v1::ListAgreementsRequest>) -> Result<Response<v1::ListAgreementsResponse>, Status> {
+    async fn list_agreements(
+        &self,
+        request: Request<v1::ListAgreementsRequest>,
+    ) -> Result<Response<v1::ListAgreementsResponse>, Status> {
         let deadline = Deadline::of(request.metadata());
         let caller = self.0.caller(request.metadata()).await?;
         let request = request.into_inner();
@@ -232,7 +339,10 @@ impl ProgrammeService for Services {
                 |agreement| agreement.id.0.into(),
                 |agreement| answer::agreement(view.state, agreement),
             );
-            Ok(v1::ListAgreementsResponse { agreements, next_page_token })
+            Ok(v1::ListAgreementsResponse {
+                agreements,
+                next_page_token,
+            })
         });
         Ok(listed.await?.into_response())
     }
@@ -240,22 +350,39 @@ impl ProgrammeService for Services {
 
 #[tonic::async_trait]
 impl VoucherService for Services {
-    async fn issue_vouchers(&self, request: Request<v1::IssueVouchersRequest>) -> Result<Response<v1::IssueVouchersResponse>, Status> {
+    async fn issue_vouchers(
+        &self,
+        request: Request<v1::IssueVouchersRequest>,
+    ) -> Result<Response<v1::IssueVouchersResponse>, Status> {
         let deadline = Deadline::of(request.metadata());
         let caller = self.0.caller(request.metadata()).await?;
-        let reply = self.0.mutate(caller, deadline, Body::IssueVouchers(request.into_inner())).await?;
-        let Reply::Vouchers { first, count } = reply else { return Err(unexpected(&reply)) };
+        let reply = self
+            .0
+            .mutate(caller, deadline, Body::IssueVouchers(request.into_inner()))
+            .await?;
+        let Reply::Vouchers { first, count } = reply else {
+            return Err(unexpected(&reply));
+        };
         let vouchers = self.0.look(deadline, move |view| {
             let ids = (first..).take(count as usize).map(VoucherId);
-            ids.filter_map(|id| view.state.ledger().voucher(id)).map(|voucher| answer::voucher(view.state, voucher)).collect()
+            ids.filter_map(|id| view.state.ledger().voucher(id))
+                .map(|voucher| answer::voucher(view.state, voucher))
+                .collect()
         });
-        Ok(Response::new(v1::IssueVouchersResponse { vouchers: vouchers.await? }))
+        Ok(Response::new(v1::IssueVouchersResponse {
+            vouchers: vouchers.await?,
+        }))
     }
 
-    async fn redeem_voucher(&self, request: Request<v1::RedeemVoucherRequest>) -> Result<Response<v1::Voucher>, Status> {
+    async fn redeem_voucher(
+        &self,
+        request: Request<v1::RedeemVoucherRequest>,
+    ) -> Result<Response<v1::Voucher>, Status> {
         let deadline = Deadline::of(request.metadata());
         let caller = self.0.caller(request.metadata()).await?;
-        self.0.change_voucher(caller, deadline, Body::RedeemVoucher(request.into_inner())).await
+        self.0
+            .change_voucher(caller, deadline, Body::RedeemVoucher(request.into_inner()))
+            .await
     }
 
     async fn get_voucher(&self, request: Request<v1::GetVoucherRequest>) -> Result<Response<v1::Voucher>, Status> {
@@ -263,14 +390,22 @@ impl VoucherService for Services {
         let caller = self.0.caller(request.metadata()).await?;
         let code = request.into_inner().code;
         let found = self.0.read(Linearizable, deadline, move |view| {
-            let voucher = view.state.ledger().voucher_by_code(&code).filter(|voucher| may_read_voucher(view.state, caller, voucher));
-            let voucher = voucher.ok_or_else(|| not_found("UNKNOWN_VOUCHER", "code", format!("no voucher \"{code}\"")))?;
+            let voucher = view
+                .state
+                .ledger()
+                .voucher_by_code(&code)
+                .filter(|voucher| may_read_voucher(view.state, caller, voucher));
+            let voucher =
+                voucher.ok_or_else(|| not_found("UNKNOWN_VOUCHER", "code", format!("no voucher \"{code}\"")))?;
             Ok(answer::voucher(view.state, voucher))
         });
         Ok(found.await?.into_response())
     }
 
-    async fn list_vouchers(&self, request: Request<v1::ListVouchersRequest>) -> Result<Response<v1::ListVouchersResponse>, Status> {
+    async fn list_vouchers(
+        &self,
+        request: Request<v1::ListVouchersRequest>,
+    ) -> Result<Response<v1::ListVouchersResponse>, Status> {
         let deadline = Deadline::of(request.metadata());
         let caller = self.0.caller(request.metadata()).await?;
         let request = request.into_inner();
@@ -278,37 +413,66 @@ impl VoucherService for Services {
             may_read_public(view.state, caller)?;
             let from = pages::start(&request.page_token)?;
             let ledger = view.state.ledger();
-            let holder = named(&request.holder, "holder", || ledger.org_by_name(&request.holder).map(|org| org.id))?;
-            let programme =
-                named(&request.programme, "programme", || ledger.programme_by_name(&request.programme).map(|programme| programme.id))?;
-            let vouchers = ledger.vouchers_after(VoucherId(from.saturating_sub(1))).filter(|voucher| {
-                holder.is_none_or(|holder| voucher.holder == holder)
-                    && programme.is_none_or(|programme| voucher.programme == programme)
-                    && may_read_voucher(view.state, caller, voucher)
-            });
-            let (vouchers, next_page_token) =
-                pages::page(vouchers, request.page_size, |voucher| voucher.id.0, |voucher| answer::voucher(view.state, voucher));
-            Ok(v1::ListVouchersResponse { vouchers, next_page_token })
+            let holder = named(&request.holder, "holder", || {
+                ledger.org_by_name(&request.holder).map(|org| org.id)
+            })?;
+            let programme = named(&request.programme, "programme", || {
+                ledger
+                    .programme_by_name(&request.programme)
+                    .map(|programme| programme.id)
+            })?;
+            let vouchers = ledger
+                .vouchers_after(VoucherId(from.saturating_sub(1)))
+                .filter(|voucher| {
+                    holder.is_none_or(|holder| voucher.holder == holder)
+                        && programme.is_none_or(|programme| voucher.programme == programme)
+                        && may_read_voucher(view.state, caller, voucher)
+                });
+            let (vouchers, next_page_token) = pages::page(
+                vouchers,
+                request.page_size,
+                |voucher| voucher.id.0,
+                |voucher| answer::voucher(view.state, voucher),
+            );
+            Ok(v1::ListVouchersResponse {
+                vouchers,
+                next_page_token,
+            })
         });
         Ok(listed.await?.into_response())
     }
 
-    async fn suspend_voucher(&self, request: Request<v1::SuspendVoucherRequest>) -> Result<Response<v1::Voucher>, Status> {
+    async fn suspend_voucher(
+        &self,
+        request: Request<v1::SuspendVoucherRequest>,
+    ) -> Result<Response<v1::Voucher>, Status> {
         let deadline = Deadline::of(request.metadata());
         let caller = self.0.caller(request.metadata()).await?;
-        self.0.change_voucher(caller, deadline, Body::SuspendVoucher(request.into_inner())).await
+        self.0
+            .change_voucher(caller, deadline, Body::SuspendVoucher(request.into_inner()))
+            .await
     }
 
-    async fn resume_voucher(&self, request: Request<v1::ResumeVoucherRequest>) -> Result<Response<v1::Voucher>, Status> {
+    async fn resume_voucher(
+        &self,
+        request: Request<v1::ResumeVoucherRequest>,
+    ) -> Result<Response<v1::Voucher>, Status> {
         let deadline = Deadline::of(request.metadata());
         let caller = self.0.caller(request.metadata()).await?;
-        self.0.change_voucher(caller, deadline, Body::ResumeVoucher(request.into_inner())).await
+        self.0
+            .change_voucher(caller, deadline, Body::ResumeVoucher(request.into_inner()))
+            .await
     }
 
-    async fn revoke_voucher(&self, request: Request<v1::RevokeVoucherRequest>) -> Result<Response<v1::Voucher>, Status> {
+    async fn revoke_voucher(
+        &self,
+        request: Request<v1::RevokeVoucherRequest>,
+    ) -> Result<Response<v1::Voucher>, Status> {
         let deadline = Deadline::of(request.metadata());
         let caller = self.0.caller(request.metadata()).await?;
-        self.0.change_voucher(caller, deadline, Body::RevokeVoucher(request.into_inner())).await
+        self.0
+            .change_voucher(caller, deadline, Body::RevokeVoucher(request.into_inner()))
+            .await
     }
 }
 
@@ -317,5 +481,7 @@ fn named<T>(name: &str, field: &'static str, find: impl FnOnce() -> Option<T>) -
     if name.is_empty() {
         return Ok(None);
     }
-    find().map(Some).ok_or_else(|| not_found("UNKNOWN_NAME", field, format!("no {field} \"{name}\"")))
+    find()
+        .map(Some)
+        .ok_or_else(|| not_found("UNKNOWN_NAME", field, format!("no {field} \"{name}\"")))
 }

@@ -9,7 +9,11 @@ const SIZE_MAX: usize = 1_000;
 
 /// The number of items of a page.
 pub(super) fn size(asked: u32) -> usize {
-    if asked == 0 { SIZE } else { (asked as usize).min(SIZE_MAX) }
+    if asked == 0 {
+        SIZE
+    } else {
+        (asked as usize).min(SIZE_MAX)
+    }
 }
 
 /// The key at which a page begins; 0 for the first one.
@@ -17,13 +21,16 @@ pub(super) fn start(token: &str) -> Result<u64, Rejection> {
     if token.is_empty() {
         return Ok(0);
     }
-    token.strip_prefix('p').and_then(|key| u64::from_str_radix(key, 36).ok()).ok_or_else(|| Rejection {
-        code: "FIELD_MALFORMED",
-        kind: RejectionKind::Invalid,
-        field: "page_token".into(),
-        message: "page_token is none that a list gave: leave it empty for the first page".into(),
-        sites: Vec::new(),
-    })
+    token
+        .strip_prefix('p')
+        .and_then(|key| u64::from_str_radix(key, 36).ok())
+        .ok_or_else(|| Rejection {
+            code: "FIELD_MALFORMED",
+            kind: RejectionKind::Invalid,
+            field: "page_token".into(),
+            message: "page_token is none that a list gave: leave it empty for the first page".into(),
+            sites: Vec::new(),
+        })
 }
 
 /// The token of the page that begins at a key.
@@ -59,7 +66,13 @@ pub(super) fn page<T, A>(
 
 /// Something that does not exist, or that the caller may not see.
 pub(super) fn not_found(code: &'static str, field: &str, message: String) -> Rejection {
-    Rejection { code, kind: RejectionKind::NotFound, field: field.into(), message: message.into(), sites: Vec::new() }
+    Rejection {
+        code,
+        kind: RejectionKind::NotFound,
+        field: field.into(),
+        message: message.into(),
+        sites: Vec::new(),
+    }
 }
 
 /// What the caller may not read.

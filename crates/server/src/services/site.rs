@@ -17,12 +17,16 @@ use crate::apply::View;
 
 /// What everybody with a valid token may read.
 pub(super) fn may_read_public(state: &State, caller: PrincipalId) -> Result<(), Rejection> {
-    let bound = state.principal(caller).is_some_and(|principal| access::may(principal, Kind::ReadPublic, Scope::Later));
+    let bound = state
+        .principal(caller)
+        .is_some_and(|principal| access::may(principal, Kind::ReadPublic, Scope::Later));
     if bound { Ok(()) } else { Err(denied("this")) }
 }
 
 fn site_named<'a>(state: &'a State, name: &str) -> Result<&'a Site, Rejection> {
-    state.site_by_name(name).ok_or_else(|| not_found("UNKNOWN_SITE", "name", format!("no site \"{name}\"")))
+    state
+        .site_by_name(name)
+        .ok_or_else(|| not_found("UNKNOWN_SITE", "name", format!("no site \"{name}\"")))
 }
 
 fn message(view: &View<'_>, site: &Site) -> v1::Site {
@@ -30,11 +34,20 @@ fn message(view: &View<'_>, site: &Site) -> v1::Site {
 }
 
 impl Core {
-    async fn change_site(&self, caller: PrincipalId, deadline: Deadline, body: Body) -> Result<Response<v1::Site>, Status> {
+    async fn change_site(
+        &self,
+        caller: PrincipalId,
+        deadline: Deadline,
+        body: Body,
+    ) -> Result<Response<v1::Site>, Status> {
         let Reply::Site(id) = self.mutate(caller, deadline, body).await? else {
             return Err(Status::internal("a change of a site was answered with something else"));
         };
-        let site = self.look(deadline, move |view| view.state.site(id).map(|site| message(view, site))).await?;
+        let site = self
+            .look(deadline, move |view| {
+                view.state.site(id).map(|site| message(view, site))
+            })
+            .await?;
         site.map(Response::new).ok_or_else(|| unexpected(&Reply::Site(id)))
     }
 }
@@ -44,7 +57,9 @@ impl SiteService for Services {
     async fn create_site(&self, request: Request<v1::CreateSiteRequest>) -> Result<Response<v1::Site>, Status> {
         let deadline = Deadline::of(request.metadata());
         let caller = self.0.caller(request.metadata()).await?;
-        self.0.change_site(caller, deadline, Body::CreateSite(request.into_inner())).await
+        self.0
+            .change_site(caller, deadline, Body::CreateSite(request.into_inner()))
+            .await
     }
 
     async fn get_site(&self, request: Request<v1::GetSiteRequest>) -> Result<Response<v1::Site>, Status> {
@@ -59,7 +74,10 @@ impl SiteService for Services {
         Ok(found.await?.into_response())
     }
 
-    async fn list_sites(&self, request: Request<v1::ListSitesRequest>) -> Result<Response<v1::ListSitesResponse>, Status> {
+    async fn list_sites(
+        &self,
+        request: Request<v1::ListSitesRequest>,
+    ) -> Result<Response<v1::ListSitesResponse>, Status> {
         let deadline = Deadline::of(request.metadata());
         let caller = self.0.caller(request.metadata()).await?;
         let request = request.into_inner();
@@ -68,8 +86,12 @@ impl SiteService for Services {
             may_read_public(view.state, caller)?;
             let from = pages::start(&request.page_token)?;
             let sites = view.state.sites().filter(|site| u64::from(site.id.0) >= from);
-            let (sites, next_page_token) =
-                pages::page(sites, request.page_size, |site| site.id.0.into(), |site| message(view, site));
+            let (sites, next_page_token) = pages::page(
+                sites,
+                request.page_size,
+                |site| site.id.0.into(),
+                |site| message(view, site),
+            );
             Ok(v1::ListSitesResponse { sites, next_page_token })
         });
         Ok(listed.await?.into_response())
@@ -78,10 +100,15 @@ impl SiteService for Services {
     async fn set_site_state(&self, request: Request<v1::SetSiteStateRequest>) -> Result<Response<v1::Site>, Status> {
         let deadline = Deadline::of(request.metadata());
         let caller = self.0.caller(request.metadata()).await?;
-        self.0.change_site(caller, deadline, Body::SetSiteState(request.into_inner())).await
+        self.0
+            .change_site(caller, deadline, Body::SetSiteState(request.into_inner()))
+            .await
     }
 
-    async fn list_hosts(&self, request: Request<v1::ListHostsRequest>) -> Result<Response<v1::ListHostsResponse>, Status> {
+    async fn list_hosts(
+        &self,
+        request: Request<v1::ListHostsRequest>,
+    ) -> Result<Response<v1::ListHostsResponse>, Status> {
         let deadline = Deadline::of(request.metadata());
         let caller = self.0.caller(request.metadata()).await?;
         let request = request.into_inner();
@@ -92,9 +119,16 @@ impl SiteService for Services {
                 "" => None,
                 name => Some(site_named(view.state, name)?.id),
             };
-            let hosts = view.state.hosts().filter(|host| u64::from(host.id.0) >= from && only.is_none_or(|site| host.site == site));
-            let (hosts, next_page_token) =
-                pages::page(hosts, request.page_size, |host| host.id.0.into(), |host| answer::host(view.state, host));
+            let hosts = view
+                .state
+                .hosts()
+                .filter(|host| u64::from(host.id.0) >= from && only.is_none_or(|site| host.site == site));
+            let (hosts, next_page_token) = pages::page(
+                hosts,
+                request.page_size,
+                |host| host.id.0.into(),
+                |host| answer::host(view.state, host),
+            );
             Ok(v1::ListHostsResponse { hosts, next_page_token })
         });
         Ok(listed.await?.into_response())

@@ -38,7 +38,11 @@ struct Look {
 }
 
 /// Opens the stream; what can be refused is refused here.
-pub(super) async fn stream(core: Arc<Core>, caller: PrincipalId, request: WatchJobsRequest) -> Result<WatchStream, Status> {
+pub(super) async fn stream(
+    core: Arc<Core>,
+    caller: PrincipalId,
+    request: WatchJobsRequest,
+) -> Result<WatchStream, Status> {
     let place = match request.resume_token.as_str() {
         "" => None,
         token => Some(parse(token)?),
@@ -59,7 +63,13 @@ pub(super) async fn stream(core: Arc<Core>, caller: PrincipalId, request: WatchJ
     Ok(Box::pin(ReceiverStream::new(receiver)))
 }
 
-async fn watch(core: &Core, filter: &Filter, place: Option<Place>, initial: bool, sender: &Sender) -> Result<(), Status> {
+async fn watch(
+    core: &Core,
+    filter: &Filter,
+    place: Option<Place>,
+    initial: bool,
+    sender: &Sender,
+) -> Result<(), Status> {
     let mut changes = core.changes.clone();
     let mut place = match place {
         Some(place) => place,
@@ -72,7 +82,11 @@ async fn watch(core: &Core, filter: &Filter, place: Option<Place>, initial: bool
     let mut bookmark_at = Instant::now() + BOOKMARK;
     loop {
         changes.mark_unchanged();
-        let Look { jobs, place: reached, more } = look(core, filter.clone(), place).await?;
+        let Look {
+            jobs,
+            place: reached,
+            more,
+        } = look(core, filter.clone(), place).await?;
         place = reached;
         for job in jobs {
             bookmark_at = Instant::now() + BOOKMARK;
@@ -99,24 +113,47 @@ async fn watch(core: &Core, filter: &Filter, place: Option<Place>, initial: bool
 }
 
 fn ended() -> Status {
-    trouble(Code::Unavailable, "ENDING", "this replica is shutting down; go on with the last resume token at another")
+    trouble(
+        Code::Unavailable,
+        "ENDING",
+        "this replica is shutting down; go on with the last resume token at another",
+    )
 }
 
 async fn say(sender: &Sender, job: Option<Job>, place: Place) -> Result<(), Status> {
-    let response = WatchJobsResponse { job, resume_token: format(place) };
-    sender.send(Ok(response)).await.map_err(|_| Status::cancelled("the watcher has gone"))
+    let response = WatchJobsResponse {
+        job,
+        resume_token: format(place),
+    };
+    sender
+        .send(Ok(response))
+        .await
+        .map_err(|_| Status::cancelled("the watcher has gone"))
 }
 
 async fn look(core: &Core, filter: Filter, place: Place) -> Result<Look, Status> {
-    let looked = core.look(Deadline::after(BOOKMARK), move |view| match view.ring.since(place, CHANGES_MAX) {
-        Since::Forgotten => None,
-        Since::Jobs(ids, reached) => {
-            let jobs = ids.into_iter().filter_map(|id| job::answer_if(view.state, id, &filter)).collect();
-            Some(Look { jobs, place: reached, more: reached < view.ring.head() })
+    let looked = core.look(Deadline::after(BOOKMARK), move |view| {
+        match view.ring.since(place, CHANGES_MAX) {
+            Since::Forgotten => None,
+            Since::Jobs(ids, reached) => {
+                let jobs = ids
+                    .into_iter()
+                    .filter_map(|id| job::answer_if(view.state, id, &filter))
+                    .collect();
+                Some(Look {
+                    jobs,
+                    place: reached,
+                    more: reached < view.ring.head(),
+                })
+            }
         }
     });
     looked.await?.ok_or_else(|| {
-        trouble(Code::OutOfRange, "RESUME_TOKEN_TOO_OLD", "the changes after this resume token are no longer kept here: list again")
+        trouble(
+            Code::OutOfRange,
+            "RESUME_TOKEN_TOO_OLD",
+            "the changes after this resume token are no longer kept here: list again",
+        )
     })
 }
 
@@ -124,7 +161,11 @@ async fn send_initial(core: &Core, filter: &Filter, place: Place, sender: &Sende
     let mut from = None;
     loop {
         let filter = filter.clone();
-        let page = core.look(Deadline::after(BOOKMARK), move |view: &View<'_>| job::page(view.state, &filter, from, CHANGES_MAX)).await?;
+        let page = core
+            .look(Deadline::after(BOOKMARK), move |view: &View<'_>| {
+                job::page(view.state, &filter, from, CHANGES_MAX)
+            })
+            .await?;
         for job in page.jobs {
             say(sender, Some(job), place).await?;
         }
@@ -140,7 +181,9 @@ fn format(place: Place) -> String {
 }
 
 fn parse(token: &str) -> Result<Place, Status> {
-    let parts = token.split_once('.').and_then(|(index, position)| Some((index.parse().ok()?, position.parse().ok()?)));
+    let parts = token
+        .split_once('.')
+        .and_then(|(index, position)| Some((index.parse().ok()?, position.parse().ok()?)));
     let Some((index, position)) = parts else {
         return Err(status(&Rejection {
             code: "FIELD_MALFORMED",
@@ -159,8 +202,14 @@ mod tests {
 
     #[test]
     fn a_resume_token_comes_back_as_it_went() {
-        let place = Place { index: 4711, position: 3 };
+        let place = Place {
+            index: 4711,
+            position: 3,
+        };
         assert_eq!(parse(&format(place)).expect("it is one"), place);
-        assert_eq!(parse("yesterday").expect_err("it is none").code(), Code::InvalidArgument);
+        assert_eq!(
+            parse("yesterday").expect_err("it is none").code(),
+            Code::InvalidArgument
+        );
     }
 }
