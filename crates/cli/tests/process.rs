@@ -56,6 +56,24 @@ fn what_cannot_be_meant_is_a_usage_error() {
     }
 }
 
+/// A negative amount was once taken for an unknown option, and the answer did not say of what.
+#[test]
+fn a_negative_amount_is_refused_by_the_name_of_its_option() {
+    for (arguments, name) in [
+        (&["job", "submit", "--cpus", "-1", "--", "true"][..], "--cpus"),
+        (&["job", "submit", "--mem", "-5", "--", "true"], "--mem"),
+        (&["job", "submit", "--gpus", "-1", "--", "true"], "--gpus"),
+        (&["job", "quote", "--max-copay", "-1", "--", "true"], "--max-copay"),
+        (&["wallet", "top-up", "acme", "-5"], "<YUAN>"),
+        (&["wallet", "refund", "7", "--amount", "-0.01", "--reason", "x"], "--amount"),
+    ] {
+        let output = hesuan(arguments);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+        assert!(said.contains(name) && said.contains("invalid value"), "{arguments:?}: {said}");
+    }
+}
+
 #[test]
 fn when_no_replica_answers_the_exit_code_says_try_again() {
     let output = hesuan(&["--timeout", "200ms", "cluster", "status"]);

@@ -46,7 +46,7 @@ pub struct CreateArgs {
     #[arg(long, value_parser = units::parse_rate)]
     rate: u32,
     /// Per job, in yuan
-    #[arg(long, value_name = "YUAN", value_parser = units::parse_money)]
+    #[arg(long, value_name = "YUAN", value_parser = units::parse_money, allow_negative_numbers = true)]
     cap_per_job: Option<i64>,
     /// First day, in Shanghai, or a time
     #[arg(long, value_name = "DAY", value_parser = units::parse_from)]

@@ -121,8 +121,10 @@ pub(crate) async fn run(context: &Context, verb: Verb) -> Outcome<()> {
                 .await?;
             context.output.show(&json!({ "id": answer.id }), || {
                 format!(
-                    "replica {} ({}) may join; start it, wait until it has caught up, then: hesuan cluster promote {0}",
-                    answer.id, args.name
+                    "replica {id} ({name}) may join; in its configuration: name = \"{name}\", id = {id}, join = true; start it, \
+                     wait until it has caught up, then: hesuan cluster promote {id}",
+                    id = answer.id,
+                    name = args.name
                 )
             })
         }

@@ -83,10 +83,10 @@ pub struct CreateArgs {
     #[arg(long = "role", required = true, value_delimiter = ',')]
     roles: Vec<Role>,
     /// The organisation of a member
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     org: String,
     /// The site of an operator or node
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     site: String,
     /// The region of an issuer
     #[arg(long, value_name = "CODE", value_parser = parse_region)]

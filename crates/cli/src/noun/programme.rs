@@ -41,7 +41,7 @@ pub struct CreateArgs {
     #[arg(long, value_name = "CODE", value_parser = parse_region, required_unless_present = "file")]
     region: Option<u32>,
     /// In yuan, in all
-    #[arg(long, value_name = "YUAN", required_unless_present = "file")]
+    #[arg(long, value_name = "YUAN", allow_negative_numbers = true, required_unless_present = "file")]
     budget: Option<String>,
     /// Who pays, with weights: city=2 district=3
     #[arg(long = "funder", value_name = "NAME=SHARE", value_parser = parse_share, required_unless_present = "file")]
@@ -56,10 +56,10 @@ pub struct CreateArgs {
     #[arg(long, value_name = "WHEN")]
     commit_at: Option<CommitAt>,
     /// Per control group and year, in yuan
-    #[arg(long, value_name = "YUAN")]
+    #[arg(long, value_name = "YUAN", allow_negative_numbers = true)]
     cap_per_group: Option<String>,
     /// Per job, in yuan
-    #[arg(long, value_name = "YUAN")]
+    #[arg(long, value_name = "YUAN", allow_negative_numbers = true)]
     cap_per_job: Option<String>,
     /// Kinds of holders; all unless given
     #[arg(long = "holder-kind", value_delimiter = ',')]

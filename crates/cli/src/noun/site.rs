@@ -54,7 +54,7 @@ pub struct StateArgs {
     /// The site's name
     site: String,
     /// For the record, and for users whose jobs wait for it
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     reason: String,
 }
 

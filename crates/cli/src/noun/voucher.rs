@@ -23,10 +23,10 @@ pub enum Verb {
     /// Vouchers you may see
     List {
         /// Only of this organisation
-        #[arg(long, default_value = "")]
+        #[arg(long, default_value = "", hide_default_value = true)]
         holder: String,
         /// Only of this programme
-        #[arg(long, default_value = "")]
+        #[arg(long, default_value = "", hide_default_value = true)]
         programme: String,
     },
     /// Everything about one voucher
@@ -59,7 +59,7 @@ pub struct IssueArgs {
     #[arg(long, value_name = "ORG")]
     holder: String,
     /// Face value in yuan
-    #[arg(long, value_name = "YUAN", value_parser = units::parse_money)]
+    #[arg(long, value_name = "YUAN", value_parser = units::parse_money, allow_negative_numbers = true)]
     face: i64,
     /// Its code; with --count, -1, -2 and so on are added
     #[arg(long)]
@@ -81,7 +81,7 @@ pub struct ReasonArgs {
     /// The voucher's code
     code: String,
     /// For the record
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     reason: String,
 }
 

@@ -94,10 +94,10 @@ pub struct CreateOrgArgs {
     #[arg(long, value_name = "CODE", value_parser = parse_region)]
     region: u32,
     /// Organisations under one actual controller share caps; its own name unless given
-    #[arg(long, value_name = "NAME", default_value = "")]
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     control_group: String,
     /// 统一社会信用代码, 18 characters
-    #[arg(long, value_name = "CODE", default_value = "")]
+    #[arg(long, value_name = "CODE", default_value = "", hide_default_value = true)]
     credit_code: String,
 }
 
@@ -107,10 +107,10 @@ pub struct MoveArgs {
     /// The organisation
     org: String,
     /// In yuan, such as 1000 or 12.34
-    #[arg(value_name = "YUAN", value_parser = units::parse_money)]
+    #[arg(value_name = "YUAN", value_parser = units::parse_money, allow_negative_numbers = true)]
     amount: i64,
     /// Number of the payment, for the record
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     reference: String,
 }
 
@@ -144,7 +144,7 @@ pub struct RefundArgs {
     #[arg(long, default_value_t = 1)]
     attempt: u32,
     /// In yuan; all of it unless given
-    #[arg(long, value_name = "YUAN", value_parser = units::parse_money)]
+    #[arg(long, value_name = "YUAN", value_parser = units::parse_money, allow_negative_numbers = true)]
     amount: Option<i64>,
     /// For the record
     #[arg(long)]

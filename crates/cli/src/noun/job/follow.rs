@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 use tonic::{Code, Status};
 
 use super::select::{One, Selection, parse_one, parse_some, resolve_all};
+use super::show::job_exit;
 use super::{is_ended, state_name};
 use crate::client::request_id;
 use crate::failure::{Failure, Outcome, job_exit_code};
@@ -47,7 +48,7 @@ pub(super) async fn wait(context: Context, args: WaitArgs) -> Outcome<()> {
     let jobs = wait_for(&context, &jobs, context.global.timeout, running_will_do).await?;
     let value: Vec<_> = jobs
         .iter()
-        .map(|job| json!({ "job_id": job.id, "state": state_name(job.state()), "exit_code": job.exit_code }))
+        .map(|job| json!({ "job_id": job.id, "state": state_name(job.state()), "exit_code": job_exit(job) }))
         .collect();
     context.output.show(&json!(value), || {
         table(
@@ -145,7 +146,7 @@ pub struct CancelArgs {
     #[arg(required = true, value_name = "JOB", value_parser = parse_some)]
     jobs: Vec<Selection>,
     /// For the record
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     reason: String,
 }
 
@@ -188,7 +189,7 @@ pub struct LogsArgs {
     #[arg(long, default_value_t = 0)]
     task: u32,
     /// Number of the attempt; the latest unless given
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, hide_default_value = true)]
     attempt: u32,
     /// Standard error instead of standard output
     #[arg(long)]

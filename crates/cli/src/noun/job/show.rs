@@ -54,10 +54,10 @@ pub struct ListArgs {
     #[arg(long = "state", value_delimiter = ',')]
     states: Vec<State>,
     /// Only jobs of this organisation
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     org: String,
     /// Only jobs of this name
-    #[arg(short, long, default_value = "")]
+    #[arg(short, long, default_value = "", hide_default_value = true)]
     name: String,
     /// Only jobs with this label
     #[arg(short, long = "label", value_name = "NAME=VALUE", value_parser = parse_pair)]
@@ -149,8 +149,23 @@ fn job_json(job: &v1::Job) -> Value {
         "subsidy_fen": job.subsidy_fen,
         "copay_fen": job.copay_fen,
         "cancel_requested": job.cancel_requested,
-        "exit_code": is_ended(job.state()).then_some(job.exit_code),
+        "exit_code": job_exit(job),
     })
+}
+
+/// The code a program ended with; `None` if it was stopped, did not start, or still runs. Zero and a failure do not go together:
+/// then something else ended it.
+fn exit_code(state: v1::JobState, code: i32) -> Option<i32> {
+    match state {
+        v1::JobState::Succeeded => Some(code),
+        v1::JobState::Failed if code != 0 => Some(code),
+        _ => None,
+    }
+}
+
+/// Of a single job; the tasks of an array have one each.
+pub(super) fn job_exit(job: &v1::Job) -> Option<i32> {
+    exit_code(job.state(), job.exit_code).filter(|_| job.tasks <= 1)
 }
 
 fn spec_json(spec: &v1::JobSpec) -> Value {
@@ -207,7 +222,7 @@ fn attempt_json(attempt: &v1::Attempt) -> Value {
         "placed_at": rfc3339(attempt.placed_at_ms),
         "started_at": rfc3339(attempt.started_at_ms),
         "ended_at": rfc3339(attempt.ended_at_ms),
-        "exit_code": is_ended(attempt.state()).then_some(attempt.exit_code),
+        "exit_code": exit_code(attempt.state(), attempt.exit_code),
         "signal": none_if_zero(attempt.signal.into()),
         "wall_ms": attempt.wall_ms,
         "cpu_ms": attempt.cpu_ms,
@@ -271,10 +286,7 @@ fn job_text(job: &v1::Job) -> String {
         show_money(job.subsidy_fen),
         show_money(job.copay_fen)
     );
-    let exit = match job.state() {
-        v1::JobState::Succeeded | v1::JobState::Failed => job.exit_code.to_string(),
-        _ => String::new(),
-    };
+    let exit = job_exit(job).map(|code| code.to_string()).unwrap_or_default();
     let mut text = record(&[
         ("job", job.id.to_string()),
         ("name", spec.name.clone()),
@@ -320,10 +332,10 @@ fn job_text(job: &v1::Job) -> String {
 
 fn attempts_table(attempts: &[v1::Attempt]) -> String {
     let row = |one: &v1::Attempt| {
-        let end = match (one.signal, is_ended(one.state())) {
-            (_, false) => "-".to_owned(),
-            (0, true) => one.exit_code.to_string(),
-            (signal, true) => format!("signal {signal}"),
+        let end = match (one.signal, exit_code(one.state(), one.exit_code)) {
+            (0, Some(code)) => code.to_string(),
+            (0, None) => "-".to_owned(),
+            (signal, _) => format!("signal {signal}"),
         };
         vec![
             format!("{}.{}", one.task, one.attempt),
@@ -501,6 +513,22 @@ suzhou-1  WAIT     CAPACITY_GPU   need 8 a800, 3 free
 hefei-2   NO       VOUCHER_SCOPE  not valid
                    SITE_DRAINING  until 18:00";
         assert_eq!(explain_text(4711, &answer), expected);
+    }
+
+    /// A task that ran out of memory, or could not be started, was shown as FAILED with exit code 0.
+    #[test]
+    fn an_exit_code_is_shown_only_of_what_exited() {
+        use v1::JobState::{Cancelled, Failed, Running, Succeeded};
+        let shown = [(Succeeded, 0), (Failed, 3), (Failed, 0), (Cancelled, 0), (Running, 0)];
+        let codes = shown.map(|(state, code)| exit_code(state, code));
+        assert_eq!(codes, [Some(0), Some(3), None, None, None]);
+        let array = v1::Job {
+            state: Failed.into(),
+            exit_code: 3,
+            tasks: 5,
+            ..Default::default()
+        };
+        assert_eq!(job_exit(&array), None);
     }
 
     #[test]

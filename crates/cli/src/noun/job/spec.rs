@@ -16,22 +16,22 @@ pub struct SpecArgs {
     #[arg(short, long)]
     pub name: Option<String>,
     /// Cores per task, such as 1.5 [default: 1]
-    #[arg(long, value_name = "CORES", value_parser = units::parse_milli)]
+    #[arg(long, value_name = "CORES", value_parser = units::parse_milli, allow_negative_numbers = true)]
     pub cpus: Option<u64>,
     /// Memory per task, such as 64GiB [default: 1GiB]
-    #[arg(long, value_name = "SIZE", value_parser = units::parse_size)]
+    #[arg(long, value_name = "SIZE", value_parser = units::parse_size, allow_negative_numbers = true)]
     pub mem: Option<u64>,
     /// GPUs per task and the models that will do: 8, 8:a800, 8:a800,h100, or a share of one: 0.5
-    #[arg(long, value_name = "GPUS[:MODEL,...]", value_parser = parse_gpus)]
+    #[arg(long, value_name = "GPUS[:MODEL,...]", value_parser = parse_gpus, allow_negative_numbers = true)]
     pub gpus: Option<Gpus>,
     /// A named resource per task, such as fpga=2
     #[arg(long = "resource", value_name = "NAME=AMOUNT", value_parser = parse_amount)]
     pub resources: Vec<(String, u64)>,
     /// Wall time one attempt may take, such as 2h [default: 1h]
-    #[arg(short, long, value_name = "TIME", value_parser = units::parse_time)]
+    #[arg(short, long, value_name = "TIME", value_parser = units::parse_time, allow_negative_numbers = true)]
     pub time: Option<u64>,
     /// Run it as an array of so many tasks, %10: at most 10 at once; HESUAN_TASK_ID tells them apart
-    #[arg(long, value_name = "COUNT[%MAX]", value_parser = parse_array)]
+    #[arg(long, value_name = "COUNT[%MAX]", value_parser = parse_array, allow_negative_numbers = true)]
     pub array: Option<Array>,
     /// -1000 to 1000, larger runs first
     #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
@@ -43,7 +43,7 @@ pub struct SpecArgs {
     #[arg(long = "region", value_name = "CODE", value_delimiter = ',', value_parser = parse_region)]
     pub regions: Vec<u32>,
     /// Further attempts after a failure
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
     pub retries: Option<u32>,
     /// When its site is lost: wait for the site, or run it elsewhere [default: hold]
     #[arg(long, value_name = "WHAT")]
@@ -55,7 +55,7 @@ pub struct SpecArgs {
     #[arg(long, conflicts_with = "vouchers")]
     pub wallet_only: bool,
     /// Refuse to run where the co-pay held would be above this, in yuan
-    #[arg(long, value_name = "YUAN", value_parser = units::parse_money)]
+    #[arg(long, value_name = "YUAN", value_parser = units::parse_money, allow_negative_numbers = true)]
     pub max_copay: Option<i64>,
     /// A variable of the environment
     #[arg(long = "env", value_name = "NAME=VALUE", value_parser = parse_pair)]
