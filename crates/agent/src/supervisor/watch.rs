@@ -226,14 +226,19 @@ impl Watch<'_> {
         };
         // The kernel kills with SIGKILL when memory is out; a shell whose child it hit reports 128 + 9.
         let out_of_memory = counted.oom_kills > 0 && matches!(kind, ExitKind::Signal(9) | ExitKind::Code(137));
+        let stopped_by = self.stopped_by.or(out_of_memory.then_some(StoppedBy::Memory));
+        let message = match stopped_by {
+            Some(StoppedBy::Memory) => "killed: it needed more memory than it asked for",
+            _ => "",
+        };
         let (cpu_ms, rss_mib) = children_usage();
         ExitRecord {
             kind,
-            stopped_by: self.stopped_by.or(out_of_memory.then_some(StoppedBy::Memory)),
+            stopped_by,
             wall_ms,
             cpu_ms: counted.cpu_ms.unwrap_or(cpu_ms),
             memory_peak_mib: counted.memory_peak_mib.max(rss_mib),
-            message: String::new(),
+            message: message.to_owned(),
             stdout_dropped: self.stdout.dropped_bytes(),
             stderr_dropped: self.stderr.dropped_bytes(),
         }
