@@ -18,8 +18,9 @@ pub(crate) struct Place {
 /// What follows a place.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Since {
-    /// The jobs that changed, each once, in the order of their last change, and the place after them.
-    Jobs(Vec<JobId>, Place),
+    /// The jobs that changed, each once, with the place of its last change and in that order; and the place up to which this
+    /// looked.
+    Jobs(Vec<(JobId, Place)>, Place),
     /// The place is older than what is kept: list again.
     Forgotten,
 }
@@ -68,16 +69,18 @@ impl Ring {
             return Since::Forgotten;
         }
         let start = self.changes.partition_point(|(at, _)| *at <= place);
-        let mut jobs = Vec::new();
-        let mut reached = place;
-        for (at, job) in self.changes.iter().skip(start).take(max) {
-            reached = *at;
-            jobs.push(*job);
-        }
+        let mut jobs: Vec<_> = self
+            .changes
+            .iter()
+            .skip(start)
+            .take(max)
+            .map(|(at, job)| (*job, *at))
+            .collect();
+        let reached = jobs.last().map_or(place, |(_, at)| *at);
         // Of several changes the last one counts: what is shown is the job as it is.
         let mut seen = std::collections::HashSet::new();
         jobs.reverse();
-        jobs.retain(|job| seen.insert(*job));
+        jobs.retain(|(job, _)| seen.insert(*job));
         jobs.reverse();
         Since::Jobs(jobs, reached)
     }
@@ -99,15 +102,21 @@ mod tests {
         ring.push(place(12, 0), JobId(1));
         assert_eq!(
             ring.since(place(10, u32::MAX), 10),
-            Since::Jobs(vec![JobId(2), JobId(1)], place(12, 0))
+            Since::Jobs(vec![(JobId(2), place(11, 1)), (JobId(1), place(12, 0))], place(12, 0))
         );
-        assert_eq!(ring.since(place(11, 0), 1), Since::Jobs(vec![JobId(2)], place(11, 1)));
+        assert_eq!(
+            ring.since(place(11, 0), 1),
+            Since::Jobs(vec![(JobId(2), place(11, 1))], place(11, 1))
+        );
         assert_eq!(ring.since(place(12, 0), 10), Since::Jobs(vec![], place(12, 0)));
         assert_eq!(ring.since(place(10, 3), 10), Since::Forgotten);
         for index in 0..KEEP as u64 {
             ring.push(place(20 + index, 0), JobId(7));
         }
         assert_eq!(ring.since(place(11, 1), 10), Since::Forgotten);
-        assert_eq!(ring.since(place(12, 0), 1), Since::Jobs(vec![JobId(7)], place(20, 0)));
+        assert_eq!(
+            ring.since(place(12, 0), 1),
+            Since::Jobs(vec![(JobId(7), place(20, 0))], place(20, 0))
+        );
     }
 }

@@ -30,9 +30,11 @@ const BOOKMARK: Duration = Duration::from_secs(10);
 pub(super) type WatchStream = Pin<Box<dyn Stream<Item = Result<WatchJobsResponse, Status>> + Send>>;
 type Sender = mpsc::Sender<Result<WatchJobsResponse, Status>>;
 
-/// Where a page of the jobs as they are begins, and what a look at the ring gives.
+/// What a look at the ring gives.
 struct Look {
-    jobs: Vec<Job>,
+    /// Each with the place from which a client goes on that has seen it and those before.
+    jobs: Vec<(Job, Place)>,
+    /// Up to where it looked.
     place: Place,
     more: bool,
 }
@@ -77,7 +79,9 @@ async fn watch(
         None => core.look(Deadline::after(BOOKMARK), |view| view.ring.head()).await?,
     };
     if initial {
-        send_initial(core, filter, place, sender).await?;
+        // Without tokens: who has seen only a part of the list must list again. The bookmark after it has the first one.
+        send_initial(core, filter, sender).await?;
+        say(sender, None, Some(place)).await?;
     }
     let mut bookmark_at = Instant::now() + BOOKMARK;
     loop {
@@ -88,9 +92,9 @@ async fn watch(
             more,
         } = look(core, filter.clone(), place).await?;
         place = reached;
-        for job in jobs {
+        for (job, place) in jobs {
             bookmark_at = Instant::now() + BOOKMARK;
-            say(sender, Some(job), place).await?;
+            say(sender, Some(job), Some(place)).await?;
         }
         if more {
             continue;
@@ -104,7 +108,7 @@ async fn watch(
             }
             () = tokio::time::sleep_until(bookmark_at) => {
                 bookmark_at = Instant::now() + BOOKMARK;
-                say(sender, None, place).await?;
+                say(sender, None, Some(place)).await?;
             }
             () = sender.closed() => return Ok(()),
             () = core.ended() => return Err(ended()),
@@ -120,10 +124,10 @@ fn ended() -> Status {
     )
 }
 
-async fn say(sender: &Sender, job: Option<Job>, place: Place) -> Result<(), Status> {
+async fn say(sender: &Sender, job: Option<Job>, place: Option<Place>) -> Result<(), Status> {
     let response = WatchJobsResponse {
         job,
-        resume_token: format(place),
+        resume_token: place.map(format).unwrap_or_default(),
     };
     sender
         .send(Ok(response))
@@ -138,7 +142,7 @@ async fn look(core: &Core, filter: Filter, place: Place) -> Result<Look, Status>
             Since::Jobs(ids, reached) => {
                 let jobs = ids
                     .into_iter()
-                    .filter_map(|id| job::answer_if(view.state, id, &filter))
+                    .filter_map(|(id, place)| Some((job::answer_if(view.state, id, &filter)?, place)))
                     .collect();
                 Some(Look {
                     jobs,
@@ -157,7 +161,7 @@ async fn look(core: &Core, filter: Filter, place: Place) -> Result<Look, Status>
     })
 }
 
-async fn send_initial(core: &Core, filter: &Filter, place: Place, sender: &Sender) -> Result<(), Status> {
+async fn send_initial(core: &Core, filter: &Filter, sender: &Sender) -> Result<(), Status> {
     let mut from = None;
     loop {
         let filter = filter.clone();
@@ -167,7 +171,7 @@ async fn send_initial(core: &Core, filter: &Filter, place: Place, sender: &Sende
             })
             .await?;
         for job in page.jobs {
-            say(sender, Some(job), place).await?;
+            say(sender, Some(job), None).await?;
         }
         match page.next {
             Some(next) => from = Some(next),
