@@ -384,6 +384,39 @@ fn a_job_is_shown_as_it_was_asked_for_and_billed_as_it_was_quoted() {
     assert_eq!((sheets.len(), sheets[0].prices.len()), (1, 2));
 }
 
+/// The operator's reason was kept and never shown to those who waited for it.
+#[test]
+fn who_waits_for_a_closed_site_reads_what_its_operator_said() {
+    let mut c = Cluster::ready();
+    let request_id = c.request_id();
+    let close = v1::SetSiteStateRequest {
+        request_id,
+        site: "songjiang".into(),
+        state: v1::SiteState::Cordoned.into(),
+        reason: "new racks until Friday".into(),
+    };
+    c.run("root", Body::SetSiteState(close));
+    let request_id = c.request_id();
+    let submit = v1::SubmitJobRequest {
+        request_id,
+        spec: Some(spec(2000)),
+        ..Default::default()
+    };
+    let Reply::Job(id) = c.run("wang", Body::SubmitJob(submit)) else {
+        panic!("a submit gives a job")
+    };
+    let explained = schedule::explain(&c.state, None, id, Timestamp(c.now), &|_| true).expect("the job is in State");
+    let explained = answer::explanation(&c.state, &explained);
+    let reason = &explained.sites[0].reasons[0];
+    assert_eq!(
+        (reason.code.as_str(), reason.text.as_str()),
+        (
+            "SITE_CORDONED",
+            "its operator takes no new work: new racks until Friday"
+        )
+    );
+}
+
 #[test]
 fn a_repeated_request_gets_the_first_answer_and_another_under_its_id_is_refused() {
     let mut c = Cluster::ready();

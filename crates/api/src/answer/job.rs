@@ -2,7 +2,7 @@
 
 use hesuan_engine::schedule::{Explanation, Reason};
 use hesuan_engine::state::{Attempt, Job, JobState, State};
-use hesuan_engine::types::{JobId, OnSiteLost, Request, Resources, TaskId};
+use hesuan_engine::types::{JobId, OnSiteLost, Request, Resources, SiteId, TaskId};
 use prost::Message;
 
 use super::{org_name, site_name};
@@ -197,7 +197,7 @@ pub fn explanation(state: &State, explanation: &Explanation) -> v1::ExplainJobRe
     let site = |one: &hesuan_engine::schedule::SiteExplanation| v1::SiteExplanation {
         site: site_name(state, one.site),
         verdict: one.verdict.as_str().to_owned(),
-        reasons: reasons(&one.reasons),
+        reasons: reasons(state, one.site, &one.reasons),
     };
     v1::ExplainJobResponse {
         state: job_state(explanation.state).into(),
@@ -208,12 +208,18 @@ pub fn explanation(state: &State, explanation: &Explanation) -> v1::ExplainJobRe
     }
 }
 
-pub(super) fn reasons(reasons: &[Reason]) -> Vec<v1::Reason> {
+/// What keeps a job from a site, in words; where the operator keeps it, with the operator's own.
+pub(super) fn reasons(state: &State, site: SiteId, reasons: &[Reason]) -> Vec<v1::Reason> {
+    let said = state.site(site).map_or("", |site| &*site.reason);
+    let text = |reason: &Reason| match reason {
+        Reason::SiteCordoned | Reason::SiteDraining if !said.is_empty() => format!("{reason}: {said}"),
+        _ => reason.to_string(),
+    };
     reasons
         .iter()
         .map(|reason| v1::Reason {
             code: reason.code().to_owned(),
-            text: reason.to_string(),
+            text: text(reason),
         })
         .collect()
 }

@@ -188,7 +188,7 @@ pub fn quotes(state: &State, quotes: &[SiteQuote], bound: Option<u64>) -> v1::Qu
             legs: price.legs.iter().map(|one| leg(state, one)).collect(),
             copay_fen: price.copay.0,
         }),
-        reasons: reasons(&one.reasons),
+        reasons: reasons(state, one.site, &one.reasons),
         fits_now: one.fits_now,
     };
     let expires_at = bound
