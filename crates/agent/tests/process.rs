@@ -4,7 +4,6 @@ mod daemon;
 mod support;
 
 use std::fs;
-use std::process::Command;
 
 use hesuan_agent::backend::{Backend, LogStream, StartOrder};
 use hesuan_agent::core::{Observed, ObservedState, StopSignal};
@@ -47,6 +46,7 @@ fn main() {
             "a_dead_supervisor_costs_its_task_only",
             a_dead_supervisor_costs_its_task_only,
         ),
+        ("a_dead_nursery_costs_nothing", a_dead_nursery_costs_nothing),
         (
             "a_supervisor_that_died_unseen_is_found",
             a_supervisor_that_died_unseen_is_found,
@@ -320,6 +320,21 @@ fn a_dead_supervisor_costs_its_task_only() {
     assert_eq!(bench.ended(key(2)).exit_code, 5);
 }
 
+fn a_dead_nursery_costs_nothing() {
+    let mut bench = Bench::new();
+    bench
+        .backend
+        .start(script(1, "#!/bin/sh\nuntil [ -e go ]; do sleep 0.02; done\nexit 5\n"));
+    bench.pids_of_claim(key(1));
+    let nursery = support::nursery();
+    support::kill(nursery);
+    wait_until("the nursery is gone", || !support::runs(nursery));
+    bench.backend.start(script(2, "#!/bin/sh\nexit 6\n"));
+    assert_eq!(bench.ended(key(2)).exit_code, 6);
+    fs::write(bench.task_directory(key(1)).join("home/go"), "").expect("writable");
+    assert_eq!(bench.ended(key(1)).exit_code, 5);
+}
+
 fn a_supervisor_that_died_unseen_is_found() {
     let mut bench = Bench::new();
     bench
@@ -365,9 +380,7 @@ fn a_start_that_was_revoked_never_happens() {
         ] => assert_eq!(outcome.end, TaskEnd::Lost),
         other => panic!("{other:?}"),
     }
-    let own = std::env::current_exe().expect("known");
-    let late = Command::new(own).arg("__task").arg(&task).status().expect("startable");
-    assert_eq!(late.code(), Some(3));
+    bench.supervise_late(key(1));
     assert!(!task.join("home/ran").exists());
     assert!(
         read_record::<Claim>(&task.join("claim.json"))
@@ -461,6 +474,7 @@ fn the_memory_limit_holds_where_there_are_groups() {
     bench.backend.start(hungry);
     let outcome = bench.ended(key(1));
     assert_eq!(outcome.end, TaskEnd::MemoryLimit, "{outcome:?}");
+    assert!(outcome.message.contains("memory"), "{outcome:?}");
     bench.backend.start(StartOrder {
         memory_mib: 32,
         ..order(2, &["true"])

@@ -30,7 +30,7 @@ pub fn main() -> ExitCode {
 }
 
 /// To be called first thing in the `main` of every binary that may be a daemon (`__daemon`, followed by the arguments of
-/// `hesuand`) or a task's supervisor (`__task`): does that part if the first argument says so, before any runtime starts.
+/// `hesuand`) or the nursery of its tasks' supervisors (`__tasks`): does that part if the first argument says so, before any runtime starts.
 #[must_use]
 pub fn dispatch_reexec() -> Option<ExitCode> {
     let mut arguments = std::env::args_os();

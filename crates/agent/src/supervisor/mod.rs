@@ -1,44 +1,49 @@
 //! The supervisor: one small process per task, apart from the daemon, so that neither's crash costs the other more than one task.
 //!
-//! The daemon re-executes its own binary as `BINARY __task DIR`; the binary's `main` hands over to [`supervisor_main`] before it
-//! starts any runtime. Plain blocking code, because a runtime costs more than `/bin/true`.
+//! The daemon re-executes its own binary once, as the [`nursery`], which forks itself for each task; the binary's `main` hands
+//! over to [`supervisor_main`] before it starts any runtime. Plain blocking code, because a runtime costs more than `/bin/true`.
 //! What it does: leave the daemon's session, claim the directory, start the task, copy its output, obey `control`, stop it at
 //! its limits, write `exit.json`, and be gone. It never talks to the daemon except through the directory.
 
 pub mod capture;
 pub mod cgroup;
 pub mod launch;
+pub mod nursery;
 pub mod spec;
 mod watch;
 
-use std::path::{Path, PathBuf};
+use std::io::Read;
+use std::path::Path;
 
 pub use watch::{CONTROL_KILL, CONTROL_TERM};
 
 use crate::clock;
 use crate::procfs::ProcessName;
-use crate::supervisor::spec::{Claim, ExitKind, ExitRecord, TaskSpec, read_record, take_claim, write_record};
+use crate::supervisor::nursery::{Birth, NURSERY_ARGUMENT};
+use crate::supervisor::spec::{Claim, ExitKind, ExitRecord, TaskSpec, take_claim, write_record};
 
-/// First argument by which a binary knows that it is to be a supervisor.
-pub const SUPERVISOR_ARGUMENT: &str = "__task";
-
-/// Runs as a supervisor when the program's arguments (without the program's name) say so, and returns the exit status; `None` when
-/// this is no supervisor and `main` goes on. Call it first thing in `main`.
+/// Runs as the nursery, and in its forks as a supervisor, when the program's arguments (without the program's name) say so, and
+/// returns the exit status; `None` when this is neither and `main` goes on. Call it first thing in `main`, while the process has
+/// one thread.
 pub fn supervisor_main(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Option<i32> {
-    let mut arguments = arguments.into_iter();
-    if arguments.next()? != SUPERVISOR_ARGUMENT {
+    if arguments.into_iter().next()? != NURSERY_ARGUMENT {
         return None;
     }
-    let directory = PathBuf::from(arguments.next()?);
-    Some(supervise(&directory))
+    Some(match nursery::nurse() {
+        Some(Birth { directory, spec }) => supervise(&directory, spec),
+        None => 0,
+    })
 }
 
 /// Exit status: 0 when `exit.json` was written, 1 when it could not be, 2 when there is nothing to supervise, 3 when the
 /// directory is claimed.
-fn supervise(directory: &Path) -> i32 {
+fn supervise(directory: &Path, mut spec: std::fs::File) -> i32 {
     // Fails only for the leader of a process group, and then the session is already its own.
     let _ = nix::unistd::setsid();
-    let Some(spec) = read_record::<TaskSpec>(&directory.join("spec.json")) else {
+    let mut text = Vec::new();
+    let read = spec.read_to_end(&mut text).is_ok();
+    drop(spec);
+    let Some(spec) = serde_json::from_slice::<TaskSpec>(&text).ok().filter(|_| read) else {
         return 2;
     };
     let started_ms = clock::now_ms();

@@ -1,7 +1,7 @@
 //! The files by which daemon and supervisor talk: what to run, who runs it, and how it ended.
 //!
-//! In a task's directory lie `spec.json` (written by the daemon), `claim.json` (who supervises; made at most once), `exit.json`
-//! (how it ended), `stdout` and `stderr` (made at the first byte), `script`, the FIFO `control` (commands to the supervisor, its only
+//! The daemon sends the spec along when it asks for a supervisor. In a task's directory lie `claim.json` (who supervises; made at
+//! most once), `exit.json` (how it ended), `stdout` and `stderr` (made at the first byte), `script`, the FIFO `control` (commands to the supervisor, its only
 //! reader, so that a writer sees at once when the supervisor is gone), and the task's own `home`, which is also its TMPDIR.
 //! Few files, because at hundreds of tasks a second making inodes is what the machine does most.
 

@@ -3,7 +3,8 @@
 pub(crate) mod replica;
 
 use std::collections::HashMap;
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -13,7 +14,8 @@ use hesuan_agent::backend::process::{ProcessBackend, ProcessConfig};
 use hesuan_agent::backend::{Backend, LogStream, StartOrder};
 use hesuan_agent::core::{BackendEvent, Outcome};
 use hesuan_agent::supervisor::cgroup::CgroupPlan;
-use hesuan_agent::supervisor::spec::{Claim, read_record};
+use hesuan_agent::supervisor::nursery::{NURSERY_ARGUMENT, Nursery};
+use hesuan_agent::supervisor::spec::{Claim, TaskSpec, read_record};
 use tempfile::TempDir;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -98,6 +100,20 @@ pub(crate) fn kill(pid: i32) {
         .status()
         .expect("kill is there");
     assert!(status.success());
+}
+
+/// The process number of the nursery, a child of this process.
+pub(crate) fn nursery() -> i32 {
+    let own = format!(") S {} ", std::process::id());
+    let is_nursery = |pid: &i32| {
+        let read = |name: &str| fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
+        read("stat").contains(&own) && read("cmdline").contains(NURSERY_ARGUMENT)
+    };
+    let processes = fs::read_dir("/proc").expect("proc is mounted where tests run");
+    let pids = processes
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.into_iter().find(is_nursery).expect("the backend has one")
 }
 
 /// A process backend and what it told.
@@ -214,6 +230,32 @@ impl Bench {
             found.is_some()
         });
         found.expect("waited for").pid
+    }
+
+    /// Asks for a supervisor of a directory that is there already, and waits until it is gone again.
+    pub(crate) fn supervise_late(&self, task: TaskKey) {
+        let directory = self.task_directory(task);
+        let control = directory.join("control");
+        let read_end = OpenOptions::new().read(true).write(true).open(&control).expect("there");
+        let spec = TaskSpec {
+            task: task.to_string(),
+            command: Vec::new(),
+            environment: Vec::new(),
+            cpu_milli: 0,
+            memory_mib: 0,
+            walltime_ms_max: 60_000,
+            kill_grace_ms: 0,
+            output_bytes_max: 0,
+            open_files_max: 1_024,
+            file_bytes_max: 1 << 20,
+            lease: None,
+            cgroup: CgroupPlan::None,
+        };
+        let nursery = Nursery::start(&self.config.supervisor).expect("startable");
+        nursery.supervise(&directory, read_end, &spec).expect("told");
+        let mut to_nobody = OpenOptions::new();
+        to_nobody.write(true).custom_flags(nix::libc::O_NONBLOCK);
+        wait_until("the supervisor is gone", || to_nobody.open(&control).is_err());
     }
 
     pub(crate) fn cgroup_plan_is_none(&self) -> bool {

@@ -1,6 +1,6 @@
 //! Real processes: a directory and a supervisor per task.
 //!
-//! Threads: two starters make directories and spawn supervisors, one watcher waits for their ends, one cleaner removes old directories.
+//! Threads: two starters make directories and ask the nursery for supervisors, one watcher waits for their ends, one cleaner removes old directories.
 //! None of them is needed by a running task; they only look at it. What survives the daemon is on disk and in the supervisors.
 
 mod logs;
@@ -13,7 +13,6 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::process::Child;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -25,6 +24,7 @@ use super::{Backend, Events, ReadLogs, StartOrder};
 use crate::core::{BackendEvent, Observed, Outcome, StopSignal};
 use crate::procfs;
 use crate::supervisor::cgroup::CgroupPlan;
+use crate::supervisor::nursery::Nursery;
 use crate::supervisor::spec::{ExitKind, ExitRecord, LeaseFile, StoppedBy, read_record, write_record};
 use crate::supervisor::{CONTROL_KILL, CONTROL_TERM};
 use crate::task::TaskKey;
@@ -37,7 +37,7 @@ const STARTERS: usize = 2;
 pub struct ProcessConfig {
     /// Directory of the agent; tasks lie under `tasks/` in it.
     pub directory: PathBuf,
-    /// The binary that becomes the supervisor when its first argument is `__task`.
+    /// The binary that becomes the nursery of supervisors when its first argument is `__tasks`.
     pub supervisor: PathBuf,
     /// From SIGTERM to SIGKILL when a supervisor acts alone, milliseconds.
     pub kill_grace_ms: u64,
@@ -88,6 +88,7 @@ struct Shared {
     events: Events,
     tasks: Mutex<HashMap<TaskKey, Entry>>,
     watcher: watcher::Watcher,
+    nursery: Nursery,
 }
 
 /// A task that has not ended.
@@ -100,8 +101,6 @@ enum Entry {
 
 /// A running supervisor.
 struct Supervised {
-    /// Present unless adopted from an earlier daemon.
-    child: Option<Child>,
     /// The write end of its FIFO; in error once the supervisor, the only reader, is gone.
     control: File,
 }
@@ -152,6 +151,7 @@ impl ProcessBackend {
             events,
             tasks: Mutex::new(HashMap::new()),
             watcher: watcher::Watcher::new()?,
+            nursery: Nursery::start(&config.supervisor)?,
             config,
         });
         let (orders, to_start) = channel::<StartOrder>();

@@ -36,7 +36,7 @@ impl Shared {
         }
         // That it opens proves that a supervisor lives, and its end will be seen here from now on.
         if let Ok(control) = open_control(&directory) {
-            let mut supervised = Supervised { child: None, control };
+            let mut supervised = Supervised { control };
             if let Some(started_ms) = started_ms(&directory) {
                 self.watch(task, supervised);
                 return ObservedState::Running { started_ms };

@@ -4,7 +4,6 @@ use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use hesuan_api::internal::v1::TaskEnd;
 use nix::sys::stat::Mode;
@@ -14,7 +13,6 @@ use super::{Entry, Shared, Supervised};
 use crate::backend::StartOrder;
 use crate::clock;
 use crate::core::{BackendEvent, Outcome};
-use crate::supervisor::SUPERVISOR_ARGUMENT;
 use crate::supervisor::launch::PATH_DEFAULT;
 use crate::supervisor::spec::TaskSpec;
 use crate::task::TaskKey;
@@ -61,10 +59,6 @@ impl Shared {
                 .open(directory.join("script"))?;
             io::Write::write_all(&mut file, &order.script)?;
         }
-        fs::write(
-            directory.join("spec.json"),
-            serde_json::to_vec(&self.spec(order, directory))?,
-        )?;
         mkfifo(&directory.join("control"), Mode::from_bits_truncate(0o600))?;
         // Open for both, so that the supervisor can be commanded from its first moment and never sees an end.
         let read_end = OpenOptions::new()
@@ -72,18 +66,9 @@ impl Shared {
             .write(true)
             .open(directory.join("control"))?;
         let control = open_control(directory)?;
-        let child = Command::new(&self.config.supervisor)
-            .arg(SUPERVISOR_ARGUMENT)
-            .arg(directory)
-            .env_clear()
-            .stdin(Stdio::from(read_end))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
-        Ok(Supervised {
-            child: Some(child),
-            control,
-        })
+        self.nursery
+            .supervise(directory, read_end, &self.spec(order, directory))?;
+        Ok(Supervised { control })
     }
 
     fn spec(&self, order: &StartOrder, directory: &Path) -> TaskSpec {

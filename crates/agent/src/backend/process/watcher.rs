@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-use super::{Entry, Shared, Supervised, read_exit};
+use super::{Entry, Shared, read_exit};
 use crate::clock;
 use crate::core::{BackendEvent, Outcome};
 use crate::procfs;
@@ -116,17 +116,9 @@ impl Shared {
     }
 
     fn supervisor_gone(&self, task: TaskKey) {
-        let entry = self.lock_tasks().remove(&task);
+        self.lock_tasks().remove(&task);
         let directory = self.task_directory(task);
-        // Read before the child is reaped, so that its pid still is its own while something might have to be killed.
         let outcome = read_exit(&directory).unwrap_or_else(|| self.clear_up(task, &directory));
-        if let Some(Entry::Running(Supervised {
-            child: Some(mut child), ..
-        })) = entry
-        {
-            // It has closed its last file, so it is ending; this takes microseconds.
-            let _ = child.wait();
-        }
         self.tell(BackendEvent::Ended { task, outcome });
     }
 
