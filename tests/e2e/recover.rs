@@ -39,6 +39,20 @@ async fn an_emptied_replica_refuses_to_start_and_returns_as_a_learner() -> anyho
     std::fs::remove_dir_all(&data_dir)?;
     let old_id = cluster.replicas[victim].id;
     let mut service = ClusterServiceClient::new(channel(&cluster.replicas[leader].client)?);
+    let new_name = format!("{}-2", cluster.replicas[victim].name);
+    let (peer, client) = cluster.replicas[victim].addresses()?;
+    let request = || AddMemberRequest {
+        request_id: request_id(),
+        name: new_name.clone(),
+        peer_address: peer.clone(),
+        client_address: client.clone(),
+    };
+    let too_early = service.add_member(cluster.admin.request(request())).await;
+    let refused = too_early.expect_err("two replicas at one address get each other's messages");
+    ensure!(
+        refused.code() == tonic::Code::AlreadyExists && refused.message().contains("remove it first"),
+        "{refused:?}"
+    );
     let status = service
         .remove_member(cluster.admin.request(RemoveMemberRequest { id: old_id }))
         .await?
@@ -47,16 +61,8 @@ async fn an_emptied_replica_refuses_to_start_and_returns_as_a_learner() -> anyho
         status.members.iter().all(|m| m.id != old_id),
         "replica {old_id} is still a member"
     );
-    let new_name = format!("{}-2", cluster.replicas[victim].name);
-    let (peer, client) = cluster.replicas[victim].addresses()?;
-    let request = AddMemberRequest {
-        request_id: request_id().into(),
-        name: new_name.clone(),
-        peer_address: peer,
-        client_address: client,
-    };
     let new_id = service
-        .add_member(cluster.admin.request(request))
+        .add_member(cluster.admin.request(request()))
         .await?
         .into_inner()
         .id;

@@ -49,7 +49,8 @@ pub(crate) fn member_of(cluster: &ClusterFile, config: &Config) -> anyhow::Resul
     let Some(member) = cluster.member.iter().find(|member| member.name == config.name) else {
         let names: Vec<_> = cluster.member.iter().map(|member| member.name.as_str()).collect();
         bail!(
-            "name: \"{}\" is no member of the cluster file; its members are {}",
+            "name: \"{}\" is no member of the cluster file; its members are {}; a replica that `hesuan cluster add` made has \
+             `join = true` and its `id`",
             config.name,
             names.join(", ")
         );

@@ -126,10 +126,23 @@ impl Core {
     /// A number for a new member, in State under its name. A name that was used before is refused: its number belongs to a replica
     /// that may have promised something under it.
     async fn new_member(&self, caller: PrincipalId, deadline: Deadline, member: Member) -> Result<u64, Status> {
-        let name = member.name.clone();
+        let asked = member.clone();
+        let conf_state = self.raft.status().conf_state;
         let known = self.read_index(deadline, move |view| {
             let members = view.state.members();
-            match members.iter().find(|known| known.name == name) {
+            let addresses = [&asked.peer_address, &asked.client_address];
+            // The addresses of one that was removed are free again.
+            let lives_there = |known: &&Member| {
+                conf_state.contains(known.id)
+                    && [&known.peer_address, &known.client_address]
+                        .iter()
+                        .any(|address| addresses.contains(address))
+            };
+            match members
+                .iter()
+                .find(|known| known.name == asked.name)
+                .or_else(|| members.iter().find(lives_there))
+            {
                 Some(known) => Err(known.clone()),
                 None => Ok(members.iter().map(|member| member.id).max().unwrap_or(0) + 1),
             }
@@ -141,6 +154,13 @@ impl Core {
                 // The first answer was lost on its way: the replica has not joined yet, or is a learner.
                 if again && self.raft.status().conf_state.learners.contains(&known.id) {
                     return Ok(known.id);
+                }
+                if known.name != member.name {
+                    let text = format!(
+                        "replica {} ({}) has this address already: clients {}, peers {}; remove it first if it is gone",
+                        known.id, known.name, known.client_address, known.peer_address
+                    );
+                    return Err(trouble(Code::AlreadyExists, "MEMBER_ADDRESS_TAKEN", &text));
                 }
                 let text = format!(
                     "\"{}\" is or was replica {}, and names and numbers are not used again; choose another name, and remove replica {} if it is gone",
