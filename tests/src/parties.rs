@@ -47,7 +47,7 @@ pub async fn establish(cluster: &Daemons, place: usize) -> anyhow::Result<Partie
         let provider = format!("{}-centre", replica.name);
         org(cluster, &to, &provider, OrgKind::Provider, replica.region).await?;
         let request = CreateSiteRequest {
-            request_id: request_id().into(),
+            request_id: request_id(),
             name: replica.name.clone(),
             region: replica.region,
             provider,
@@ -59,7 +59,7 @@ pub async fn establish(cluster: &Daemons, place: usize) -> anyhow::Result<Partie
         let operator = principal(cluster, &to, &operator, Role::Operator, "", &replica.name, 0).await?;
         let prices = [("cpu", 20_000), ("mem", 1_000)];
         let request = SetPricesRequest {
-            request_id: request_id().into(),
+            request_id: request_id(),
             site: replica.name.clone(),
             prices: prices
                 .iter()
@@ -78,7 +78,7 @@ pub async fn establish(cluster: &Daemons, place: usize) -> anyhow::Result<Partie
     }
     for name in ["acme", "photonics-lab"] {
         let request = TopUpRequest {
-            request_id: request_id().into(),
+            request_id: request_id(),
             org: name.to_owned(),
             amount_fen: 100_000_000_000,
             reference: "opening balance".to_owned(),
@@ -118,7 +118,7 @@ pub async fn establish(cluster: &Daemons, place: usize) -> anyhow::Result<Partie
         ..Programme::default()
     };
     let request = CreateProgrammeRequest {
-        request_id: request_id().into(),
+        request_id: request_id(),
         programme: Some(programme),
     };
     ProgrammeServiceClient::new(to.clone())
@@ -134,7 +134,7 @@ pub async fn establish(cluster: &Daemons, place: usize) -> anyhow::Result<Partie
             ..Agreement::default()
         };
         let request = CreateAgreementRequest {
-            request_id: request_id().into(),
+            request_id: request_id(),
             agreement: Some(agreement),
         };
         ProgrammeServiceClient::new(to.clone())
@@ -149,7 +149,7 @@ pub async fn establish(cluster: &Daemons, place: usize) -> anyhow::Result<Partie
         until_ms: now + YEAR_MS / 2,
     };
     let request = IssueVouchersRequest {
-        request_id: request_id().into(),
+        request_id: request_id(),
         programme: "songjiang-compute".to_owned(),
         vouchers: vec![voucher],
     };
@@ -159,7 +159,7 @@ pub async fn establish(cluster: &Daemons, place: usize) -> anyhow::Result<Partie
     let enterprise = principal(cluster, &to, "acme-user", Role::Member, "acme", "", 0).await?;
     let lab = principal(cluster, &to, "lab-user", Role::Member, "photonics-lab", "", 0).await?;
     let request = RedeemVoucherRequest {
-        request_id: request_id().into(),
+        request_id: request_id(),
         code: "SJ-2026-0001".to_owned(),
     };
     VoucherServiceClient::new(to.clone())
@@ -184,7 +184,7 @@ async fn principal(
 ) -> anyhow::Result<Bearer> {
     let token = new_token();
     let request = CreatePrincipalRequest {
-        request_id: request_id().into(),
+        request_id: request_id(),
         principal: Some(Principal {
             name: if role == Role::Node {
                 format!("{name}-node")
@@ -197,7 +197,7 @@ async fn principal(
             region,
             ..Principal::default()
         }),
-        token_sha256: token_sha256(&token).to_vec().into(),
+        token_sha256: token_sha256(&token).to_vec(),
     };
     ClusterServiceClient::new(to.clone())
         .create_principal(cluster.admin.request(request))
@@ -209,7 +209,7 @@ async fn principal(
 
 async fn org(cluster: &Daemons, to: &Channel, name: &str, kind: OrgKind, region: u32) -> anyhow::Result<()> {
     let request = CreateOrgRequest {
-        request_id: request_id().into(),
+        request_id: request_id(),
         name: name.to_owned(),
         kind: kind.into(),
         region,

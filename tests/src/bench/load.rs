@@ -141,7 +141,7 @@ async fn one_client(
         }
         serial += 1;
         let message = SubmitJobRequest {
-            request_id: uuid::Uuid::now_v7().as_bytes().to_vec().into(),
+            request_id: uuid::Uuid::now_v7().as_bytes().to_vec(),
             spec: Some(small_spec(load.cpu_milli, &command, serial)),
             ..SubmitJobRequest::default()
         };

@@ -95,7 +95,7 @@ pub async fn array(tasks: u32, rounds: usize) -> anyhow::Result<ArrayFigures> {
         let mut spec = small_spec(1_000, &["/bin/sleep", "50"], round as u64);
         spec.array_count = tasks;
         let message = SubmitJobRequest {
-            request_id: request_id().into(),
+            request_id: request_id(),
             spec: Some(spec),
             ..SubmitJobRequest::default()
         };

@@ -1,7 +1,5 @@
 //! Clients that submit, cancel, repeat themselves, reuse ids for something else and read back what they were told.
 
-use std::collections::BTreeMap;
-
 use hesuan_api::internal::v1::command::Body;
 use hesuan_api::v1::{CancelJobRequest, Funding, JobSpec, OnSiteLost, Resources, SubmitJobRequest, TopUpRequest};
 use rand::RngExt as _;
@@ -12,7 +10,7 @@ use super::replica::EPOCH_MS;
 
 /// What an operation is about, to judge its answer.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// The answer must be one job, always the same.
     Submit,
     /// A request id used before for something else: must be refused.
@@ -27,33 +25,33 @@ pub enum Kind {
 
 /// Something a client wants.
 #[derive(Clone, Debug)]
-pub struct Operation {
-    pub number: u64,
-    pub request_id: u128,
-    pub kind: Kind,
+pub(crate) struct Operation {
+    pub(crate) number: u64,
+    pub(crate) request_id: u128,
+    pub(crate) kind: Kind,
     /// `None` for a read.
-    pub body: Option<Body>,
+    pub(crate) body: Option<Body>,
     /// By the principal of this org.
-    pub org: usize,
-    pub tries: u32,
+    pub(crate) org: usize,
+    pub(crate) tries: u32,
 }
 
 /// The organisations that act.
-pub const ORGS: [&str; 2] = ["acme", "photonics-lab"];
+pub(crate) const ORGS: [&str; 2] = ["acme", "photonics-lab"];
 
 /// One client: at most one operation at a time.
-pub struct Client {
+pub(crate) struct Client {
     rng: ChaCha8Rng,
-    pub place: usize,
-    pub current: Option<Operation>,
+    pub(crate) place: usize,
+    pub(crate) current: Option<Operation>,
     operations: u64,
     /// Acknowledged submissions: their operation and job.
-    pub done: Vec<(Operation, u64)>,
+    pub(crate) done: Vec<(Operation, u64)>,
 }
 
 impl Client {
     #[must_use]
-    pub fn new(place: usize, rng: ChaCha8Rng) -> Client {
+    pub(crate) fn new(place: usize, rng: ChaCha8Rng) -> Client {
         Client {
             rng,
             place,
@@ -64,13 +62,8 @@ impl Client {
     }
 
     /// Time to think before the next operation.
-    pub fn pause(&mut self) -> Micros {
+    pub(crate) fn pause(&mut self) -> Micros {
         self.rng.random_range(20_000..500_000)
-    }
-
-    /// Any of `among`.
-    pub fn pick<'a, T>(&mut self, among: &'a [T]) -> &'a T {
-        &among[self.rng.random_range(0..among.len())]
     }
 
     fn request_id(&mut self, now: Micros) -> u128 {
@@ -80,7 +73,7 @@ impl Client {
     }
 
     /// The next operation.
-    pub fn next(&mut self, now: Micros) -> Operation {
+    pub(crate) fn next(&mut self, now: Micros) -> Operation {
         self.operations += 1;
         let draw = self.rng.random_range(0..100);
         let known = (!self.done.is_empty()).then(|| self.done[self.rng.random_range(0..self.done.len())].clone());
@@ -88,7 +81,7 @@ impl Client {
             (0..10, Some((_, job))) => {
                 let id = self.request_id(now);
                 let cancel = CancelJobRequest {
-                    request_id: id.to_be_bytes().to_vec().into(),
+                    request_id: id.to_be_bytes().to_vec(),
                     job_id: job,
                     reason: "sim".into(),
                 };
@@ -107,7 +100,7 @@ impl Client {
             (38..42, _) => {
                 let id = self.request_id(now);
                 let top_up = TopUpRequest {
-                    request_id: id.to_be_bytes().to_vec().into(),
+                    request_id: id.to_be_bytes().to_vec(),
                     org: ORGS[0].into(),
                     amount_fen: self.rng.random_range(1..100_000),
                     reference: "sim".into(),
@@ -169,7 +162,7 @@ impl Client {
             ..JobSpec::default()
         };
         SubmitJobRequest {
-            request_id: id.to_be_bytes().to_vec().into(),
+            request_id: id.to_be_bytes().to_vec(),
             spec: Some(spec),
             ..SubmitJobRequest::default()
         }
@@ -178,7 +171,7 @@ impl Client {
 
 /// Duration (ms) and exit code of a task, as its payload says.
 #[must_use]
-pub fn behaviour(payload: &hesuan_api::v1::TaskPayload) -> (u64, i32) {
+pub(crate) fn behaviour(payload: &hesuan_api::v1::TaskPayload) -> (u64, i32) {
     let number = |i: usize| payload.command.get(i).and_then(|text| text.parse::<u64>().ok());
     (
         number(1).unwrap_or(1),
@@ -188,7 +181,7 @@ pub fn behaviour(payload: &hesuan_api::v1::TaskPayload) -> (u64, i32) {
 
 /// The commands that set the scene, in order, with the name of the principal who sends each.
 #[must_use]
-pub fn scene() -> Vec<(&'static str, Body)> {
+pub(crate) fn scene() -> Vec<(&'static str, Body)> {
     use hesuan_api::v1::*;
     let mut count = 0_u128;
     let mut id = || {
@@ -209,9 +202,9 @@ pub fn scene() -> Vec<(&'static str, Body)> {
             ..Principal::default()
         };
         let request = CreatePrincipalRequest {
-            request_id: id.into(),
+            request_id: id,
             principal: Some(principal),
-            token_sha256: vec![token; 32].into(),
+            token_sha256: vec![token; 32],
         };
         ("admin", Body::CreatePrincipal(request))
     };
@@ -219,7 +212,7 @@ pub fn scene() -> Vec<(&'static str, Body)> {
     scene.push(principal(id(), "treasurer", Role::Treasurer, "", "", 0, 21));
     for (name, kind) in [("acme", OrgKind::Enterprise), ("photonics-lab", OrgKind::Lab)] {
         let request = CreateOrgRequest {
-            request_id: id().into(),
+            request_id: id(),
             name: name.into(),
             kind: kind.into(),
             region: 310_117,
@@ -227,7 +220,7 @@ pub fn scene() -> Vec<(&'static str, Body)> {
         };
         scene.push(("admin", Body::CreateOrg(request)));
         let top_up = TopUpRequest {
-            request_id: id().into(),
+            request_id: id(),
             org: name.into(),
             amount_fen: 50_000_000,
             reference: "opening".into(),
@@ -246,14 +239,14 @@ pub fn scene() -> Vec<(&'static str, Body)> {
     scene.push((
         "admin",
         Body::SetLimits(SetLimitsRequest {
-            request_id: id().into(),
+            request_id: id(),
             limits: Some(limits),
         }),
     ));
     for (place, (site, region)) in super::SITES.into_iter().enumerate() {
         let provider = format!("{site}-centre");
         let request = CreateOrgRequest {
-            request_id: id().into(),
+            request_id: id(),
             name: provider.clone(),
             kind: OrgKind::Provider.into(),
             region,
@@ -261,7 +254,7 @@ pub fn scene() -> Vec<(&'static str, Body)> {
         };
         scene.push(("admin", Body::CreateOrg(request)));
         let request = CreateSiteRequest {
-            request_id: id().into(),
+            request_id: id(),
             name: site.into(),
             region,
             provider,
@@ -292,7 +285,7 @@ pub fn scene() -> Vec<(&'static str, Body)> {
         // Dear enough that a second costs fen: captures and remainders are then never all zero.
         let prices = vec![unit("cpu", 3_600_000 + 600_000 * place as u64), unit("mem", 100_000)];
         let request = SetPricesRequest {
-            request_id: id().into(),
+            request_id: id(),
             site: site.into(),
             prices,
             effective_from_ms: 0,
@@ -330,7 +323,7 @@ pub fn scene() -> Vec<(&'static str, Body)> {
         ..Programme::default()
     };
     let request = CreateProgrammeRequest {
-        request_id: id().into(),
+        request_id: id(),
         programme: Some(programme),
     };
     scene.push(("issuer", Body::CreateProgramme(request)));
@@ -343,7 +336,7 @@ pub fn scene() -> Vec<(&'static str, Body)> {
         ..Agreement::default()
     };
     let request = CreateAgreementRequest {
-        request_id: id().into(),
+        request_id: id(),
         agreement: Some(agreement),
     };
     scene.push(("issuer", Body::CreateAgreement(request)));
@@ -359,26 +352,17 @@ pub fn scene() -> Vec<(&'static str, Body)> {
         voucher("SJ-2", EPOCH_MS + 45_000),
     ];
     let request = IssueVouchersRequest {
-        request_id: id().into(),
+        request_id: id(),
         programme: "songjiang-compute".into(),
         vouchers,
     };
     scene.push(("issuer", Body::IssueVouchers(request)));
     for code in ["SJ-1", "SJ-2"] {
         let request = RedeemVoucherRequest {
-            request_id: id().into(),
+            request_id: id(),
             code: code.into(),
         };
         scene.push((ORGS[1], Body::RedeemVoucher(request)));
     }
     scene
-}
-
-/// Which acknowledged request made which job, over all clients.
-#[must_use]
-pub fn acknowledged(clients: &[Client]) -> BTreeMap<u128, u64> {
-    clients
-        .iter()
-        .flat_map(|client| client.done.iter().map(|(operation, job)| (operation.request_id, *job)))
-        .collect()
 }

@@ -16,7 +16,7 @@ const REPLICAS_MAX: u64 = 60;
 
 impl World {
     /// Draws when the next fault of a kind comes.
-    pub fn next_fault(&mut self, fault: Fault) {
+    pub(crate) fn next_fault(&mut self, fault: Fault) {
         let per_minute = match fault {
             Fault::Crash => self.swarm.crashes_per_minute,
             Fault::PowerCut => self.swarm.power_cuts_per_minute,
@@ -32,7 +32,7 @@ impl World {
         }
     }
 
-    pub fn fault(&mut self, fault: Fault) {
+    pub(crate) fn fault(&mut self, fault: Fault) {
         if !self.stormy {
             return;
         }
@@ -73,7 +73,7 @@ impl World {
     }
 
     /// A replica loses power and comes back later. What it had not synced is kept or lost, and torn if it `may_tear`.
-    pub fn crash(&mut self, id: u64, may_tear: bool) {
+    pub(crate) fn crash(&mut self, id: u64, may_tear: bool) {
         // A replica whose store was torn must be replaced, so only one at a time may be, or no quorum would be left to do it.
         let torn = may_tear && self.swarm.torn_writes && self.all_members_run();
         let Some(replica) = self.replicas.get_mut(&id).filter(|r| r.process.is_some()) else {
@@ -127,7 +127,7 @@ impl World {
 
     /// One step of a member's life: a new one is added, promoted when it has caught up, and an old one removed. A replica that
     /// refuses to start is replaced this way.
-    pub fn change_members(&mut self) {
+    pub(crate) fn change_members(&mut self) {
         let Some(leader) = self.leader() else { return };
         let refused: Vec<u64> = self
             .replicas

@@ -31,7 +31,7 @@ fn task_id(key: TaskKey) -> TaskId {
 
 impl World {
     /// Starts a site's agent.
-    pub fn site_start(&mut self, site: usize) {
+    pub(crate) fn site_start(&mut self, site: usize) {
         if self.sites[site].core.is_some() {
             return;
         }
@@ -44,7 +44,7 @@ impl World {
     }
 
     /// The agent dials a replica that runs and can be reached.
-    pub fn site_dial(&mut self, site: usize, boot: u64) {
+    pub(crate) fn site_dial(&mut self, site: usize, boot: u64) {
         if self.sites[site].boot != boot || self.sites[site].core.is_none() || self.sites[site].stream.is_some() {
             return;
         }
@@ -69,7 +69,7 @@ impl World {
     }
 
     /// The stream breaks: both ends notice, each after a while.
-    pub fn hang_up(&mut self, site: usize, stream: u64) {
+    pub(crate) fn hang_up(&mut self, site: usize, stream: u64) {
         if self.sites[site].stream.is_none_or(|s| s.number != stream) {
             return;
         }
@@ -103,7 +103,7 @@ impl World {
         }
     }
 
-    pub fn site_wake(&mut self, site: usize, boot: u64) {
+    pub(crate) fn site_wake(&mut self, site: usize, boot: u64) {
         if self.sites[site].boot != boot || self.sites[site].core.is_none() {
             return;
         }
@@ -124,7 +124,7 @@ impl World {
         self.with_core(site, |core| core.tick(now_ms));
     }
 
-    pub fn site_journalled(&mut self, site: usize, boot: u64, seq: u64) {
+    pub(crate) fn site_journalled(&mut self, site: usize, boot: u64, seq: u64) {
         if self.sites[site].boot != boot || self.sites[site].core.is_none() {
             return;
         }
@@ -137,7 +137,7 @@ impl World {
         for output in outputs {
             let boot = self.sites[site].boot;
             match output {
-                Output::Send(message) => self.to_replica(site, message),
+                Output::Send(message) => self.tell_replica(site, message),
                 Output::Journal { seq, records } => self.journal(site, boot, seq, Write::Append(records)),
                 Output::Rewrite { seq, records } => self.journal(site, boot, seq, Write::Rewrite(records)),
                 Output::Start(assignment) => self.spawn(site, &assignment),
@@ -199,11 +199,11 @@ impl World {
         }
     }
 
-    pub fn process_ends(&mut self, site: usize, task: TaskKey, serial: u64, exit_code: i32) {
+    pub(crate) fn process_ends(&mut self, site: usize, task: TaskKey, serial: u64, exit_code: i32) {
         self.process_over(site, task, serial, TaskEnd::Exited, exit_code);
     }
 
-    pub fn process_dies(&mut self, site: usize, task: TaskKey, serial: u64) {
+    pub(crate) fn process_dies(&mut self, site: usize, task: TaskKey, serial: u64) {
         self.process_over(site, task, serial, TaskEnd::Signalled, 0);
     }
 
@@ -228,7 +228,7 @@ impl World {
 
     /// The agent crashes. Its tasks go on, each watched by its own supervisor, which minds the lease; unless the whole `machine`
     /// goes, and with it every task and what was written of their ends.
-    pub fn site_crash(&mut self, site: usize, machine: bool) {
+    pub(crate) fn site_crash(&mut self, site: usize, machine: bool) {
         if self.sites[site].core.is_none() {
             return;
         }
@@ -249,7 +249,7 @@ impl World {
         self.queue.after(ms(100), Event::LeaseWatch { site });
     }
 
-    pub fn lease_watch(&mut self, site: usize) {
+    pub(crate) fn lease_watch(&mut self, site: usize) {
         if self.sites[site].core.is_some() {
             return;
         }
@@ -268,7 +268,7 @@ impl World {
         self.queue.after(ms(100), Event::LeaseWatch { site });
     }
 
-    fn to_replica(&mut self, site: usize, message: AgentMessage) {
+    fn tell_replica(&mut self, site: usize, message: AgentMessage) {
         let Some(stream) = self.sites[site].stream else { return };
         let now = self.queue.now();
         let delays = self
@@ -291,7 +291,7 @@ impl World {
     }
 
     /// A message to an agent, by the stream it hangs on.
-    pub fn to_agent(&mut self, site: usize, stream: u64, body: replica_message::Body) {
+    pub(crate) fn tell_agent(&mut self, site: usize, stream: u64, body: replica_message::Body) {
         let Some(current) = self.sites[site].stream.filter(|s| s.number == stream) else {
             return;
         };
@@ -314,7 +314,7 @@ impl World {
         }
     }
 
-    pub fn agent_answer(&mut self, site: usize, stream: u64, body: replica_message::Body) {
+    pub(crate) fn agent_answer(&mut self, site: usize, stream: u64, body: replica_message::Body) {
         if self.sites[site].stream.is_none_or(|s| s.number != stream) {
             return;
         }
@@ -325,7 +325,15 @@ impl World {
     // The replica's side.
 
     /// An agent introduces itself: its attachment goes into the log.
-    pub fn hello(&mut self, id: u64, process: &mut Process, site: usize, stream: u64, principal: u32, hello: Hello) {
+    pub(crate) fn hello(
+        &mut self,
+        id: u64,
+        process: &mut Process,
+        site: usize,
+        stream: u64,
+        principal: u32,
+        hello: Hello,
+    ) {
         let Some(site_id) = process.applier.state().site_by_name(&hello.site).map(|s| s.id.0) else {
             self.hang_up(site, stream);
             return;
@@ -356,7 +364,7 @@ impl World {
     }
 
     /// Tells the agents of this replica what changed for them.
-    pub fn tell_agents(&mut self, process: &mut Process, effects: &[Effect]) {
+    pub(crate) fn tell_agents(&mut self, process: &mut Process, effects: &[Effect]) {
         let sessions: Vec<(usize, Session)> = process
             .sessions
             .iter()
@@ -398,10 +406,10 @@ impl World {
                 }
             }
             if !news.assigned.is_empty() || !news.withdrawn.is_empty() {
-                self.to_agent(site, session.stream, replica_message::Body::Assignments(news));
+                self.tell_agent(site, session.stream, replica_message::Body::Assignments(news));
             }
             if !acks.tasks.is_empty() {
-                self.to_agent(site, session.stream, replica_message::Body::ReportAck(acks));
+                self.tell_agent(site, session.stream, replica_message::Body::ReportAck(acks));
             }
         }
     }

@@ -1,17 +1,17 @@
 //! Whole clusters on one thread from one seed: the very structs of `replica`, `engine` and `agent::core`, with virtual time,
 //! network and disk. The harness plays the shell that `server` is in production. Equal seeds give equal traces.
 
-pub mod client;
+mod client;
 mod faults;
 mod machine;
-pub mod network;
-pub mod oracle;
-pub mod queue;
-pub mod replica;
+mod network;
+mod oracle;
+mod queue;
+mod replica;
 mod shell;
-pub mod site;
-pub mod swarm;
-pub mod world;
+mod site;
+mod swarm;
+mod world;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -25,9 +25,9 @@ pub use swarm::Plant;
 use world::World;
 
 /// The sites and their regions.
-pub const SITES: [(&str, u32); 3] = [("songjiang", 310_117), ("hangzhou", 330_100), ("hefei", 340_100)];
+pub(crate) const SITES: [(&str, u32); 3] = [("songjiang", 310_117), ("hangzhou", 330_100), ("hefei", 340_100)];
 /// Their operators' principals.
-pub const OPERATORS: [&str; 3] = ["songjiang-operator", "hangzhou-operator", "hefei-operator"];
+pub(crate) const OPERATORS: [&str; 3] = ["songjiang-operator", "hangzhou-operator", "hefei-operator"];
 
 /// How long the storm lasts.
 pub const STORM: Micros = ms(120_000);

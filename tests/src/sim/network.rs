@@ -10,7 +10,7 @@ use super::queue::{Micros, ms};
 
 /// An end of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Peer {
+pub(crate) enum Peer {
     /// A replica by its id.
     Replica(u64),
     /// A site's agent by the site's place in the scenario.
@@ -19,23 +19,23 @@ pub enum Peer {
 
 /// How the links of one seed behave.
 #[derive(Clone, Copy, Debug)]
-pub struct LinkFaults {
+pub(crate) struct LinkFaults {
     /// Shortest delay.
-    pub delay_min: Micros,
+    pub(crate) delay_min: Micros,
     /// Longest ordinary delay.
-    pub delay_max: Micros,
+    pub(crate) delay_max: Micros,
     /// Per mille of messages that take ten times as long.
-    pub tail_per_mille: u32,
+    pub(crate) tail_per_mille: u32,
     /// Per mille of replica messages lost.
-    pub loss_per_mille: u32,
+    pub(crate) loss_per_mille: u32,
     /// Per mille of replica messages that arrive twice.
-    pub duplicate_per_mille: u32,
+    pub(crate) duplicate_per_mille: u32,
     /// Messages of one link may overtake each other.
-    pub reorder: bool,
+    pub(crate) reorder: bool,
 }
 
 /// State of the network.
-pub struct Network {
+pub(crate) struct Network {
     rng: ChaCha8Rng,
     faults: LinkFaults,
     /// Directed links that are cut.
@@ -48,7 +48,7 @@ pub struct Network {
 impl Network {
     /// A network for one seed.
     #[must_use]
-    pub fn new(rng: ChaCha8Rng, faults: LinkFaults) -> Network {
+    pub(crate) fn new(rng: ChaCha8Rng, faults: LinkFaults) -> Network {
         Network {
             rng,
             faults,
@@ -59,30 +59,30 @@ impl Network {
     }
 
     /// Cuts one direction.
-    pub fn cut(&mut self, from: Peer, to: Peer) {
+    pub(crate) fn cut(&mut self, from: Peer, to: Peer) {
         self.cut.insert((from, to), ());
     }
 
     /// Mends every link; delays stay.
-    pub fn mend(&mut self) {
+    pub(crate) fn mend(&mut self) {
         self.cut.clear();
     }
 
     /// No loss or duplication from here on: the heal phase.
-    pub fn calm(&mut self) {
+    pub(crate) fn calm(&mut self) {
         self.mend();
         self.quiet = true;
     }
 
     /// Whether a message would get through now.
     #[must_use]
-    pub fn open(&self, from: Peer, to: Peer) -> bool {
+    pub(crate) fn open(&self, from: Peer, to: Peer) -> bool {
         !self.cut.contains_key(&(from, to))
     }
 
     /// Delays after which copies of one message arrive: none when it is lost, two when it is doubled.
     /// `reliable` links (an agent's stream is one TCP connection) lose and double nothing and keep their order.
-    pub fn delays(&mut self, from: Peer, to: Peer, now: Micros, reliable: bool) -> Vec<Micros> {
+    pub(crate) fn delays(&mut self, from: Peer, to: Peer, now: Micros, reliable: bool) -> Vec<Micros> {
         if !self.open(from, to) {
             return Vec::new();
         }

@@ -7,7 +7,7 @@ use hesuan_engine::types::{JobId, TaskId};
 
 /// What one seed has seen so far. Every method panics with the invariant's name when it is broken.
 #[derive(Default)]
-pub struct Oracle {
+pub(crate) struct Oracle {
     /// Entry by index: term and content.
     committed: BTreeMap<u64, (u64, Vec<u8>)>,
     /// Chain of outcomes by applied index.
@@ -30,7 +30,7 @@ pub struct Oracle {
 
 impl Oracle {
     /// A replica hands out a committed entry.
-    pub fn committed(&mut self, replica: u64, index: u64, term: u64, data: &[u8]) {
+    pub(crate) fn committed(&mut self, replica: u64, index: u64, term: u64, data: &[u8]) {
         let known = self.committed.entry(index).or_insert_with(|| (term, data.to_vec()));
         assert!(
             known.0 == term && known.1 == data,
@@ -40,7 +40,7 @@ impl Oracle {
     }
 
     /// A replica has applied up to `index`.
-    pub fn applied(&mut self, replica: u64, index: u64, digest: [u8; 32], state: Option<[u8; 32]>) {
+    pub(crate) fn applied(&mut self, replica: u64, index: u64, digest: [u8; 32], state: Option<[u8; 32]>) {
         let known = *self.digests.entry(index).or_insert(digest);
         assert_eq!(
             known, digest,
@@ -56,7 +56,7 @@ impl Oracle {
     }
 
     /// A state as a replica has it: no attempt of a task is billed twice, which shows as attempts that are settled.
-    pub fn state(&mut self, state: &hesuan_engine::state::State) {
+    pub(crate) fn state(&mut self, state: &hesuan_engine::state::State) {
         let balance = state.ledger().trial_balance();
         assert_eq!(
             balance.debits, balance.credits,
@@ -65,7 +65,7 @@ impl Oracle {
     }
 
     /// A replica says it leads.
-    pub fn leads(&mut self, replica: u64, term: u64) {
+    pub(crate) fn leads(&mut self, replica: u64, term: u64) {
         let known = *self.leaders.entry(term).or_insert(replica);
         assert_eq!(
             known, replica,
@@ -74,7 +74,7 @@ impl Oracle {
     }
 
     /// A replica has sent a vote for `candidate` in `term`.
-    pub fn voted(&mut self, replica: u64, term: u64, candidate: u64) {
+    pub(crate) fn voted(&mut self, replica: u64, term: u64, candidate: u64) {
         let known = *self.votes.entry((replica, term)).or_insert(candidate);
         assert_eq!(
             known, candidate,
@@ -83,7 +83,7 @@ impl Oracle {
     }
 
     /// A client got an answer.
-    pub fn acknowledged(&mut self, request: u128, job: JobId) {
+    pub(crate) fn acknowledged(&mut self, request: u128, job: JobId) {
         let known = *self.acknowledged.entry(request).or_insert(job);
         assert_eq!(
             known, job,
@@ -97,12 +97,12 @@ impl Oracle {
     }
 
     /// All acknowledged jobs.
-    pub fn acknowledged_jobs(&self) -> impl Iterator<Item = JobId> + '_ {
+    pub(crate) fn acknowledged_jobs(&self) -> impl Iterator<Item = JobId> + '_ {
         self.acknowledged.values().copied()
     }
 
     /// A site starts a process. `exclusive` tasks may run only once at a time over all sites.
-    pub fn process_started(&mut self, task: TaskId, exclusive: bool) {
+    pub(crate) fn process_started(&mut self, task: TaskId, exclusive: bool) {
         assert!(
             self.started.insert(task),
             "an attempt is started at most once: {task:?}"
@@ -116,7 +116,7 @@ impl Oracle {
     }
 
     /// A process is gone.
-    pub fn process_ended(&mut self, task: TaskId) {
+    pub(crate) fn process_ended(&mut self, task: TaskId) {
         if let Some(alive) = self.alive.get_mut(&(task.job, task.task)) {
             alive.remove(&task);
         }
@@ -124,7 +124,7 @@ impl Oracle {
 
     /// How many entries were committed.
     #[must_use]
-    pub fn committed_count(&self) -> usize {
+    pub(crate) fn committed_count(&self) -> usize {
         self.committed.len()
     }
 }

@@ -4,11 +4,11 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 /// Microseconds since the simulation began.
-pub type Micros = u64;
+pub(crate) type Micros = u64;
 
 /// Milliseconds to [`Micros`].
 #[must_use]
-pub const fn ms(milliseconds: u64) -> Micros {
+pub(crate) const fn ms(milliseconds: u64) -> Micros {
     milliseconds * 1000
 }
 
@@ -36,7 +36,7 @@ impl<E> Ord for Slot<E> {
 }
 
 /// What will happen, and when.
-pub struct Queue<E> {
+pub(crate) struct Queue<E> {
     heap: BinaryHeap<Reverse<Slot<E>>>,
     order: u64,
     now: Micros,
@@ -55,12 +55,12 @@ impl<E> Default for Queue<E> {
 impl<E> Queue<E> {
     /// The instant of the event taken last.
     #[must_use]
-    pub fn now(&self) -> Micros {
+    pub(crate) fn now(&self) -> Micros {
         self.now
     }
 
     /// `delay` from now.
-    pub fn after(&mut self, delay: Micros, event: E) {
+    pub(crate) fn after(&mut self, delay: Micros, event: E) {
         self.order += 1;
         self.heap.push(Reverse(Slot {
             at: self.now + delay,
@@ -70,7 +70,7 @@ impl<E> Queue<E> {
     }
 
     /// The next event not later than `until`; moves time there.
-    pub fn next(&mut self, until: Micros) -> Option<E> {
+    pub(crate) fn next(&mut self, until: Micros) -> Option<E> {
         if self.heap.peek()?.0.at > until {
             return None;
         }

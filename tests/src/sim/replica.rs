@@ -20,20 +20,19 @@ use hesuan_replica::wire::{ConfState, PeerMessage};
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
 
-use super::network::Peer;
 use super::queue::Micros;
 use super::swarm::{Plant, Swarm};
 
 /// The cluster's id in every simulation.
-pub const CLUSTER: [u8; 16] = *b"hesuan-simulated";
+pub(crate) const CLUSTER: [u8; 16] = *b"hesuan-simulated";
 /// Wall clock at the start, milliseconds since 1970.
-pub const EPOCH_MS: u64 = 1_790_000_000_000;
+pub(crate) const EPOCH_MS: u64 = 1_790_000_000_000;
 /// Token of the administrator, hashed.
-pub const ADMIN_TOKEN: [u8; 32] = [7; 32];
+pub(crate) const ADMIN_TOKEN: [u8; 32] = [7; 32];
 
 /// What replicas send each other.
 #[derive(Clone, Debug)]
-pub enum Frame {
+pub(crate) enum Frame {
     /// Encoded as on the wire.
     Raft(Vec<u8>),
     /// A command for the leader's bundle.
@@ -52,7 +51,7 @@ pub enum Frame {
 
 /// Who waits for a command of this replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Waiting {
+pub(crate) enum Waiting {
     /// A client's operation, by number.
     Client { client: usize, operation: u64 },
     /// An agent's stream that wants to attach.
@@ -63,63 +62,63 @@ pub enum Waiting {
 
 /// A linearizable read of one job.
 #[derive(Clone, Copy, Debug)]
-pub struct Read {
+pub(crate) struct Read {
     /// Who reads.
-    pub client: usize,
+    pub(crate) client: usize,
     /// Its operation.
-    pub operation: u64,
+    pub(crate) operation: u64,
     /// Which job.
-    pub job: u64,
+    pub(crate) job: u64,
     /// Known once the read index came.
-    pub index: Option<u64>,
+    pub(crate) index: Option<u64>,
 }
 
 /// An agent's stream to this replica.
 #[derive(Clone, Copy, Debug)]
-pub struct Session {
+pub(crate) struct Session {
     /// Number of the stream, unique in the simulation.
-    pub stream: u64,
+    pub(crate) stream: u64,
     /// The agent's instance.
-    pub instance: u128,
+    pub(crate) instance: u128,
     /// The site's id in State, once known.
-    pub site_id: u32,
+    pub(crate) site_id: u32,
     /// Its attachment was applied: it gets assignments.
-    pub attached: bool,
+    pub(crate) attached: bool,
 }
 
 /// The running process of a replica: the real step machines.
-pub struct Process {
-    pub node: Node,
-    pub bundler: Bundler,
-    pub applier: Applier,
-    pub leader: Leader,
-    pub archive: Archive<MemoryFiles>,
-    pub snapshots: SnapshotStore<MemoryFiles>,
-    pub guard: ClockGuard,
+pub(crate) struct Process {
+    pub(crate) node: Node,
+    pub(crate) bundler: Bundler,
+    pub(crate) applier: Applier,
+    pub(crate) leader: Leader,
+    pub(crate) archive: Archive<MemoryFiles>,
+    pub(crate) snapshots: SnapshotStore<MemoryFiles>,
+    pub(crate) guard: ClockGuard,
     /// Batches written, waiting for their sync, with what they promise.
-    pub syncing: VecDeque<(u64, Vec<(u64, PeerMessage)>)>,
-    pub waiting: BTreeMap<u64, Waiting>,
-    pub tickets: u64,
-    pub reads: BTreeMap<u64, Read>,
+    pub(crate) syncing: VecDeque<(u64, Vec<(u64, PeerMessage)>)>,
+    pub(crate) waiting: BTreeMap<u64, Waiting>,
+    pub(crate) tickets: u64,
+    pub(crate) reads: BTreeMap<u64, Read>,
     /// Read indexes that confirm leadership: context to the instant of asking.
-    pub confirmations: BTreeMap<u64, Duration>,
-    pub contexts: u64,
+    pub(crate) confirmations: BTreeMap<u64, Duration>,
+    pub(crate) contexts: u64,
     /// By site of the scenario.
-    pub sessions: BTreeMap<usize, Session>,
+    pub(crate) sessions: BTreeMap<usize, Session>,
     /// A snapshot is being written.
-    pub saving: bool,
-    pub wake_at: Option<Micros>,
+    pub(crate) saving: bool,
+    pub(crate) wake_at: Option<Micros>,
 }
 
 /// One replica.
-pub struct Replica {
-    pub id: u64,
+pub(crate) struct Replica {
+    pub(crate) id: u64,
     /// Counts starts; events of an earlier start are dropped.
-    pub boot: u64,
-    pub process: Option<Box<Process>>,
+    pub(crate) boot: u64,
+    pub(crate) process: Option<Box<Process>>,
     /// It noticed damage and refuses to start: it must be replaced.
-    pub refused: Option<String>,
-    pub clock_offset_ms: i64,
+    pub(crate) refused: Option<String>,
+    pub(crate) clock_offset_ms: i64,
     founder: bool,
     log: MemoryLog,
     identity: Identity,
@@ -129,7 +128,7 @@ pub struct Replica {
 
 /// The state every founder begins with.
 #[must_use]
-pub fn genesis(voters: &[u64]) -> State {
+pub(crate) fn genesis(voters: &[u64]) -> State {
     let member = |id: &u64| Member {
         id: *id,
         name: format!("replica-{id}").into(),
@@ -149,7 +148,7 @@ pub fn genesis(voters: &[u64]) -> State {
 impl Replica {
     /// A replica that is not started yet. A founder's log begins with the first members.
     #[must_use]
-    pub fn new(id: u64, founders: Option<&[u64]>, clock_offset_ms: i64) -> Replica {
+    pub(crate) fn new(id: u64, founders: Option<&[u64]>, clock_offset_ms: i64) -> Replica {
         let mut log = MemoryLog::new();
         if let Some(voters) = founders {
             log.load().expect("an empty store loads");
@@ -173,24 +172,18 @@ impl Replica {
 
     /// Its wall clock, milliseconds since 1970.
     #[must_use]
-    pub fn wall_ms(&self, now: Micros) -> u64 {
+    pub(crate) fn wall_ms(&self, now: Micros) -> u64 {
         (EPOCH_MS + now / 1000).saturating_add_signed(self.clock_offset_ms)
     }
 
     /// Its monotonic clock.
     #[must_use]
-    pub fn mono(now: Micros) -> Duration {
+    pub(crate) fn mono(now: Micros) -> Duration {
         Duration::from_micros(now)
     }
 
-    /// Its address in the network.
-    #[must_use]
-    pub fn peer(&self) -> Peer {
-        Peer::Replica(self.id)
-    }
-
     /// Starts the process from what is on disk, as `hesuand` does. A damaged or shorter store makes it refuse.
-    pub fn start(&mut self, swarm: &Swarm, plant: Plant, founders: &[u64], election_seed: u64) {
+    pub(crate) fn start(&mut self, swarm: &Swarm, plant: Plant, founders: &[u64], election_seed: u64) {
         assert!(self.process.is_none(), "one process a replica");
         self.boot += 1;
         match self.open(swarm, plant, founders, election_seed) {
@@ -253,7 +246,7 @@ impl Replica {
     }
 
     /// The power goes: unsynced writes are kept or lost, and torn or damaged if `torn`.
-    pub fn crash(&mut self, torn: bool, rng: &mut ChaCha8Rng) {
+    pub(crate) fn crash(&mut self, torn: bool, rng: &mut ChaCha8Rng) {
         if self.process.take().is_none() {
             return;
         }
@@ -270,12 +263,12 @@ impl Replica {
     }
 
     /// The log store, which the LOG thread owns.
-    pub fn log(&mut self) -> &mut MemoryLog {
+    pub(crate) fn log(&mut self) -> &mut MemoryLog {
         &mut self.log
     }
 
     /// Now and then the identity remembers what is durable.
-    pub fn remember_promise(&mut self) {
+    pub(crate) fn remember_promise(&mut self) {
         self.identity.synced = self.log.synced_mark();
     }
 }

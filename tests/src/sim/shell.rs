@@ -21,7 +21,7 @@ const TICK: u64 = ms(50);
 
 impl World {
     /// Starts a replica's process; damage found at start keeps it down for good.
-    pub fn replica_start(&mut self, id: u64) {
+    pub(crate) fn replica_start(&mut self, id: u64) {
         let seed = self.rng.random();
         let (plant, founders) = (self.plant, self.founders.clone());
         let Some(replica) = self.replicas.get_mut(&id) else {
@@ -61,7 +61,7 @@ impl World {
         }
     }
 
-    pub fn replica_tick(&mut self, id: u64, boot: u64) {
+    pub(crate) fn replica_tick(&mut self, id: u64, boot: u64) {
         self.with_process(id, Some(boot), |world, process| {
             world.queue.after(TICK, Event::Tick { replica: id, boot });
             process.node.tick();
@@ -127,7 +127,7 @@ impl World {
         }
     }
 
-    pub fn replica_frame(&mut self, to: u64, from: u64, wall_ms: u64, frame: Frame) {
+    pub(crate) fn replica_frame(&mut self, to: u64, from: u64, wall_ms: u64, frame: Frame) {
         if !self.network.open(Peer::Replica(from), Peer::Replica(to)) {
             return;
         }
@@ -207,11 +207,11 @@ impl World {
             .find(|(_, s)| s.site_id == site && s.instance == instance && s.attached);
         if let Some((place, session)) = session {
             let (place, stream) = (*place, session.stream);
-            self.to_agent(place, stream, replica_message::Body::LeaseGrant(grant));
+            self.tell_agent(place, stream, replica_message::Body::LeaseGrant(grant));
         }
     }
 
-    pub fn replica_synced(&mut self, id: u64, boot: u64, number: u64) {
+    pub(crate) fn replica_synced(&mut self, id: u64, boot: u64, number: u64) {
         let Some(replica) = self
             .replicas
             .get_mut(&id)
@@ -234,11 +234,11 @@ impl World {
         });
     }
 
-    pub fn replica_wake(&mut self, id: u64, boot: u64) {
+    pub(crate) fn replica_wake(&mut self, id: u64, boot: u64) {
         self.with_process(id, Some(boot), |_, process| process.wake_at = None);
     }
 
-    pub fn replica_save(&mut self, id: u64, boot: u64, frozen: FrozenSnapshot) {
+    pub(crate) fn replica_save(&mut self, id: u64, boot: u64, frozen: FrozenSnapshot) {
         self.with_process(id, Some(boot), |world, process| {
             process.saving = false;
             let index = frozen.header().index;
@@ -253,7 +253,7 @@ impl World {
         });
     }
 
-    pub fn replica_fetched(&mut self, id: u64, boot: u64, from: u64, meta: SnapshotMeta) {
+    pub(crate) fn replica_fetched(&mut self, id: u64, boot: u64, from: u64, meta: SnapshotMeta) {
         if !self
             .replicas
             .get(&id)
@@ -592,7 +592,14 @@ impl World {
     }
 
     /// Takes a command at this replica: into its own bundle, or once to the leader.
-    pub fn take_command(&mut self, id: u64, process: &mut Process, principal: u32, body: Body, waiting: Waiting) {
+    pub(crate) fn take_command(
+        &mut self,
+        id: u64,
+        process: &mut Process,
+        principal: u32,
+        body: Body,
+        waiting: Waiting,
+    ) {
         let command = match encode_command(PrincipalId(principal), body) {
             Ok(command) => command,
             Err(rejection) => panic!("the simulator sends only sound requests: {rejection:?}"),
@@ -615,7 +622,7 @@ impl World {
     }
 
     /// A client's call arrives.
-    pub fn client_asks(&mut self, client: usize, operation: u64, replica: u64) {
+    pub(crate) fn client_asks(&mut self, client: usize, operation: u64, replica: u64) {
         let read = (client != super::world::SCENE_CLIENT)
             .then(|| self.clients[client].current.as_ref().filter(|c| c.number == operation))
             .flatten()
@@ -648,7 +655,7 @@ impl World {
     }
 
     /// A message of an agent arrives at its replica.
-    pub fn agent_message(
+    pub(crate) fn agent_message(
         &mut self,
         site: usize,
         stream: super::site::Stream,
@@ -665,15 +672,14 @@ impl World {
         };
         self.with_process(id, Some(stream.replica_boot), |world, process| match message.body {
             Some(agent_message::Body::Hello(hello)) => world.hello(id, process, site, stream.number, principal, hello),
-            Some(agent_message::Body::Reports(Reports { reports })) => {
+            Some(agent_message::Body::Reports(Reports { reports }))
                 if process
                     .sessions
                     .get(&site)
-                    .is_some_and(|s| s.stream == stream.number && s.attached)
-                {
-                    let body = Body::Reports(Reports { reports });
-                    world.take_command(id, process, principal, body, Waiting::Nobody);
-                }
+                    .is_some_and(|s| s.stream == stream.number && s.attached) =>
+            {
+                let body = Body::Reports(Reports { reports });
+                world.take_command(id, process, principal, body, Waiting::Nobody);
             }
             Some(agent_message::Body::Heartbeat(heartbeat)) => {
                 let Some(session) = process
@@ -766,7 +772,7 @@ impl World {
             replica_id: 0,
             restore_epoch: state.restore_epoch(),
         };
-        self.to_agent(site, stream, replica_message::Body::Welcome(welcome));
-        self.to_agent(site, stream, replica_message::Body::Assignments(assignments));
+        self.tell_agent(site, stream, replica_message::Body::Welcome(welcome));
+        self.tell_agent(site, stream, replica_message::Body::Assignments(assignments));
     }
 }

@@ -12,61 +12,61 @@ use super::swarm::Plant;
 
 /// A process that runs on the site's machine, whether the agent lives or not.
 #[derive(Clone, Copy, Debug)]
-pub struct Running {
+pub(crate) struct Running {
     /// Tells its end from that of an earlier one.
-    pub serial: u64,
+    pub(crate) serial: u64,
     /// On the agent's clock, milliseconds.
-    pub started_ms: u64,
+    pub(crate) started_ms: u64,
     /// It runs only under the lease.
-    pub lease_bound: bool,
+    pub(crate) lease_bound: bool,
 }
 
 /// What a journal write was.
 #[derive(Clone, Debug)]
-pub enum Write {
+pub(crate) enum Write {
     Append(Vec<JournalRecord>),
     Rewrite(Vec<JournalRecord>),
 }
 
 /// The stream of the living agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stream {
+pub(crate) struct Stream {
     /// Unique in the simulation.
-    pub number: u64,
+    pub(crate) number: u64,
     /// The replica on the other end.
-    pub replica: u64,
+    pub(crate) replica: u64,
     /// The start of that replica it belongs to.
-    pub replica_boot: u64,
+    pub(crate) replica_boot: u64,
 }
 
 /// One site.
-pub struct Site {
+pub(crate) struct Site {
     /// Place in the scenario.
-    pub place: usize,
+    pub(crate) place: usize,
     /// Name in State.
-    pub name: String,
+    pub(crate) name: String,
     /// Counts starts of the agent.
-    pub boot: u64,
+    pub(crate) boot: u64,
     /// The living agent.
-    pub core: Option<Core>,
-    pub stream: Option<Stream>,
+    pub(crate) core: Option<Core>,
+    pub(crate) stream: Option<Stream>,
     /// What is on disk.
     journal: Vec<JournalRecord>,
     unsynced: VecDeque<(u64, Write)>,
     /// The machine's processes.
-    pub running: BTreeMap<TaskKey, Running>,
+    pub(crate) running: BTreeMap<TaskKey, Running>,
     /// Ends that nobody was told yet, as exit files on disk.
-    pub ended: BTreeMap<TaskKey, Outcome>,
+    pub(crate) ended: BTreeMap<TaskKey, Outcome>,
     /// As the supervisors know it.
-    pub lease_until_ms: u64,
-    pub wake_at: Option<Micros>,
+    pub(crate) lease_until_ms: u64,
+    pub(crate) wake_at: Option<Micros>,
     serials: u64,
 }
 
 impl Site {
     /// A site whose agent is not started yet.
     #[must_use]
-    pub fn new(place: usize, name: &str) -> Site {
+    pub(crate) fn new(place: usize, name: &str) -> Site {
         Site {
             place,
             name: name.to_owned(),
@@ -85,23 +85,23 @@ impl Site {
 
     /// Its monotonic clock, which goes on while the agent is down.
     #[must_use]
-    pub fn now_ms(&self, now: Micros) -> u64 {
+    pub(crate) fn now_ms(&self, now: Micros) -> u64 {
         1_000_000 * (self.place as u64 + 1) + now / 1000
     }
 
     /// The agent's number of this start.
     #[must_use]
-    pub fn instance(&self) -> u128 {
+    pub(crate) fn instance(&self) -> u128 {
         (u128::from(self.place as u64 + 1) << 64) | u128::from(self.boot)
     }
 
     /// Starts the agent from its journal and from what the machine runs.
-    pub fn start(&mut self, plant: Plant, now: Micros) -> Vec<hesuan_agent::core::Output> {
+    pub(crate) fn start(&mut self, plant: Plant, now: Micros) -> Vec<hesuan_agent::core::Output> {
         assert!(self.core.is_none(), "one agent a site");
         self.boot += 1;
         let hello = Hello {
             site: self.name.clone(),
-            instance: self.instance().to_be_bytes().to_vec().into(),
+            instance: self.instance().to_be_bytes().to_vec(),
             hosts: vec![HostInventory {
                 name: "n1".into(),
                 cpu_milli: 8_000,
@@ -141,7 +141,7 @@ impl Site {
     }
 
     /// The agent's process dies; its tasks go on. What of the journal was not synced is gone.
-    pub fn crash(&mut self) {
+    pub(crate) fn crash(&mut self) {
         self.core = None;
         self.stream = None;
         self.wake_at = None;
@@ -149,12 +149,12 @@ impl Site {
     }
 
     /// A write of the journal begins.
-    pub fn write(&mut self, seq: u64, write: Write) {
+    pub(crate) fn write(&mut self, seq: u64, write: Write) {
         self.unsynced.push_back((seq, write));
     }
 
     /// Writes up to `seq` are on disk.
-    pub fn synced(&mut self, seq: u64) {
+    pub(crate) fn synced(&mut self, seq: u64) {
         while self.unsynced.front().is_some_and(|(written, _)| *written <= seq) {
             match self.unsynced.pop_front() {
                 Some((_, Write::Append(records))) => self.journal.extend(records),
@@ -165,7 +165,7 @@ impl Site {
     }
 
     /// A process starts; gives its serial.
-    pub fn spawn(&mut self, task: TaskKey, lease_bound: bool, now: Micros) -> u64 {
+    pub(crate) fn spawn(&mut self, task: TaskKey, lease_bound: bool, now: Micros) -> u64 {
         self.serials += 1;
         let running = Running {
             serial: self.serials,
@@ -177,7 +177,7 @@ impl Site {
     }
 
     /// A process is gone; gives its outcome if it ran.
-    pub fn reap(&mut self, task: TaskKey, end: TaskEnd, exit_code: i32, now: Micros) -> Option<Outcome> {
+    pub(crate) fn reap(&mut self, task: TaskKey, end: TaskEnd, exit_code: i32, now: Micros) -> Option<Outcome> {
         let running = self.running.remove(&task)?;
         let wall_ms = self.now_ms(now).saturating_sub(running.started_ms);
         let outcome = match end {

@@ -29,7 +29,7 @@ pub enum Plant {
 
 /// A random stream of a seed; streams do not disturb each other.
 #[must_use]
-pub fn stream(seed: u64, number: u64) -> ChaCha8Rng {
+pub(crate) fn stream(seed: u64, number: u64) -> ChaCha8Rng {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(number);
     rng
@@ -37,35 +37,35 @@ pub fn stream(seed: u64, number: u64) -> ChaCha8Rng {
 
 /// The faults of one seed. Rates are per minute for the whole cluster; 0 = never.
 #[derive(Clone, Debug)]
-pub struct Swarm {
+pub(crate) struct Swarm {
     /// Links.
-    pub links: LinkFaults,
+    pub(crate) links: LinkFaults,
     /// Replicas that crash and start again.
-    pub crashes_per_minute: u32,
+    pub(crate) crashes_per_minute: u32,
     /// All replicas at once.
-    pub power_cuts_per_minute: u32,
+    pub(crate) power_cuts_per_minute: u32,
     /// Cuts of links, one way or both.
-    pub cuts_per_minute: u32,
+    pub(crate) cuts_per_minute: u32,
     /// Agents that crash and start again.
-    pub agent_crashes_per_minute: u32,
+    pub(crate) agent_crashes_per_minute: u32,
     /// Leadership handed to somebody.
-    pub transfers_per_minute: u32,
+    pub(crate) transfers_per_minute: u32,
     /// Learners added, promoted, members removed.
-    pub member_changes_per_minute: u32,
+    pub(crate) member_changes_per_minute: u32,
     /// Entries between snapshots.
-    pub snapshot_every: u64,
+    pub(crate) snapshot_every: u64,
     /// Longest time a sync takes.
-    pub sync_max: Micros,
+    pub(crate) sync_max: Micros,
     /// Wall clocks of the replicas, off by up to so many ms.
-    pub clock_offset_ms_max: i64,
+    pub(crate) clock_offset_ms_max: i64,
     /// Unsynced writes may be torn or damaged, not only lost: the replica must then notice and refuse.
-    pub torn_writes: bool,
+    pub(crate) torn_writes: bool,
 }
 
 impl Swarm {
     /// Draws the faults of a seed.
     #[must_use]
-    pub fn draw(seed: u64) -> Swarm {
+    pub(crate) fn draw(seed: u64) -> Swarm {
         let mut rng = stream(seed, 1);
         let mut some = |rate: u32, chance: u32| if rng.random_range(0..100) < chance { rate } else { 0 };
         let crashes_per_minute = some(12, 70);

@@ -21,7 +21,7 @@ use super::swarm::{Plant, Swarm, stream};
 use super::{OPERATORS, SITES};
 
 /// Something that happens.
-pub enum Event {
+pub(crate) enum Event {
     /// A replica's clock ticks.
     Tick { replica: u64, boot: u64 },
     /// A frame arrives.
@@ -113,7 +113,7 @@ pub enum Event {
 
 /// Kinds of faults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub(crate) enum Fault {
     Crash,
     PowerCut,
     Cut,
@@ -123,45 +123,42 @@ pub enum Fault {
 }
 
 /// Everything of one seed.
-pub struct World {
-    pub seed: u64,
-    pub plant: Plant,
+pub(crate) struct World {
+    pub(crate) plant: Plant,
     /// The whole state is checked and hashed at every so many entries.
-    pub depth: u64,
-    pub swarm: Swarm,
-    pub queue: Queue<Event>,
-    pub network: Network,
-    pub oracle: Oracle,
-    pub replicas: BTreeMap<u64, Replica>,
-    pub sites: Vec<Site>,
-    pub clients: Vec<Client>,
-    pub founders: Vec<u64>,
-    pub rng: ChaCha8Rng,
-    pub disk_rng: ChaCha8Rng,
-    pub faults_rng: ChaCha8Rng,
+    pub(crate) depth: u64,
+    pub(crate) swarm: Swarm,
+    pub(crate) queue: Queue<Event>,
+    pub(crate) network: Network,
+    pub(crate) oracle: Oracle,
+    pub(crate) replicas: BTreeMap<u64, Replica>,
+    pub(crate) sites: Vec<Site>,
+    pub(crate) clients: Vec<Client>,
+    pub(crate) founders: Vec<u64>,
+    pub(crate) rng: ChaCha8Rng,
+    pub(crate) disk_rng: ChaCha8Rng,
+    pub(crate) faults_rng: ChaCha8Rng,
     /// Principals by name, once the scene is set.
-    pub principals: BTreeMap<String, u32>,
+    pub(crate) principals: BTreeMap<String, u32>,
     scene: Vec<(&'static str, Body)>,
     scene_at: usize,
     /// Faults may happen.
-    pub stormy: bool,
-    pub streams: u64,
+    pub(crate) stormy: bool,
+    pub(crate) streams: u64,
     trace: Sha256,
-    pub next_replica_id: u64,
-    /// Highest member change asked for: (id, promoted).
-    pub joiner: Option<u64>,
+    pub(crate) next_replica_id: u64,
     /// What happened how often, to see that a run was not empty.
-    pub counts: BTreeMap<&'static str, u64>,
+    pub(crate) counts: BTreeMap<&'static str, u64>,
 }
 
 const CLIENTS: usize = 3;
 /// The client number of the scene.
-pub const SCENE_CLIENT: usize = usize::MAX;
+pub(crate) const SCENE_CLIENT: usize = usize::MAX;
 
 impl World {
     /// A cluster of three that has not started.
     #[must_use]
-    pub fn new(seed: u64, plant: Plant, depth: u64) -> World {
+    pub(crate) fn new(seed: u64, plant: Plant, depth: u64) -> World {
         let swarm = Swarm::draw(seed);
         let founders = vec![1, 2, 3];
         let mut rng = stream(seed, 2);
@@ -171,7 +168,6 @@ impl World {
             replicas.insert(*id, Replica::new(*id, Some(&founders), offset));
         }
         let mut world = World {
-            seed,
             plant,
             depth,
             network: Network::new(stream(seed, 3), swarm.links),
@@ -197,7 +193,6 @@ impl World {
             streams: 0,
             trace: Sha256::new(),
             next_replica_id: 4,
-            joiner: None,
             counts: BTreeMap::new(),
             swarm,
         };
@@ -209,7 +204,7 @@ impl World {
     }
 
     /// Runs until `until`.
-    pub fn run_until(&mut self, until: Micros) {
+    pub(crate) fn run_until(&mut self, until: Micros) {
         while let Some(event) = self.queue.next(until) {
             self.note(&event);
             self.handle(event);
@@ -218,12 +213,12 @@ impl World {
 
     /// The hash over all that happened: equal seeds, equal hashes.
     #[must_use]
-    pub fn trace_hash(&self) -> [u8; 32] {
+    pub(crate) fn trace_hash(&self) -> [u8; 32] {
         self.trace.clone().finalize().into()
     }
 
     /// Counts something.
-    pub fn count(&mut self, what: &'static str) {
+    pub(crate) fn count(&mut self, what: &'static str) {
         *self.counts.entry(what).or_default() += 1;
     }
 
@@ -327,7 +322,7 @@ impl World {
     }
 
     /// A replica that runs, drawn at random.
-    pub fn any_running(&mut self) -> Option<u64> {
+    pub(crate) fn any_running(&mut self) -> Option<u64> {
         let running: Vec<u64> = self
             .replicas
             .values()
@@ -407,7 +402,7 @@ impl World {
     }
 
     /// Who sends the scene's command, and what it is.
-    pub fn scene_command(&self, operation: u64) -> Option<(&'static str, Body)> {
+    pub(crate) fn scene_command(&self, operation: u64) -> Option<(&'static str, Body)> {
         (operation == self.scene_at as u64)
             .then(|| self.scene.get(self.scene_at).cloned())
             .flatten()
@@ -526,12 +521,12 @@ impl World {
     }
 
     /// The principal who sends a client's command.
-    pub fn principal_of(&self, name: &str) -> Option<u32> {
+    pub(crate) fn principal_of(&self, name: &str) -> Option<u32> {
         self.principals.get(name).copied()
     }
 
     /// The body and principal of a client's operation.
-    pub fn operation(&self, client: usize, operation: u64) -> Option<(u32, Body)> {
+    pub(crate) fn operation(&self, client: usize, operation: u64) -> Option<(u32, Body)> {
         let (name, body) = if client == SCENE_CLIENT {
             self.scene_command(operation)?
         } else {
@@ -556,7 +551,7 @@ impl World {
     }
 
     /// Remembers the numbers of the principals as they come to be.
-    pub fn learn_principals(&mut self, state: &hesuan_engine::state::State) {
+    pub(crate) fn learn_principals(&mut self, state: &hesuan_engine::state::State) {
         let names = ["admin", "issuer", "treasurer"]
             .into_iter()
             .chain(ORGS)
@@ -574,7 +569,7 @@ impl World {
     // Messages.
 
     /// Sends a frame between replicas.
-    pub fn send(&mut self, from: u64, to: u64, frame: Frame) {
+    pub(crate) fn send(&mut self, from: u64, to: u64, frame: Frame) {
         let now = self.queue.now();
         let Some(wall_ms) = self.replicas.get(&from).map(|r| r.wall_ms(now)) else {
             return;
