@@ -65,12 +65,18 @@ fn a_negative_amount_is_refused_by_the_name_of_its_option() {
         (&["job", "submit", "--gpus", "-1", "--", "true"], "--gpus"),
         (&["job", "quote", "--max-copay", "-1", "--", "true"], "--max-copay"),
         (&["wallet", "top-up", "acme", "-5"], "<YUAN>"),
-        (&["wallet", "refund", "7", "--amount", "-0.01", "--reason", "x"], "--amount"),
+        (
+            &["wallet", "refund", "7", "--amount", "-0.01", "--reason", "x"],
+            "--amount",
+        ),
     ] {
         let output = hesuan(arguments);
         let said = text(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
-        assert!(said.contains(name) && said.contains("invalid value"), "{arguments:?}: {said}");
+        assert!(
+            said.contains(name) && said.contains("invalid value"),
+            "{arguments:?}: {said}"
+        );
     }
 }
 

@@ -71,7 +71,10 @@ impl Reply {
             5 => Reply::Site(SiteId(small.ok()?)),
             6 => Reply::Number(small.ok()?),
             7 => Reply::Vouchers { first, count: second },
-            8 => Reply::Counts { taken: small.ok()?, refused: second },
+            8 => Reply::Counts {
+                taken: small.ok()?,
+                refused: second,
+            },
             _ => return None,
         })
     }
@@ -96,7 +99,13 @@ impl Rejection {
     /// A refusal without a list of sites.
     #[must_use]
     pub fn new(kind: RejectionKind, code: &'static str, field: &str, message: impl Into<Box<str>>) -> Self {
-        Self { code, kind, field: field.into(), message: message.into(), sites: Vec::new() }
+        Self {
+            code,
+            kind,
+            field: field.into(),
+            message: message.into(),
+            sites: Vec::new(),
+        }
     }
 
     /// The request is malformed or out of range.

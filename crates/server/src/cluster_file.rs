@@ -57,7 +57,12 @@ impl ClusterFile {
             admin_token_sha256: token_sha256(&token),
             member: (1u64..)
                 .zip(members)
-                .map(|(id, (name, peer, client))| ClusterMember { id, name: name.clone(), peer: peer.clone(), client: client.clone() })
+                .map(|(id, (name, peer, client))| ClusterMember {
+                    id,
+                    name: name.clone(),
+                    peer: peer.clone(),
+                    client: client.clone(),
+                })
                 .collect(),
         };
         (file, token)
@@ -68,10 +73,16 @@ impl ClusterFile {
     /// # Errors
     /// Says what is wrong with the file.
     pub fn load(path: &Path) -> anyhow::Result<ClusterFile> {
-        let text = fs::read_to_string(path).with_context(|| format!("cannot read the cluster file {}", path.display()))?;
+        let text =
+            fs::read_to_string(path).with_context(|| format!("cannot read the cluster file {}", path.display()))?;
         let mode = fs::metadata(path)?.permissions().mode() & 0o777;
-        ensure!(mode & 0o077 == 0, "{}: mode {mode:o} lets others read the cluster secret; chmod 600 it", path.display());
-        let file: ClusterFile = toml::from_str(&text).with_context(|| format!("{} is no cluster file", path.display()))?;
+        ensure!(
+            mode & 0o077 == 0,
+            "{}: mode {mode:o} lets others read the cluster secret; chmod 600 it",
+            path.display()
+        );
+        let file: ClusterFile =
+            toml::from_str(&text).with_context(|| format!("{} is no cluster file", path.display()))?;
         ensure!(!file.member.is_empty(), "{}: no members", path.display());
         file.check_members().with_context(|| path.display().to_string())?;
         Ok(file)
@@ -85,18 +96,32 @@ impl ClusterFile {
         for (index, member) in self.member.iter().enumerate() {
             let ClusterMember { id, name, peer, client } = member;
             ensure!(*id != 0, "member \"{name}\" has id 0");
-            ensure!(crate::config::is_name(name), "member \"{name}\": a name is 1 to 63 of a-z, 0-9, '-', '_' and '.'");
+            ensure!(
+                crate::config::is_name(name),
+                "member \"{name}\": a name is 1 to 63 of a-z, 0-9, '-', '_' and '.'"
+            );
             for address in [peer, client] {
-                let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
+                let port = address
+                    .rsplit_once(':')
+                    .filter(|(host, _)| !host.is_empty())
+                    .map(|(_, port)| port.parse::<u16>());
                 ensure!(
                     port.is_some_and(|port| port.is_ok_and(|port| port != 0)),
                     "member \"{name}\": \"{address}\" is no HOST:PORT, such as 10.0.0.1:7444"
                 );
             }
-            ensure!(peer != client, "member \"{name}\": {peer} is given twice; clients and peers need a port each");
+            ensure!(
+                peer != client,
+                "member \"{name}\": {peer} is given twice; clients and peers need a port each"
+            );
             for other in &self.member[..index] {
-                ensure!(other.id != *id && other.name != *name, "member \"{name}\" (id {id}) is given twice");
-                let taken = [&other.peer, &other.client].into_iter().find(|address| [peer, client].contains(address));
+                ensure!(
+                    other.id != *id && other.name != *name,
+                    "member \"{name}\" (id {id}) is given twice"
+                );
+                let taken = [&other.peer, &other.client]
+                    .into_iter()
+                    .find(|address| [peer, client].contains(address));
                 if let Some(address) = taken {
                     bail!("member \"{name}\": {address} is taken by member \"{}\"", other.name);
                 }
@@ -115,7 +140,10 @@ impl ClusterFile {
         let token = dir.join("admin.token");
         for path in [&cluster, &token] {
             if path.exists() {
-                bail!("{} exists: this directory belongs to a cluster already; choose another", path.display());
+                bail!(
+                    "{} exists: this directory belongs to a cluster already; choose another",
+                    path.display()
+                );
             }
         }
         let text = toml::to_string(self).context("a cluster file is plain data")?;
@@ -130,7 +158,11 @@ impl ClusterFile {
 /// # Errors
 /// The file exists, or the file system's.
 pub fn write_private(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
@@ -173,7 +205,13 @@ mod tests {
         ["songjiang", "hangzhou", "hefei"]
             .iter()
             .enumerate()
-            .map(|(i, name)| ((*name).to_owned(), format!("127.0.0.1:{}", 7444 + i * 10), format!("127.0.0.1:{}", 7443 + i * 10)))
+            .map(|(i, name)| {
+                (
+                    (*name).to_owned(),
+                    format!("127.0.0.1:{}", 7444 + i * 10),
+                    format!("127.0.0.1:{}", 7443 + i * 10),
+                )
+            })
             .collect()
     }
 
@@ -187,7 +225,10 @@ mod tests {
             assert_eq!(mode, 0o600, "{}", path.display());
         }
         assert_eq!(ClusterFile::load(&cluster_path).expect("it reads back"), file);
-        assert_eq!(token_sha256(&read_token(&token_path).expect("it is a token")), file.admin_token_sha256);
+        assert_eq!(
+            token_sha256(&read_token(&token_path).expect("it is a token")),
+            file.admin_token_sha256
+        );
         assert_eq!(file.member.iter().map(|m| m.id).collect::<Vec<_>>(), [1, 2, 3]);
     }
 
@@ -198,13 +239,19 @@ mod tests {
             let error = ClusterFile::generate(members, 1).0.check_members().expect_err(why);
             assert!(error.to_string().contains(why), "{error}");
         };
-        ClusterFile::generate(&members(), 1).0.check_members().expect("these are fine");
+        ClusterFile::generate(&members(), 1)
+            .0
+            .check_members()
+            .expect("these are fine");
         refused(&[member("A b", "x:1", "x:2")], "a name is");
         refused(&[member("a", "x:99999", "x:2")], "no HOST:PORT");
         refused(&[member("a", "x:1", ":2")], "no HOST:PORT");
         refused(&[member("a", "x:1", "x:1")], "given twice");
         refused(&[member("a", "x:1", "x:2"), member("a", "x:3", "x:4")], "given twice");
-        refused(&[member("a", "x:1", "x:2"), member("b", "x:3", "x:1")], "x:1 is taken by member \"a\"");
+        refused(
+            &[member("a", "x:1", "x:2"), member("b", "x:3", "x:1")],
+            "x:1 is taken by member \"a\"",
+        );
     }
 
     #[test]

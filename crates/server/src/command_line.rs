@@ -86,15 +86,20 @@ pub(crate) fn run(arguments: impl Iterator<Item = std::ffi::OsString>) -> ExitCo
 
 /// An error with its causes; what one of them repeats is not said again.
 fn in_full(error: &anyhow::Error) -> String {
-    error.chain().map(ToString::to_string).fold(String::new(), |text, cause| match text {
-        text if text.is_empty() => cause,
-        text if text.contains(&cause) => text,
-        text => format!("{text}: {cause}"),
-    })
+    error
+        .chain()
+        .map(ToString::to_string)
+        .fold(String::new(), |text, cause| match text {
+            text if text.is_empty() => cause,
+            text if text.contains(&cause) => text,
+            text => format!("{text}: {cause}"),
+        })
 }
 
 fn parse_replica(text: &str) -> Result<(String, String, String), String> {
-    let parts = text.split_once('=').and_then(|(name, rest)| rest.split_once(',').map(|(peer, client)| (name, peer, client)));
+    let parts = text
+        .split_once('=')
+        .and_then(|(name, rest)| rest.split_once(',').map(|(peer, client)| (name, peer, client)));
     match parts {
         Some((name, peer, client)) if !name.is_empty() && peer.contains(':') && client.contains(':') => {
             Ok((name.to_owned(), peer.to_owned(), client.to_owned()))
@@ -110,9 +115,15 @@ fn run_init(init: &Init) -> anyhow::Result<()> {
     let (cluster, token_file) = file.write_new(&token, &init.dir)?;
     println!("cluster   {}", hex::encode(file.cluster_id));
     for member in &file.member {
-        println!("replica   {} {}  peers {}  clients {}", member.id, member.name, member.peer, member.client);
+        println!(
+            "replica   {} {}  peers {}  clients {}",
+            member.id, member.name, member.peer, member.client
+        );
     }
-    println!("{}  copy it to every replica's machine, readable by hesuand only", cluster.display());
+    println!(
+        "{}  copy it to every replica's machine, readable by hesuand only",
+        cluster.display()
+    );
     println!("{}  keep it: it is the admin's", token_file.display());
     Ok(())
 }

@@ -157,45 +157,73 @@ impl Config {
         if !path.is_file() {
             return Err(ConfigError::Missing(path.to_owned()));
         }
-        let figment = Figment::new().merge(Toml::file_exact(path)).merge(Env::prefixed("HESUAND__").split("__"));
-        let mut config: Config = figment
-            .extract()
-            .map_err(|cause| ConfigError::Unreadable { path: path.to_owned(), message: in_words(&cause) })?;
+        let figment = Figment::new()
+            .merge(Toml::file_exact(path))
+            .merge(Env::prefixed("HESUAND__").split("__"));
+        let mut config: Config = figment.extract().map_err(|cause| ConfigError::Unreadable {
+            path: path.to_owned(),
+            message: in_words(&cause),
+        })?;
         let base = path.parent().unwrap_or(Path::new("."));
-        let mut files = vec![("data_dir", &mut config.data_dir), ("cluster_file", &mut config.cluster_file)];
+        let mut files = vec![
+            ("data_dir", &mut config.data_dir),
+            ("cluster_file", &mut config.cluster_file),
+        ];
         if let Some(site) = &mut config.site {
             files.push(("site.token_file", &mut site.token_file));
         }
         for (key, file) in files {
             if file.as_os_str().is_empty() {
                 let message = "is empty; give a path".to_owned();
-                return Err(ConfigError::Wrong { path: path.to_owned(), key, message });
+                return Err(ConfigError::Wrong {
+                    path: path.to_owned(),
+                    key,
+                    message,
+                });
             }
             *file = base.join(&*file);
         }
-        config.check().map_err(|(key, message)| ConfigError::Wrong { path: path.to_owned(), key, message })?;
+        config.check().map_err(|(key, message)| ConfigError::Wrong {
+            path: path.to_owned(),
+            key,
+            message,
+        })?;
         Ok(config)
     }
 
     fn check(&self) -> Result<(), (&'static str, String)> {
         check_name("name", &self.name)?;
         match (self.join, self.id) {
-            (true, None) => return Err(("id", "missing: a replica that joins needs the id that `hesuan cluster add` gave".into())),
+            (true, None) => {
+                return Err((
+                    "id",
+                    "missing: a replica that joins needs the id that `hesuan cluster add` gave".into(),
+                ));
+            }
             (false, Some(id)) => {
-                return Err(("id", format!("{id} is given without `join = true`; the cluster file knows the ids of the first members")));
+                return Err((
+                    "id",
+                    format!("{id} is given without `join = true`; the cluster file knows the ids of the first members"),
+                ));
             }
             (true, Some(0)) => return Err(("id", "0 is not an id; ids count from 1".into())),
             _ => {}
         }
         let client = resolve("listen.client", &self.listen.client)?;
         if client == resolve("listen.peer", &self.listen.peer)? {
-            return Err(("listen.peer", format!("{client} is taken by listen.client; clients and peers need a port each")));
+            return Err((
+                "listen.peer",
+                format!("{client} is taken by listen.client; clients and peers need a port each"),
+            ));
         }
         let limits = &self.limits;
         for (key, value) in [
             ("limits.commands_waiting_max", limits.commands_waiting_max),
             ("limits.peer_frames_max", limits.peer_frames_max),
-            ("limits.streams_per_connection_max", limits.streams_per_connection_max as usize),
+            (
+                "limits.streams_per_connection_max",
+                limits.streams_per_connection_max as usize,
+            ),
             ("limits.log_cache_bytes_max", limits.log_cache_bytes_max),
         ] {
             if value == 0 {
@@ -211,7 +239,10 @@ impl Config {
                 return Err(("site.host.name", format!("\"{}\" is given twice", host.name)));
             }
             if host.cpu_milli == 0 || host.memory_mib == 0 {
-                return Err(("site.host", format!("\"{}\" has no cpu_milli or no memory_mib; both are above 0", host.name)));
+                return Err((
+                    "site.host",
+                    format!("\"{}\" has no cpu_milli or no memory_mib; both are above 0", host.name),
+                ));
             }
         }
         Ok(())
@@ -222,7 +253,8 @@ impl Config {
     /// # Errors
     /// An address beyond loopback needs `insecure`, because nothing is encrypted yet.
     pub fn addresses(&self, insecure: bool) -> Result<(SocketAddr, SocketAddr), String> {
-        let client = resolve("listen.client", &self.listen.client).map_err(|(key, message)| format!("{key}: {message}"))?;
+        let client =
+            resolve("listen.client", &self.listen.client).map_err(|(key, message)| format!("{key}: {message}"))?;
         let peer = resolve("listen.peer", &self.listen.peer).map_err(|(key, message)| format!("{key}: {message}"))?;
         for (key, address) in [("listen.client", client), ("listen.peer", peer)] {
             if !insecure && !address.ip().is_loopback() {
@@ -257,7 +289,10 @@ fn check_name(key: &'static str, name: &str) -> Result<(), (&'static str, String
     if is_name(name) {
         return Ok(());
     }
-    Err((key, format!("\"{name}\" is not a name: 1 to 63 of a-z, 0-9, '-', '_' and '.'")))
+    Err((
+        key,
+        format!("\"{name}\" is not a name: 1 to 63 of a-z, 0-9, '-', '_' and '.'"),
+    ))
 }
 
 /// Whether a replica, a site or a host may be called so.
@@ -267,7 +302,10 @@ pub(crate) fn is_name(name: &str) -> bool {
 }
 
 fn resolve(key: &'static str, address: &str) -> Result<SocketAddr, (&'static str, String)> {
-    let found = address.to_socket_addrs().map_err(|error| (key, format!("\"{address}\" is no HOST:PORT: {error}")))?.next();
+    let found = address
+        .to_socket_addrs()
+        .map_err(|error| (key, format!("\"{address}\" is no HOST:PORT: {error}")))?
+        .next();
     found.ok_or_else(|| (key, format!("\"{address}\" has no address")))
 }
 
@@ -324,10 +362,22 @@ generic = { licence = 3 }
             let error = load(text).expect_err(end);
             assert!(error.ends_with(end), "{error}");
         };
-        ends(&GOOD.replace("[listen]", "[listen]\nport = 1"), "hesuand.toml: listen.port: there is no such key; allowed are client, peer");
-        ends(&GOOD.replace("peer = \"127.0.0.1:7444\"", ""), "hesuand.toml: listen.peer: missing");
-        ends(&GOOD.replace("[[site.host]]", "backend = \"docker\"\n[[site.host]]"), "site.backend: \"docker\" is not one of process, instant");
-        ends(&GOOD.replace("cluster.toml", ""), "hesuand.toml: cluster_file: is empty; give a path");
+        ends(
+            &GOOD.replace("[listen]", "[listen]\nport = 1"),
+            "hesuand.toml: listen.port: there is no such key; allowed are client, peer",
+        );
+        ends(
+            &GOOD.replace("peer = \"127.0.0.1:7444\"", ""),
+            "hesuand.toml: listen.peer: missing",
+        );
+        ends(
+            &GOOD.replace("[[site.host]]", "backend = \"docker\"\n[[site.host]]"),
+            "site.backend: \"docker\" is not one of process, instant",
+        );
+        ends(
+            &GOOD.replace("cluster.toml", ""),
+            "hesuand.toml: cluster_file: is empty; give a path",
+        );
     }
 
     #[test]

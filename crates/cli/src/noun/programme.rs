@@ -41,7 +41,12 @@ pub struct CreateArgs {
     #[arg(long, value_name = "CODE", value_parser = parse_region, required_unless_present = "file")]
     region: Option<u32>,
     /// In yuan, in all
-    #[arg(long, value_name = "YUAN", allow_negative_numbers = true, required_unless_present = "file")]
+    #[arg(
+        long,
+        value_name = "YUAN",
+        allow_negative_numbers = true,
+        required_unless_present = "file"
+    )]
     budget: Option<String>,
     /// Who pays, with weights: city=2 district=3
     #[arg(long = "funder", value_name = "NAME=SHARE", value_parser = parse_share, required_unless_present = "file")]

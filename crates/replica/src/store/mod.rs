@@ -142,7 +142,9 @@ pub enum StoreError {
     #[error("{} is in use: another process runs on this data directory", .0.display())]
     InUse(std::path::PathBuf),
     /// The store belongs to somebody else, who may need it: nothing in it may be touched.
-    #[error("the data directory belongs to another {what} (found {found}, expected {expected}); give this replica its own")]
+    #[error(
+        "the data directory belongs to another {what} (found {found}, expected {expected}); give this replica its own"
+    )]
     Foreign {
         /// `cluster` or `replica`.
         what: &'static str,
