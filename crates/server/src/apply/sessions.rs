@@ -4,11 +4,12 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
+use hesuan_api::assignment;
 use hesuan_api::convert::site::task_id_message;
 use hesuan_api::internal::v1::replica_message::Body;
-use hesuan_api::internal::v1::{Assignment, Assignments, LeaseGrant, ReplicaMessage, ReportAck, Welcome, Withdrawal};
+use hesuan_api::internal::v1::{Assignments, LeaseGrant, ReplicaMessage, ReportAck, Welcome, Withdrawal};
 use hesuan_engine::outcome::Effect;
-use hesuan_engine::state::{AssignmentView, State};
+use hesuan_engine::state::State;
 use hesuan_engine::types::{SiteId, TaskId};
 use tokio::sync::mpsc;
 
@@ -129,7 +130,7 @@ impl Session {
     fn say_all(&self, site: SiteId, state: &State) -> bool {
         self.say(Body::Assignments(Assignments {
             complete: true,
-            assigned: state.assignments(site).map(|view| assignment(&view)).collect(),
+            assigned: state.assignments(site).map(|view| assignment::message(&view)).collect(),
             withdrawn: Vec::new(),
             applied_index: state.applied_index(),
         }))
@@ -151,12 +152,12 @@ impl Session {
             message.assigned = assigned
                 .iter()
                 .filter_map(|task| state.assignment(*task))
-                .map(|view| assignment(&view))
+                .map(|view| assignment::message(&view))
                 .collect();
             for task in withdrawn {
                 match state.assignment(task) {
                     // To be stopped, and its end is waited for.
-                    Some(view) => message.assigned.push(assignment(&view)),
+                    Some(view) => message.assigned.push(assignment::message(&view)),
                     None => message.withdrawn.push(Withdrawal {
                         task: Some(task_id_message(task)),
                         reason: String::new(),
@@ -171,23 +172,5 @@ impl Session {
             told = told && self.say(Body::ReportAck(ReportAck { tasks, seqs }));
         }
         told
-    }
-}
-
-fn assignment(view: &AssignmentView<'_>) -> Assignment {
-    let resources = &view.request.resources;
-    Assignment {
-        task: Some(task_id_message(view.task)),
-        payload: view.spec.payload.to_vec(),
-        script: view.script.map(|script| script.to_vec()).unwrap_or_default(),
-        cpu_milli: resources.cpu_milli,
-        memory_mib: resources.memory_mib,
-        host: view.host.to_owned(),
-        gpu_indices: view.gpu_indices.to_vec(),
-        gpu_milli: u32::try_from(resources.gpu_milli).unwrap_or(u32::MAX),
-        walltime_ms_max: view.request.walltime_ms_max,
-        requeue_on_site_lost: view.requeue_on_site_lost,
-        array_count: if view.spec.array { view.spec.tasks } else { 0 },
-        cancel_requested: view.cancel_requested,
     }
 }
