@@ -243,7 +243,12 @@ impl Cluster {
                 .expect("fetched before it is installed")
                 .clone();
             member.installed.push(meta.index);
+            // A state machine may be faster than the disk and say so before the log's part is durable. It once stopped the
+            // process: raft-rs stands before the snapshot until then.
+            let applied = member.machine.applied;
+            self.node(id).applied(applied);
         }
+        let member = self.member(id);
         member.reads.extend(output.read_states);
         member.fetches.extend(output.fetch_snapshot);
         let mut conf_changed = output.conf_changed.into_iter().peekable();
