@@ -32,7 +32,7 @@ impl Default for BundlerConfig {
         Self {
             commands_max: 256,
             bytes_max: 128 << 10,
-            linger: Duration::from_millis(2),
+            linger: Duration::from_millis(5),
             entries_in_flight_max: 128,
             queue_commands_max: 16_384,
             queue_bytes_max: 32 << 20,
@@ -266,9 +266,9 @@ mod tests {
         assert_eq!(tickets(&bundler.take(5, ms(100), 0).expect("at once")), [(3, 0)]);
         push(&mut bundler, 3, 1..3, 101);
         assert_eq!(bundler.take(5, ms(102), 1), None, "still filling");
-        assert_eq!(bundler.next_wake(), Some(ms(103)));
+        assert_eq!(bundler.next_wake(), Some(ms(106)));
         assert_eq!(
-            tickets(&bundler.take(5, ms(103), 1).expect("lingered")),
+            tickets(&bundler.take(5, ms(106), 1).expect("lingered")),
             [(3, 1), (3, 2)]
         );
         assert_eq!((bundler.take(5, ms(200), 0), bundler.next_wake()), (None, None));
@@ -290,7 +290,7 @@ mod tests {
             [(2, 4), (2, 5), (2, 6), (2, 7)]
         );
         assert_eq!(bundler.take(5, ms(1), 9), None);
-        assert_eq!(tickets(&bundler.take(5, ms(2), 9).expect("lingered")), [(2, 8)]);
+        assert_eq!(tickets(&bundler.take(5, ms(5), 9).expect("lingered")), [(2, 8)]);
     }
 
     #[test]
