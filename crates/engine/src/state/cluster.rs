@@ -235,12 +235,21 @@ impl State {
 
 /// Names of sites, replicas and principals: short, and safe to type and to show.
 pub(super) fn check_name(name: &str, field: &str) -> Result<(), Rejection> {
-    let allowed = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '@');
-    if name.is_empty() || name.len() > 64 || !name.chars().all(allowed) {
+    if name.is_empty() || name.len() > 64 || !name.chars().all(is_name) {
         let text = format!("{field} is {name:?}; it must be 1 to 64 bytes of letters, digits, '-', '_', '.' and '@'");
         return Err(Rejection::invalid("NAME", field, text));
     }
     Ok(())
+}
+
+// Fixed ranges: what std takes for a letter changes between its releases, and replicas built with different ones must agree.
+fn is_name(c: char) -> bool {
+    match c {
+        'a'..='z' | 'A'..='Z' | '0'..='9' | '-' | '_' | '.' | '@' => true,
+        '\0'..='\u{a0}' | '\u{2000}'..='\u{206f}' | '\u{3000}' | '\u{e000}'..='\u{f8ff}' => false,
+        '\u{feff}' | '\u{fff0}'.. => false,
+        _ => true,
+    }
 }
 
 pub(super) fn taken(code: &'static str, field: &str, what: &str, name: &str) -> Rejection {
@@ -259,4 +268,20 @@ fn binding(field: &str, what: &str, role: &str, given: bool) -> Rejection {
         format!("the role {role} needs {what}")
     };
     Rejection::invalid("ROLE_BINDING", field, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_can_be_typed_and_shown() {
+        for name in ["songjiang", "hf-1.node_2", "松江", "ops@hefei"] {
+            assert!(check_name(name, "name").is_ok(), "{name}");
+        }
+        let long = "x".repeat(65);
+        for name in ["", "a b", "a/b", "a\nb", "\u{202e}b", "a\u{3000}b", &long] {
+            assert!(check_name(name, "name").is_err(), "{name:?}");
+        }
+    }
 }
