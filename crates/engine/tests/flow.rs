@@ -338,6 +338,20 @@ fn decisions_are_judged_again() {
     assert_eq!(world.place(elsewhere, 0, "sj-a", &[]), Err("SITE_NOT_ALLOWED"));
 }
 
+/// A voucher that does not exist was refused site by site, as a lack of funds that named no field.
+#[test]
+fn a_voucher_that_the_payer_does_not_hold_is_refused_by_field() {
+    let mut world = World::new().with_voucher(100_000);
+    let mut unknown = job();
+    unknown.funding.vouchers = vec![99];
+    let refused = world.refused("lab", Body::SubmitJob(unknown));
+    assert_eq!(
+        (refused.code, refused.kind, &*refused.field),
+        ("UNKNOWN_VOUCHER", RejectionKind::NotFound, "spec.funding.vouchers")
+    );
+    assert!(refused.message.contains("99"), "{refused:?}");
+}
+
 #[test]
 fn a_job_that_no_site_could_ever_run_is_refused_with_the_reason_of_each() {
     let mut world = World::new();

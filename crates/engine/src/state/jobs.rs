@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hesuan_ledger::types::{Fen, OrgId, Timestamp};
+use hesuan_ledger::types::{Fen, OrgId, Timestamp, VoucherId};
 use sha2::{Digest as _, Sha256};
 
 use super::access::{Kind, Scope, judge_scope};
@@ -135,6 +135,19 @@ impl State {
         sort(&mut resources.gpu_models);
         resources.generic.sort();
         sort(&mut funding.vouchers);
+        for voucher in &funding.vouchers {
+            // Another's voucher gets the same answer as none.
+            let held = self
+                .ledger()
+                .voucher(VoucherId(*voucher))
+                .is_some_and(|known| known.holder == org);
+            if !held {
+                let text = format!(
+                    "spec.funding.vouchers: this organisation holds no voucher {voucher}; `voucher list` shows those it has"
+                );
+                return Err(Rejection::not_found("UNKNOWN_VOUCHER", "spec.funding.vouchers", text));
+            }
+        }
         Ok(Request {
             org,
             priority: job.priority,
