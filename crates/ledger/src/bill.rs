@@ -66,9 +66,16 @@ impl<'a> Bill<'a> {
         }
     }
 
-    /// A problem of this bill's lines for so many programmes, without vouchers yet.
-    pub(crate) fn problem(&self, programmes: Vec<i64>, stack_max: BasisPoints) -> Problem {
+    /// A problem of this bill's lines for so many programmes in their groups, without vouchers yet.
+    pub(crate) fn problem(
+        &self,
+        programmes: Vec<i64>,
+        (groups, group_of): (Vec<i64>, Vec<usize>),
+        stack_max: BasisPoints,
+    ) -> Problem {
         Problem {
+            groups,
+            group_of,
             lines: self.per_line.iter().map(|fen| fen.0).collect(),
             cells: vec![0; programmes.len() * self.per_line.len()],
             programmes,

@@ -4,7 +4,7 @@ use crate::bill::Bill;
 use crate::eligibility::{Candidate, ProgrammeView};
 use crate::flow::solve;
 use crate::programme::Stacking;
-use crate::types::{BasisPoints, Fen};
+use crate::types::{AgreementId, BasisPoints, Fen};
 
 /// Who pays.
 pub(crate) struct Choice {
@@ -60,7 +60,8 @@ fn choose(
     stack_max: BasisPoints,
     allowed: impl Fn(usize) -> bool,
 ) -> Choice {
-    let mut problem = bill.problem(views.iter().map(|view| view.caps_left.0).collect(), stack_max);
+    let caps = views.iter().map(|view| view.caps_left.0).collect();
+    let mut problem = bill.problem(caps, groups(views), stack_max);
     let mut offered = Vec::with_capacity(candidates.len());
     for (index, candidate) in candidates
         .iter()
@@ -84,4 +85,21 @@ fn choose(
         stack_max,
         subsidy,
     }
+}
+
+/// The caps of the agreements, and which of them each programme is under; those at home share a group without a cap.
+fn groups(views: &[ProgrammeView<'_>]) -> (Vec<i64>, Vec<usize>) {
+    let mut known: Vec<Option<AgreementId>> = Vec::new();
+    let mut caps = Vec::new();
+    let mut group_of = Vec::with_capacity(views.len());
+    for view in views {
+        let agreement = view.agreement.map(|agreement| agreement.id);
+        let group = known.iter().position(|one| *one == agreement).unwrap_or_else(|| {
+            known.push(agreement);
+            caps.push(view.agreement_left.0);
+            known.len() - 1
+        });
+        group_of.push(group);
+    }
+    (caps, group_of)
 }

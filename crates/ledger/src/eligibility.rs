@@ -23,6 +23,8 @@ pub(crate) struct ProgrammeView<'a> {
     pub(crate) rates: Arc<[BasisPoints]>,
     /// What its caps and, if committed at hold, its budget leave.
     pub(crate) caps_left: Fen,
+    /// What the agreement's cap per job leaves to all programmes that it carries, together.
+    pub(crate) agreement_left: Fen,
     // How many agreements carry its vouchers abroad: vouchers with fewer uses are spent first.
     scope: usize,
 }
@@ -189,7 +191,8 @@ impl Ledger {
         if rates.iter().all(|rate| rate.0 == 0) {
             return Err(VoucherRule::Sku);
         }
-        let caps_left = self.caps_left(asked, programme, terms, agreement)?;
+        let caps_left = self.caps_left(asked, programme, terms)?;
+        let agreement_left = self.agreement_left(asked, agreement)?;
         Ok(ProgrammeView {
             programme,
             terms,
@@ -197,17 +200,12 @@ impl Ledger {
             agreement,
             rates,
             caps_left,
+            agreement_left,
             scope,
         })
     }
 
-    fn caps_left(
-        &self,
-        asked: &Asked<'_>,
-        programme: &Programme,
-        terms: &Terms,
-        agreement: Option<&Agreement>,
-    ) -> Result<Fen, VoucherRule> {
+    fn caps_left(&self, asked: &Asked<'_>, programme: &Programme, terms: &Terms) -> Result<Fen, VoucherRule> {
         let mut left = Fen::MAX;
         if programme.budget_policy == BudgetPolicy::CommitAtHold {
             left = positive(programme.uncommitted, VoucherRule::Budget)?;
@@ -217,22 +215,24 @@ impl Ledger {
             let used = self.group_use.get(&key).copied().unwrap_or_default();
             left = left.min(positive(Fen(cap.0 - used.0), VoucherRule::GroupCap)?);
         }
-        let used = |cap| {
-            let key = asked.job.map(|job| (job, cap));
-            key.and_then(|key| self.job_use.get(&key))
-                .map_or(Fen::ZERO, |job| job.used)
-        };
         if let Some(cap) = terms.cap_per_job {
-            let used = used(JobCap::Programme(programme.id));
-            left = left.min(positive(Fen(cap.0 - used.0), VoucherRule::JobCap)?);
-        }
-        if let Some(agreement) = agreement
-            && let Some(cap) = agreement.agreed.cap_per_job
-        {
-            let used = used(JobCap::Agreement(agreement.id));
+            let used = self.used_by_job(asked, JobCap::Programme(programme.id));
             left = left.min(positive(Fen(cap.0 - used.0), VoucherRule::JobCap)?);
         }
         Ok(left)
+    }
+
+    fn agreement_left(&self, asked: &Asked<'_>, agreement: Option<&Agreement>) -> Result<Fen, VoucherRule> {
+        let capped = agreement.and_then(|agreement| Some((agreement.id, agreement.agreed.cap_per_job?)));
+        let Some((id, cap)) = capped else { return Ok(Fen::MAX) };
+        let used = self.used_by_job(asked, JobCap::Agreement(id));
+        positive(Fen(cap.0 - used.0), VoucherRule::JobCap)
+    }
+
+    fn used_by_job(&self, asked: &Asked<'_>, cap: JobCap) -> Fen {
+        let key = asked.job.map(|job| (job, cap));
+        key.and_then(|key| self.job_use.get(&key))
+            .map_or(Fen::ZERO, |job| job.used)
     }
 }
 

@@ -1,7 +1,7 @@
 //! How much of a bill a set of vouchers can pay: the largest flow from vouchers through programme rates to the lines of the bill.
 //!
 //! A voucher pays at most its balance; the vouchers of one programme together at most its caps, and of each line at most its
-//! rate; each line is paid at most once; all together stay under the stack cap. Vouchers come in order of preference and each takes what it can
+//! rate; the programmes that one agreement carries together at most its cap; each line is paid at most once; all together stay under the stack cap. Vouchers come in order of preference and each takes what it can
 //! before the next is asked. Paying lines first come, first served would lose money where one voucher can pay several lines and a
 //! later one only some, so a voucher that finds its lines taken moves the earlier ones to other lines (an augmenting path).
 //! That makes the sum the true maximum: raising any bound or adding a voucher never lowers it.
@@ -13,6 +13,10 @@ pub(crate) struct Problem {
     pub(crate) lines: Vec<i64>,
     /// Per programme, what its caps leave.
     pub(crate) programmes: Vec<i64>,
+    /// Per group of programmes, those that one agreement carries, what the group's cap leaves.
+    pub(crate) groups: Vec<i64>,
+    /// Per programme, the place of its group.
+    pub(crate) group_of: Vec<usize>,
     /// Per programme and line, what the rate gives of the line.
     pub(crate) cells: Vec<i64>,
     /// Per voucher, in order of preference, the place of its programme and its balance.
@@ -64,6 +68,7 @@ impl Solver {
         let (programme, balance) = self.problem.vouchers[voucher];
         (balance - self.amounts[voucher])
             .min(self.problem.programmes[programme])
+            .min(self.problem.groups[self.problem.group_of[programme]])
             .min(self.problem.total)
     }
 
@@ -87,7 +92,9 @@ impl Solver {
 
     fn take(&mut self, voucher: usize, paid: i64) {
         self.amounts[voucher] += paid;
-        self.problem.programmes[self.problem.vouchers[voucher].0] -= paid;
+        let programme = self.problem.vouchers[voucher].0;
+        self.problem.programmes[programme] -= paid;
+        self.problem.groups[self.problem.group_of[programme]] -= paid;
         self.problem.total -= paid;
     }
 
@@ -197,6 +204,14 @@ impl Solver {
             {
                 (self.problem.vouchers[there].1 - self.amounts[there]).min(self.amounts[here])
             }
+            // The same between programmes of one group: the agreement pays no more than before.
+            (Node::Voucher(here), Node::Voucher(there))
+                if self.problem.group_of[programme_of(here)] == self.problem.group_of[programme_of(there)] =>
+            {
+                (self.problem.vouchers[there].1 - self.amounts[there])
+                    .min(self.amounts[here])
+                    .min(self.problem.programmes[programme_of(there)])
+            }
             _ => 0,
         }
     }
@@ -210,6 +225,9 @@ impl Solver {
             (Node::Voucher(here), Node::Voucher(there)) => {
                 self.amounts[here] -= paid;
                 self.amounts[there] += paid;
+                let (from, to) = (self.problem.vouchers[here].0, self.problem.vouchers[there].0);
+                self.problem.programmes[from] += paid;
+                self.problem.programmes[to] -= paid;
             }
             _ => {}
         }
@@ -227,6 +245,8 @@ mod tests {
         let problem = Problem {
             lines: vec![100, 100],
             programmes: vec![i64::MAX, i64::MAX],
+            groups: vec![i64::MAX],
+            group_of: vec![0, 0],
             cells: vec![100, 100, 100, 0],
             vouchers: vec![(0, 100), (1, 100)],
             edges: vec![100, 100, 100, 0],
@@ -241,6 +261,8 @@ mod tests {
         let problem = Problem {
             lines: vec![0, 6],
             programmes: vec![6],
+            groups: vec![i64::MAX],
+            group_of: vec![0],
             cells: vec![0, 6],
             vouchers: vec![(0, 5), (0, 2)],
             edges: vec![1, 1, 0, 1],
@@ -254,12 +276,30 @@ mod tests {
         let problem = Problem {
             lines: vec![1_000],
             programmes: vec![i64::MAX],
+            groups: vec![i64::MAX],
+            group_of: vec![0],
             cells: vec![250],
             vouchers: vec![(0, 200), (0, 900)],
             edges: vec![250, 250],
             total: i64::MAX,
         };
         assert_eq!(solve(problem), [200, 50]);
+    }
+
+    // Two programmes that one agreement carries each took the agreement's cap per job for themselves.
+    #[test]
+    fn the_programmes_of_one_group_share_its_cap() {
+        let problem = Problem {
+            lines: vec![1_000],
+            programmes: vec![i64::MAX, i64::MAX],
+            groups: vec![300],
+            group_of: vec![0, 0],
+            cells: vec![250, 250],
+            vouchers: vec![(0, 900), (1, 900)],
+            edges: vec![250, 250],
+            total: i64::MAX,
+        };
+        assert_eq!(solve(problem), [250, 50]);
     }
 
     fn problems() -> impl Strategy<Value = Problem> {
@@ -269,26 +309,32 @@ mod tests {
             (
                 amounts(width),
                 amounts(programmes),
+                (amounts(2), proptest::collection::vec(0usize..2, programmes)),
                 amounts(programmes * width),
                 owners,
                 amounts(vouchers * width),
                 0i64..40,
             )
-                .prop_map(|(lines, programmes, cells, vouchers, edges, total)| Problem {
-                    lines,
-                    programmes,
-                    cells,
-                    vouchers,
-                    edges,
-                    total,
-                })
+                .prop_map(
+                    |(lines, programmes, (groups, group_of), cells, vouchers, edges, total)| Problem {
+                        lines,
+                        programmes,
+                        groups,
+                        group_of,
+                        cells,
+                        vouchers,
+                        edges,
+                        total,
+                    },
+                )
         })
     }
 
     // The least cut, by trying every one: slow and with nothing in common with the solver.
     fn least_cut(problem: &Problem) -> i64 {
         let (width, programmes, vouchers) = (problem.lines.len(), problem.programmes.len(), problem.vouchers.len());
-        let nodes = programmes + vouchers + programmes * width + width;
+        let groups = programmes + vouchers + programmes * width + width;
+        let nodes = groups + problem.groups.len();
         let mut least = problem.total;
         for side in 0u32..1 << nodes {
             let near = |node: usize| side >> node & 1 == 1;
@@ -298,8 +344,15 @@ mod tests {
             );
             let line = |l: usize| programmes + vouchers + programmes * width + l;
             let mut cut = 0;
+            for (g, left) in problem.groups.iter().enumerate() {
+                cut += if near(groups + g) { 0 } else { *left };
+            }
             for p in 0..programmes {
-                cut += if near(p) { 0 } else { problem.programmes[p] };
+                cut += if near(groups + problem.group_of[p]) && !near(p) {
+                    problem.programmes[p]
+                } else {
+                    0
+                };
                 for l in 0..width {
                     cut += if near(cell(p, l)) && !near(line(l)) {
                         problem.cells[p * width + l]
@@ -331,7 +384,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(512))]
         #[test]
         fn the_sum_is_the_least_cut(problem in problems().prop_filter("few enough cuts to try", |problem| {
-            problem.programmes.len() * (1 + problem.lines.len()) + problem.vouchers.len() + problem.lines.len() <= 16
+            problem.programmes.len() * (1 + problem.lines.len()) + problem.vouchers.len() + problem.lines.len() <= 14
         })) {
             let (cut, balances) = (least_cut(&problem), problem.vouchers.clone());
             let amounts = solve(problem);

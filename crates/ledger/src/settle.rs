@@ -314,7 +314,10 @@ fn captured(bill: &Bill<'_>, pinned: &Pinned) -> Vec<i64> {
         }
     }
     // Caps and budgets were judged at the hold; what each leg holds is all that is left of them.
-    let mut problem = bill.problem(vec![Fen::MAX.0; programmes.len()], pinned.stack_max);
+    // Caps were judged at the hold; no leg pays more than is held for it.
+    let no_caps = vec![Fen::MAX.0; programmes.len()];
+    let one_group = (vec![Fen::MAX.0], vec![0; programmes.len()]);
+    let mut problem = bill.problem(no_caps, one_group, pinned.stack_max);
     for (leg, pin) in pinned.legs.iter().zip(&pinned.pins) {
         let programme = programmes
             .iter()
