@@ -1,5 +1,5 @@
-//! Packs waiting commands into entries, beside the node on the RAFT thread. While nothing is in flight a command goes at once;
-//! otherwise a bundle waits a little to fill, so that under load entries are few and large. The queue is bounded: what does not fit is
+//! Packs waiting commands into entries, beside the node on the RAFT thread. While nothing is in flight a command goes at once, unless
+//! a bundle has only just gone; otherwise a bundle waits a little to fill, so that under load entries are few and large. The queue is bounded: what does not fit is
 //! refused and its client tries again. What must not live here: anything about what a command says.
 
 use std::collections::VecDeque;
@@ -17,7 +17,7 @@ pub struct BundlerConfig {
     pub commands_max: usize,
     /// Bytes of commands in one entry; a single longer command goes alone.
     pub bytes_max: usize,
-    /// How long a bundle that is not full waits while entries are in flight.
+    /// How long a bundle that is not full waits while entries are in flight, and how soon it may follow the one before.
     pub linger: Duration,
     /// Entries proposed and not yet committed.
     pub entries_in_flight_max: u64,
@@ -76,6 +76,10 @@ pub struct Bundler {
     own_bytes: usize,
     /// Since when something has been waiting.
     waiting_since: Option<Duration>,
+    /// When the last bundle went.
+    last_taken: Option<Duration>,
+    /// Nothing was in flight when this was last asked.
+    idle: bool,
     last_at: Timestamp,
     /// Too many entries are in flight: nothing goes before one of them is committed, however long it waits.
     held_back: bool,
@@ -94,6 +98,8 @@ impl Bundler {
             clients_bytes: 0,
             own_bytes: 0,
             waiting_since: None,
+            last_taken: None,
+            idle: true,
             last_at: Timestamp(0),
             held_back: false,
         }
@@ -160,11 +166,13 @@ impl Bundler {
         if self.held_back {
             return None;
         }
+        self.idle = in_flight == 0;
         let full = self.waiting() >= self.config.commands_max || self.waiting_bytes() >= self.config.bytes_max;
-        if in_flight > 0 && !full && mono.saturating_sub(since) < self.config.linger {
+        if !full && mono < self.due(since) {
             return None;
         }
         let items = self.take_items();
+        self.last_taken = Some(mono);
         if self.waiting() == 0 {
             self.waiting_since = None;
         } else {
@@ -195,7 +203,16 @@ impl Bundler {
     #[must_use]
     pub fn next_wake(&self) -> Option<Duration> {
         let since = self.waiting_since.filter(|_| !self.held_back)?;
-        Some(since + self.config.linger)
+        Some(self.due(since))
+    }
+
+    /// When a bundle goes that is not full. A flight shorter than the wait between bundles must not make them many and small.
+    fn due(&self, since: Duration) -> Duration {
+        match (self.idle, self.last_taken) {
+            (true, None) => since,
+            (true, Some(last)) => since.max(last + self.config.linger).min(since + self.config.linger),
+            (false, _) => since + self.config.linger,
+        }
     }
 
     /// Commands waiting.
@@ -275,6 +292,20 @@ mod tests {
     }
 
     #[test]
+    fn a_bundle_that_has_only_just_gone_is_not_followed_at_once_by_a_small_one() {
+        let mut bundler = leader(BundlerConfig::default());
+        push(&mut bundler, 3, 0..1, 100);
+        assert_eq!(tickets(&bundler.take(5, ms(100), 0).expect("at once")), [(3, 0)]);
+        push(&mut bundler, 3, 1..2, 103);
+        assert_eq!(bundler.take(5, ms(103), 0), None);
+        assert_eq!(bundler.next_wake(), Some(ms(105)));
+        push(&mut bundler, 3, 2..3, 104);
+        assert_eq!(tickets(&bundler.take(5, ms(105), 0).expect("due")), [(3, 1), (3, 2)]);
+        push(&mut bundler, 3, 3..4, 200);
+        assert_eq!(tickets(&bundler.take(5, ms(200), 0).expect("at once")), [(3, 3)]);
+    }
+
+    #[test]
     fn a_full_bundle_does_not_linger_and_keeps_the_order() {
         let mut bundler = leader(BundlerConfig {
             commands_max: 4,
@@ -304,7 +335,8 @@ mod tests {
                 .push(1, ticket, Bytes::from(vec![0; bytes]), ms(0))
                 .expect("queued");
         }
-        let bundles: Vec<_> = std::iter::from_fn(|| bundler.take(5, ms(9), 0))
+        let bundles: Vec<_> = (1..)
+            .map_while(|n| bundler.take(5, ms(9 * n), 0))
             .map(|b| tickets(&b))
             .collect();
         assert_eq!(bundles, [[(1, 0)], [(1, 1)], [(1, 2)], [(1, 3)]]);
@@ -315,9 +347,9 @@ mod tests {
         let mut bundler = leader(BundlerConfig::default());
         bundler.applied(1, Timestamp(1_000));
         let mut stamps = Vec::new();
-        for (ticket, wall) in [900, 1_200, 1_100, 1_300].into_iter().enumerate() {
-            push(&mut bundler, 1, ticket as u64..ticket as u64 + 1, 0);
-            let bundled = bundler.take(wall, ms(0), 0).expect("at once");
+        for (ticket, wall) in (0..).zip([900, 1_200, 1_100, 1_300]) {
+            push(&mut bundler, 1, ticket..ticket + 1, ticket * 10);
+            let bundled = bundler.take(wall, ms(ticket * 10), 0).expect("at once");
             stamps.push(decode_entry(bundled.data, 1).expect("an entry").at_ms);
         }
         assert_eq!(stamps, [1_000, 1_200, 1_200, 1_300]);
