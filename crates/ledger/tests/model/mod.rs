@@ -231,7 +231,7 @@ impl World {
         if lines.next().is_some() {
             return None;
         }
-        let programmes: Vec<(Stacking, i64)> = (1..=5)
+        let programmes: Vec<Pays> = (1..=5)
             .filter_map(|id| self.programme_pays(ProgrammeId(id), request, |ms| cost(line, ms), &line.sku))
             .collect();
         let mut best = 0;
@@ -242,7 +242,7 @@ impl World {
                 .filter(|(index, _)| set >> index & 1 == 1)
                 .map(|(_, pays)| pays)
                 .collect();
-            let alone = chosen.iter().any(|(stacking, _)| *stacking == Stacking::Exclusive);
+            let alone = chosen.iter().any(|pays| pays.stacking == Stacking::Exclusive);
             if alone && chosen.len() > 1 {
                 continue;
             }
@@ -250,8 +250,19 @@ impl World {
                 Stacking::Exclusive => 10_000,
                 Stacking::Stackable { total_max } => i64::from(total_max.0),
             };
-            let cap = chosen.iter().map(|(stacking, _)| cap(stacking)).min().unwrap_or(10_000);
-            let sum: i64 = chosen.iter().map(|(_, pays)| pays).sum();
+            let cap = chosen.iter().map(|pays| cap(&pays.stacking)).min().unwrap_or(10_000);
+            // What one agreement carries shares its cap; what none carries has none.
+            let home: i64 = chosen
+                .iter()
+                .filter(|pays| pays.agreement.is_none())
+                .map(|pays| pays.amount)
+                .sum();
+            let abroad = [1, 2].map(|id| {
+                let carried = chosen.iter().filter_map(|pays| Some((pays.amount, pays.agreement?)));
+                let carried = carried.filter(|(_, agreement)| agreement.0 == AgreementId(id));
+                carried.fold((0, i64::MAX), |(sum, _), (amount, (_, left))| (sum + amount, left))
+            });
+            let sum = home + abroad.iter().map(|(sum, left)| (*sum).min(*left)).sum::<i64>();
             best = best.max(sum.min(cost(line, ms)).min(gross * cap / 10_000));
         }
         Some(best)
@@ -264,7 +275,7 @@ impl World {
         request: &HoldRequest,
         cost: impl Fn(u64) -> i64,
         sku: &hesuan_ledger::types::Sku,
-    ) -> Option<(Stacking, i64)> {
+    ) -> Option<Pays> {
         let bill = &request.request;
         let programme = self.ledger.programme(id)?;
         let terms = &programme.revisions.last()?.terms;
@@ -281,6 +292,7 @@ impl World {
         };
         let mut rate = i64::from(named(sku.as_str()).or(named("*"))?);
         let mut caps = i64::MAX;
+        let mut carried = None;
         let site = self.ledger.site(bill.site)?;
         if site.region != programme.region {
             let agreement = self
@@ -291,12 +303,10 @@ impl World {
             }
             rate = rate.min(i64::from(agreement.agreed.rate.0));
             if let Some(cap) = agreement.agreed.cap_per_job {
-                caps = caps.min(
-                    cap.0
-                        - self.used(|job, leg, pin| {
-                            job == Some(request.key.job) && pin.agreement_job_cap && leg.agreement == agreement.id
-                        }),
-                );
+                let used = self.used(|job, leg, pin| {
+                    job == Some(request.key.job) && pin.agreement_job_cap && leg.agreement == agreement.id
+                });
+                carried = Some((agreement.id, (cap.0 - used).max(0)));
             }
         }
         if programme.budget_policy == BudgetPolicy::CommitAtHold {
@@ -333,7 +343,11 @@ impl World {
             balance += voucher.available.0.min(pays);
             whole = whole.max(pays);
         }
-        Some((terms.stacking, balance.min(whole).min(caps).max(0)))
+        Some(Pays {
+            stacking: terms.stacking,
+            amount: balance.min(whole).min(caps).max(0),
+            agreement: carried,
+        })
     }
 
     // Open holds, binding quotes and net captures that count in a cap. A leg counts in a cap per job only if there was one when it was held.
@@ -360,6 +374,13 @@ impl World {
             .map(|(_, _, _, amount)| amount)
             .sum()
     }
+}
+
+// What one programme would pay by itself, and the agreement with a cap that carries it, with what the cap leaves.
+struct Pays {
+    stacking: Stacking,
+    amount: i64,
+    agreement: Option<(AgreementId, i64)>,
 }
 
 /// Terms from a seed; storage is never subsidised.
