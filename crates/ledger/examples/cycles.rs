@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use hesuan_ledger::types::{
-    BasisPoints, Fen, Funding, HoldKey, Line, OrgId, ProgrammeId, RegionCode, SiteId, Timestamp,
+    BasisPoints, Fen, Funding, Grant, HoldKey, Line, OrgId, ProgrammeId, RegionCode, SiteId, Timestamp,
 };
 use hesuan_ledger::{Funder, HoldRequest, Ledger, NewOrg, NewProgramme, NewVoucher, QuoteRequest, Rate, Terms};
 
@@ -109,7 +109,7 @@ fn town(vouchers: u32, at: Timestamp) -> (Ledger, u32) {
                 name: name.into(),
                 share: 1,
             }],
-            budget: Fen(90_000_000_000_000),
+            budget: Grant(90_000_000_000_000),
             terms: Terms {
                 rates,
                 ..Terms::default()
@@ -147,7 +147,7 @@ fn voucher(code: &str, holder: &str, face: i64) -> NewVoucher {
     NewVoucher {
         code: code.into(),
         holder: holder.into(),
-        face: Fen(face),
+        face: Grant(face),
         from: Timestamp(0),
         until: Timestamp::FAR,
     }
@@ -165,6 +165,7 @@ fn bill(payer: OrgId) -> QuoteRequest {
         walltime_ms_max: 3_600_000,
         funding: Funding::Auto,
         copay_max: None,
+        allow_partial: true,
         job: None,
     }
 }

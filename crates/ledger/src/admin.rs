@@ -6,13 +6,15 @@ use crate::account::Account;
 use crate::agreement::{Agreement, NewAgreement, check_agreement};
 use crate::journal::EntryKind;
 use crate::ledger::Ledger;
-use crate::party::{NewOrg, Org, Site, check_amount, check_org, check_region, check_text};
+use crate::party::{NewOrg, Org, Site, check_amount, check_grant, check_org, check_region, check_text};
 use crate::price::{PriceSheets, check_sheet};
 use crate::programme::{
-    BudgetPolicy, NewProgramme, Programme, Redemption, Revision, Terms, check_programme, check_terms,
+    BudgetPolicy, Denomination, NewProgramme, Programme, Redemption, Revision, Terms, check_programme, check_terms,
+    check_terms_of,
 };
 use crate::rejection::{Rejection, Subject};
-use crate::types::{AgreementId, Fen, OrgId, ProgrammeId, RegionCode, SiteId, Sku, Stamp, Timestamp};
+use crate::sweep::Cause;
+use crate::types::{AgreementId, Fen, Grant, OrgId, ProgrammeId, RegionCode, SiteId, Sku, Stamp, Timestamp};
 
 // All money that is ever in the books at once stays under this, so that no balance can overflow.
 const BOOKS_MAX: i128 = 4_000_000_000_000_000_000;
@@ -37,8 +39,7 @@ impl Ledger {
         if registered.control_group.is_empty() {
             registered.control_group = registered.name.clone();
         }
-        let group = self.groups.get(&*registered.control_group).copied().unwrap_or(id);
-        self.groups.insert(Arc::from(&*registered.control_group), group);
+        let group = self.join_group(&registered.control_group, id);
         self.org_names.insert(Arc::from(&*registered.name), id);
         self.journal.facts([
             u64::from(id.0),
@@ -61,9 +62,51 @@ impl Ledger {
             spent: zero,
             receivable: zero,
             claim: zero,
+            owes: zero,
         });
         self.write(EntryKind::CreateOrg, by);
         Ok(id)
+    }
+
+    /// An organisation moved, or came under another controller (`None` = as it was). Open holds keep what they have, except that nobody is
+    /// subsidised at an affiliated provider: such covers end now.
+    pub fn update_org(
+        &mut self,
+        id: OrgId,
+        region: Option<RegionCode>,
+        control_group: Option<&str>,
+        by: impl Into<Stamp>,
+    ) -> Result<(), Rejection> {
+        let by = by.into();
+        self.assert_time(by);
+        let mut registered = self.known_org(id)?.registered.clone();
+        registered.region = region.unwrap_or(registered.region);
+        if let Some(control_group) = control_group {
+            registered.control_group = control_group.into();
+        }
+        check_org(&registered)?;
+        if registered.control_group.is_empty() {
+            registered.control_group = registered.name.clone();
+        }
+        let group = self.join_group(&registered.control_group, id);
+        let facts = [u64::from(id.0), u64::from(registered.region.0), u64::from(group.0)];
+        self.journal.facts(facts);
+        self.journal.text(&registered.control_group);
+        let org = self.org_mut(id);
+        if org.group != group {
+            org.group = group;
+            self.sweep(Cause::Org(id), by.at);
+        }
+        self.org_mut(id).registered = registered;
+        self.write(EntryKind::UpdateOrg, by);
+        Ok(())
+    }
+
+    // A group is named in counters by the organisation that founded it.
+    fn join_group(&mut self, control_group: &str, org: OrgId) -> OrgId {
+        let group = self.groups.get(control_group).copied().unwrap_or(org);
+        self.groups.insert(Arc::from(control_group), group);
+        group
     }
 
     /// Money comes in.
@@ -79,7 +122,7 @@ impl Ledger {
         self.known_org(org)?;
         check_amount("amount", amount)?;
         check_text("reference", reference)?;
-        self.check_room("amount", amount)?;
+        self.check_room("amount", amount.0)?;
         self.org_mut(org).topped_up.0 += amount.0;
         self.post(Account::Treasury, Account::Wallet(org), amount);
         self.journal.fact(org.0);
@@ -185,27 +228,32 @@ impl Ledger {
                 name: new.name.clone(),
             });
         }
-        self.check_room("budget", new.budget)?;
+        self.check_room("budget", new.budget.0)?;
         // The owner of a funder's account is a 28-bit number in the journal.
         let id = u32::try_from(self.programmes.next_id()).ok().filter(|id| *id < 1 << 28);
         let id = ProgrammeId(id.ok_or_else(|| Rejection::invalid("name", &new.name, "no more programmes"))?);
-        let zero = Fen::ZERO;
+        let zero = Grant::ZERO;
         self.programmes.push(Programme {
             id,
             name: new.name.clone(),
             region: new.region,
             funders: new.funders.clone(),
+            denomination: new.denomination.clone(),
+            fiscal_year: new.fiscal_year,
             budget_policy: new.budget_policy,
             redemption: new.redemption,
             revisions: vec![Revision {
                 effective_from: by.at,
+                immediate: false,
                 terms: new.terms.clone(),
             }],
             budget: new.budget,
             uncommitted: zero,
             unfunded: zero,
             uncalled: zero,
-            due: vec![zero; new.funders.len()],
+            due: vec![Fen::ZERO; new.funders.len()],
+            recovery: Fen::ZERO,
+            paid: Fen::ZERO,
             issued: zero,
             held: zero,
             captured: zero,
@@ -213,40 +261,52 @@ impl Ledger {
             revoked: zero,
         });
         self.programme_names.insert(Arc::from(&*new.name), id);
-        self.post(Account::Uncalled(id), Account::Budget(id), new.budget);
-        let at_issue = u64::from(new.budget_policy == BudgetPolicy::CommitAtIssue);
+        let units = self.grants_units(id);
+        self.grant(units, Account::Uncalled(id), Account::Budget(id), new.budget);
+        let at_hold = u64::from(new.budget_policy == BudgetPolicy::CommitAtHold);
         let by_holder = u64::from(new.redemption == Redemption::Holder);
-        self.journal.facts([
-            u64::from(id.0),
-            u64::from(new.region.0),
-            new.budget.0 as u64,
-            at_issue,
-            by_holder,
-        ]);
-        self.journal.text(&new.name);
+        let year = u64::from(new.fiscal_year.unwrap_or(0));
+        let what = [u64::from(id.0), u64::from(new.region.0), new.budget.0 as u64];
+        self.journal.facts(what.into_iter().chain([at_hold, by_holder, year]));
+        let denomination = match &new.denomination {
+            Denomination::Money => "",
+            Denomination::UnitHours(sku) => sku.as_str(),
+        };
+        for text in [&new.name, denomination, &new.terms.to_string()] {
+            self.journal.text(text);
+        }
         for funder in &new.funders {
             self.journal.fact(funder.share);
             self.journal.text(&funder.name);
         }
-        self.journal.text(&format!("{:?}", new.terms));
         self.write(EntryKind::CreateProgramme, by);
         Ok(id)
     }
 
     /// New terms from `effective_from` on (`None` = now; never in the past, never before an earlier revision). New quotes and holds are
-    /// judged by them; open holds keep theirs. Returns the revision's number.
+    /// judged by them; open holds keep theirs, unless the revision is immediate: then it is in force now, the covers of open holds end, and what
+    /// remains of them is paid anew. Returns the revision's number.
     pub fn revise_programme(
         &mut self,
         programme: ProgrammeId,
         terms: &Terms,
         effective_from: Option<Timestamp>,
+        immediate: bool,
         by: impl Into<Stamp>,
     ) -> Result<u32, Rejection> {
         let by = by.into();
         self.assert_time(by);
         let known = self.known_programme(programme)?;
         check_terms(terms)?;
+        check_terms_of(terms, &known.denomination, known.fiscal_year)?;
         let effective_from = self.check_not_past("effective_from", effective_from, by)?;
+        if immediate && effective_from != by.at {
+            return Err(Rejection::invalid(
+                "effective_from",
+                effective_from,
+                "now, for an immediate revision",
+            ));
+        }
         let latest = known.revisions[known.revisions.len() - 1].effective_from;
         if effective_from < latest {
             return Err(Rejection::invalid(
@@ -258,36 +318,42 @@ impl Ledger {
         let revisions = &mut self.programme_mut(programme).revisions;
         revisions.push(Revision {
             effective_from,
+            immediate,
             terms: terms.clone(),
         });
         let number = revisions.len() as u32;
-        self.journal
-            .facts([u64::from(programme.0), u64::from(number), effective_from.0]);
-        self.journal.text(&format!("{terms:?}"));
+        if immediate {
+            self.sweep(Cause::Programme(programme, number), by.at);
+        }
+        let what = [u64::from(programme.0), u64::from(number), effective_from.0];
+        self.journal.facts(what.into_iter().chain([u64::from(immediate)]));
+        self.journal.text(&terms.to_string());
         self.write(EntryKind::ReviseProgramme, by);
         Ok(number)
     }
 
     /// Raises or lowers a budget, not below what is committed.
-    pub fn set_budget(&mut self, programme: ProgrammeId, budget: Fen, by: impl Into<Stamp>) -> Result<(), Rejection> {
+    pub fn set_budget(&mut self, programme: ProgrammeId, budget: Grant, by: impl Into<Stamp>) -> Result<(), Rejection> {
         let by = by.into();
         self.assert_time(by);
         let known = self.known_programme(programme)?;
-        check_amount("budget", budget)?;
-        let committed = Fen(known.budget.0 - known.uncommitted.0);
+        check_grant("budget", budget)?;
+        let committed = Grant(known.budget.0 - known.uncommitted.0);
         if budget < committed {
             return Err(Rejection::BudgetCommitted {
                 programme,
                 needed: budget,
                 committed,
+                unit_hours: known.unit_hours_of().is_some(),
             });
         }
         let more = budget.0 - known.budget.0;
-        self.check_room("budget", Fen(more.max(0)))?;
+        self.check_room("budget", more.max(0))?;
+        let (units, granted) = (self.grants_units(programme), Account::Uncalled(programme));
         if more > 0 {
-            self.post(Account::Uncalled(programme), Account::Budget(programme), Fen(more));
+            self.grant(units, granted, Account::Budget(programme), Grant(more));
         } else {
-            self.post(Account::Budget(programme), Account::Uncalled(programme), Fen(-more));
+            self.grant(units, Account::Budget(programme), granted, Grant(-more));
         }
         self.programme_mut(programme).budget = budget;
         self.journal.facts([u64::from(programme.0), budget.0 as u64]);
@@ -323,8 +389,17 @@ impl Ledger {
             version,
             agreed: new.clone(),
         });
+        let region = |region: Option<RegionCode>| u64::from(region.unwrap_or_default().0);
+        let cap = new.cap_per_job.map_or(0, |cap| cap.0 as u64);
         self.journal.facts([u64::from(id.0), u64::from(version)]);
-        self.journal.text(&format!("{new:?}"));
+        self.journal
+            .facts([region(Some(new.issuer_region)), region(new.provider_region)]);
+        self.journal
+            .facts([u64::from(new.rate.0), cap, new.from.0, new.until.0]);
+        self.journal.facts(new.sites.iter().map(|site| u64::from(site.0)));
+        for sku in &new.skus {
+            self.journal.text(sku.as_str());
+        }
         self.write(EntryKind::CreateAgreement, by);
         Ok(id)
     }
@@ -355,9 +430,9 @@ impl Ledger {
         Ok(())
     }
 
-    pub(crate) fn check_room(&self, field: &'static str, amount: Fen) -> Result<(), Rejection> {
-        let debits: i128 = self.totals[..=crate::account::LAST_DEBIT_KIND].iter().sum();
-        if debits + i128::from(amount.0) > BOOKS_MAX {
+    pub(crate) fn check_room(&self, field: &'static str, amount: i64) -> Result<(), Rejection> {
+        let debits = |totals: &[i128]| totals[..=crate::account::LAST_DEBIT_KIND].iter().sum::<i128>();
+        if debits(&self.totals).max(debits(&self.unit_totals)) + i128::from(amount) > BOOKS_MAX {
             return Err(Rejection::invalid(
                 field,
                 amount,

@@ -1,6 +1,6 @@
 //! Every rounding of the system is in this file. `i128` inside, one division per cell, no floats.
 
-use crate::types::{BasisPoints, Fen};
+use crate::types::{BasisPoints, Fen, Grant};
 
 /// milli-units × milliseconds × milli-fen per unit-hour, in one fen.
 const RAW_PER_FEN: i128 = 3_600_000_000_000;
@@ -21,6 +21,36 @@ pub(crate) fn gross(milli_units: u64, ms: u64, millifen_per_unit_hour: u64) -> O
 pub(crate) fn share(amount: Fen, rate: BasisPoints) -> Fen {
     // No amount is over 10^14 and no rate over 10^4, so the product fits.
     Fen(amount.0 * i64::from(rate.0) / 10_000)
+}
+
+// milli-unit-seconds × milli-fen per unit-hour, in one fen.
+const GRANT_RAW_PER_FEN: i128 = 3_600_000_000;
+
+/// The most that unit-hours pay of a class at a price: rounded down, so that never more is paid than they are worth.
+pub(crate) fn worth(grant: Grant, millifen_per_unit_hour: u64) -> Fen {
+    let fen = i128::from(grant.0) * i128::from(millifen_per_unit_hour) / GRANT_RAW_PER_FEN;
+    Fen(fen.min(i128::from(Fen::MAX.0)) as i64)
+}
+
+/// The unit-hours that an amount takes at a price: rounded up, so that [`worth`] of them is at least the amount. Nothing is taken
+/// for nothing; what has no price pays nothing.
+pub(crate) fn taken_for(amount: Fen, millifen_per_unit_hour: u64) -> Grant {
+    if amount == Fen::ZERO {
+        return Grant::ZERO;
+    }
+    let raw = i128::from(amount.0) * GRANT_RAW_PER_FEN;
+    let price = i128::from(millifen_per_unit_hour);
+    Grant(((raw + price - 1) / price) as i64)
+}
+
+/// A part of what a leg took, as its amount is a part of the leg's: rounded up, all of it for the whole amount.
+pub(crate) fn taken_of(grant: Grant, part: Fen, whole: Fen) -> Grant {
+    if part == Fen::ZERO {
+        return Grant::ZERO;
+    }
+    let raw = i128::from(grant.0) * i128::from(part.0);
+    let whole = i128::from(whole.0);
+    Grant(((raw + whole - 1) / whole) as i64)
 }
 
 /// Splits an amount by weights, exactly: largest remainder, ties to the earlier weight.
@@ -69,7 +99,33 @@ mod tests {
         assert_eq!(split(Fen(5), &[2, 7]), [Fen(1), Fen(4)]);
     }
 
+    #[test]
+    fn unit_hours_pay_at_most_their_worth() {
+        // 3.25 yuan a card-hour: an hour is worth 325 fen, a fen takes 11,077 milli-unit-seconds.
+        assert_eq!(worth(Grant::UNIT_HOUR, 325_000), Fen(325));
+        assert_eq!(taken_for(Fen(325), 325_000), Grant::UNIT_HOUR);
+        assert_eq!(
+            (
+                taken_for(Fen(1), 325_000),
+                worth(Grant(11_077), 325_000),
+                worth(Grant(11_076), 325_000)
+            ),
+            (Grant(11_077), Fen(1), Fen(0))
+        );
+        assert_eq!(taken_of(Grant(11_077), Fen(1), Fen(3)), Grant(3_693));
+        assert_eq!(taken_of(Grant(7), Fen(3), Fen(3)), Grant(7));
+    }
+
     proptest! {
+        #[test]
+        fn unit_hours_taken_are_never_more_than_there_are(grant in 0..Grant::MAX.0, price in 1..1_000_000_000u64, part in 0..=10_000i64) {
+            let all = worth(Grant(grant), price);
+            let amount = Fen((i128::from(all.0) * i128::from(part) / 10_000) as i64);
+            let taken = taken_for(amount, price);
+            prop_assert!(taken <= Grant(grant) || all == Fen::MAX);
+            prop_assert!(worth(taken, price) >= amount);
+        }
+
         #[test]
         fn a_split_is_exact_and_within_a_fen_of_its_share(
             amount in 0..Fen::MAX.0,

@@ -1,110 +1,17 @@
-//! The trial balance, and every invariant of the books recomputed from the records alone.
+//! Every invariant of the books recomputed from the records alone.
 
 use std::collections::BTreeMap;
 
-use crate::account::{Account, KIND_NAMES, KINDS, LAST_DEBIT_KIND};
+use crate::account::KINDS;
 use crate::hold::{Pinned, job_caps};
 use crate::ledger::{JobUse, KeyState, Ledger};
 use crate::programme::BudgetPolicy;
-use crate::types::{Fen, HoldId, QuoteId};
+use crate::quote::{Leg, LegPin};
+use crate::slice::{Cell, Slice};
+use crate::types::{Fen, Grant, HoldId, QuoteId};
 use crate::voucher::VoucherState;
 
-/// One kind of accounts in the trial balance.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TrialRow {
-    /// What the accounts are.
-    pub account: &'static str,
-    /// Sum of debit balances, in fen.
-    pub debit: i128,
-    /// Sum of credit balances, in fen.
-    pub credit: i128,
-}
-
-/// All kinds of accounts with their balances: both sums are always equal.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TrialBalance {
-    /// In a fixed order, zero rows included.
-    pub rows: Vec<TrialRow>,
-    /// Sum of all debit balances, in fen.
-    pub debits: i128,
-    /// Sum of all credit balances, in fen.
-    pub credits: i128,
-    /// Length of the journal.
-    pub journal_entries: u64,
-    /// SHA-256 of its last entry.
-    pub journal_head: [u8; 32],
-}
-
 impl Ledger {
-    /// The trial balance.
-    pub fn trial_balance(&self) -> TrialBalance {
-        let row = |kind: usize| {
-            let (balance, debit) = (self.totals[kind], kind <= LAST_DEBIT_KIND);
-            TrialRow {
-                account: KIND_NAMES[kind],
-                debit: if debit { balance } else { 0 },
-                credit: if debit { 0 } else { balance },
-            }
-        };
-        let rows: Vec<TrialRow> = (0..KINDS).map(row).collect();
-        TrialBalance {
-            debits: rows.iter().map(|row| row.debit).sum(),
-            credits: rows.iter().map(|row| row.credit).sum(),
-            rows,
-            journal_entries: self.journal.index,
-            journal_head: self.journal.head,
-        }
-    }
-
-    /// The balance of one account; zero for an unknown one.
-    pub fn balance(&self, account: Account) -> Fen {
-        let programme = |id, read: fn(&crate::programme::Programme) -> Fen| self.programme(id).map(read);
-        let org = |id, read: fn(&crate::party::Org) -> Fen| self.org(id).map(read);
-        let balance = match account {
-            Account::Treasury => Some(self.treasury),
-            Account::Uncalled(id) => programme(id, |programme| programme.uncalled),
-            Account::Due(id, funder) => self
-                .programme(id)
-                .and_then(|programme| programme.due.get(usize::from(funder)).copied()),
-            Account::Unfunded(id) => programme(id, |programme| programme.unfunded),
-            Account::Budget(id) => programme(id, |programme| programme.uncommitted),
-            Account::Voucher(id) => self.voucher(id).map(|voucher| voucher.available),
-            Account::VoucherHeld(id) => self.voucher(id).map(|voucher| voucher.held),
-            Account::Wallet(id) => org(id, |org| org.available),
-            Account::WalletHeld(id) => org(id, |org| org.held),
-            Account::Receivable(id) => org(id, |org| org.receivable),
-            Account::Claim(id) => org(id, |org| org.claim),
-        };
-        balance.unwrap_or_default()
-    }
-
-    /// Every account that exists, in a fixed order.
-    pub fn accounts(&self) -> impl Iterator<Item = Account> {
-        let programmes = self.programmes.iter().flat_map(|(_, programme)| {
-            let id = programme.id;
-            let due = (0..programme.due.len()).map(move |funder| Account::Due(id, funder as u8));
-            [Account::Uncalled(id), Account::Unfunded(id), Account::Budget(id)]
-                .into_iter()
-                .chain(due)
-        });
-        let vouchers = self
-            .vouchers
-            .iter()
-            .flat_map(|(_, voucher)| [Account::Voucher(voucher.id), Account::VoucherHeld(voucher.id)]);
-        let orgs = self.orgs.iter().flat_map(|(_, org)| {
-            [
-                Account::Wallet(org.id),
-                Account::WalletHeld(org.id),
-                Account::Receivable(org.id),
-                Account::Claim(org.id),
-            ]
-        });
-        std::iter::once(Account::Treasury)
-            .chain(programmes)
-            .chain(vouchers)
-            .chain(orgs)
-    }
-
     /// Recomputes every invariant from the records; for tests and the simulator.
     ///
     /// # Panics
@@ -123,17 +30,34 @@ impl Ledger {
         holds.chain(self.quotes.iter().map(|(_, quote)| &quote.pinned))
     }
 
+    // Everything captured that is still here: of holds that are settled, and of holds that go on.
+    fn cells(&self) -> impl Iterator<Item = (u64, &Cell)> {
+        let open = self.holds.iter().map(|(_, hold)| (hold.key.job, &hold.cells));
+        let ended = self
+            .captures
+            .iter()
+            .map(|(_, settled)| (settled.key.job, &settled.cells));
+        open.chain(ended)
+            .flat_map(|(job, cells)| cells.iter().map(move |cell| (job, cell)))
+    }
+
     fn check_totals(&self) {
-        let mut totals = [0i128; KINDS];
+        let (mut totals, mut unit_totals) = ([0i128; KINDS], [0i128; KINDS]);
         for account in self.accounts() {
             let balance = self.balance(account);
-            assert!(balance >= Fen::ZERO, "{account} is {balance} fen");
-            totals[account.kind()] += i128::from(balance.0);
+            assert!(balance >= 0, "{account} is {balance}");
+            let totals = if self.in_unit_hours(account) {
+                &mut unit_totals
+            } else {
+                &mut totals
+            };
+            totals[account.kind()] += i128::from(balance);
         }
         assert!(
-            totals == self.totals,
-            "the balances sum up to {totals:?}, the trial balance says {:?}",
-            self.totals
+            totals == self.totals && unit_totals == self.unit_totals,
+            "the balances sum up to {totals:?} and {unit_totals:?}, the trial balance says {:?} and {:?}",
+            self.totals,
+            self.unit_totals
         );
         let trial = self.trial_balance();
         assert!(
@@ -142,19 +66,28 @@ impl Ledger {
             trial.debits,
             trial.credits
         );
+        for unit in &trial.units {
+            let sum = |side: fn(&crate::trial::TrialRow) -> i128| unit.rows.iter().map(side).sum::<i128>();
+            let (debits, credits) = (sum(|row| row.debit), sum(|row| row.credit));
+            assert!(
+                debits == credits,
+                "debits of {debits} and credits of {credits} in {}",
+                unit.sku
+            );
+        }
     }
 
     fn check_vouchers(&self) {
         let mut held = BTreeMap::new();
-        for leg in self.pinned().flat_map(|pinned| &pinned.legs) {
-            *held.entry(leg.voucher).or_insert(0) += leg.amount.0;
+        for (leg, _) in self.pinned().flat_map(|pinned| &pinned.slices).flat_map(Slice::legs) {
+            *held.entry(leg.voucher).or_insert(0) += leg.grant.0;
         }
         for (_, voucher) in self.vouchers.iter() {
             voucher.assert_whole();
             let open = held.remove(&voucher.id).unwrap_or(0);
             assert!(
                 open == voucher.held.0,
-                "voucher {} has {} fen held, its holds say {open}",
+                "voucher {} has {} held, its holds say {open}",
                 voucher.id,
                 voucher.held
             );
@@ -163,9 +96,17 @@ impl Ledger {
                 VoucherState::Exhausted | VoucherState::Expired | VoucherState::Revoked
             );
             assert!(
-                !over || voucher.available == Fen::ZERO,
-                "voucher {} is over and has money",
+                !over || voucher.available == Grant::ZERO,
+                "voucher {} is over and has something left",
                 voucher.id
+            );
+            let money = !self.grants_units(voucher.programme);
+            assert!(
+                voucher.paid >= Fen::ZERO && (!money || voucher.paid.0 == voucher.captured.0),
+                "voucher {} has captured {} and paid {} fen",
+                voucher.id,
+                voucher.captured,
+                voucher.paid
             );
         }
         assert!(held.is_empty(), "holds on unknown vouchers: {held:?}");
@@ -174,13 +115,23 @@ impl Ledger {
     fn check_wallets(&self) {
         let mut held = BTreeMap::new();
         for pinned in self.pinned() {
-            let legs: i64 = pinned.legs.iter().map(|leg| leg.amount.0).sum();
-            assert!(
-                legs + pinned.wallet.0 >= pinned.gross.0,
-                "a hold of less than its bill of {} fen",
-                pinned.gross
-            );
-            *held.entry(pinned.payer).or_insert(0) += pinned.wallet.0;
+            let mut from_ms = pinned.slices.first().map_or(0, |slice| slice.from_ms);
+            for slice in &pinned.slices {
+                let legs: i64 = slice.legs.iter().map(|leg| leg.amount.0).sum();
+                assert!(
+                    legs + slice.wallet.0 >= slice.gross.0,
+                    "a hold of less than its bill of {} fen",
+                    slice.gross
+                );
+                assert!(
+                    slice.from_ms == from_ms && slice.until_ms > slice.from_ms,
+                    "a slice from {} ms to {} ms after one that ended at {from_ms} ms",
+                    slice.from_ms,
+                    slice.until_ms
+                );
+                from_ms = slice.until_ms;
+                *held.entry(pinned.payer).or_insert(0) += slice.wallet.0;
+            }
         }
         for (_, org) in self.orgs.iter() {
             let open = held.remove(&org.id).unwrap_or(0);
@@ -209,7 +160,7 @@ impl Ledger {
     fn check_programmes(&self) {
         let mut sums = BTreeMap::new();
         for (_, voucher) in self.vouchers.iter() {
-            let sum = sums.entry(voucher.programme).or_insert([0i64; 6]);
+            let sum = sums.entry(voucher.programme).or_insert([0i64; 7]);
             let parts = [
                 voucher.face,
                 voucher.available,
@@ -218,13 +169,16 @@ impl Ledger {
                 voucher.lapsed,
                 voucher.revoked,
             ];
-            for (sum, part) in sum.iter_mut().zip(parts) {
-                *sum += part.0;
+            for (sum, part) in sum
+                .iter_mut()
+                .zip(parts.map(|part| part.0).into_iter().chain([voucher.paid.0]))
+            {
+                *sum += part;
             }
         }
         for (_, programme) in self.programmes.iter() {
             let id = programme.id;
-            let [issued, available, held, captured, lapsed, revoked] = sums.remove(&id).unwrap_or_default();
+            let [issued, available, held, captured, lapsed, revoked, paid] = sums.remove(&id).unwrap_or_default();
             let counted = [
                 programme.issued,
                 programme.held,
@@ -232,18 +186,18 @@ impl Ledger {
                 programme.lapsed,
                 programme.revoked,
             ];
-            let recomputed = [issued, held, captured, lapsed, revoked].map(Fen);
+            let recomputed = [issued, held, captured, lapsed, revoked].map(Grant);
             assert!(
                 counted == recomputed,
                 "programme {id} counts {counted:?}, its vouchers {recomputed:?}"
             );
-            let due: i64 = programme.due.iter().map(|due| due.0).sum();
             assert!(
-                due == captured,
-                "programme {id} called {due} fen from its funders and captured {captured}"
+                paid == programme.paid.0,
+                "programme {id} counts {} fen paid, its vouchers {paid}",
+                programme.paid
             );
             assert!(
-                programme.uncalled.0 + due == programme.budget.0,
+                programme.uncalled.0 + captured == programme.budget.0,
                 "programme {id} has another budget than its accounts"
             );
             let committed = match programme.budget_policy {
@@ -253,7 +207,7 @@ impl Ledger {
             let left = programme.budget.0 - committed;
             assert!(
                 left == programme.uncommitted.0,
-                "programme {id} has {} fen uncommitted, not {left}",
+                "programme {id} has {} uncommitted, not {left}",
                 programme.uncommitted
             );
             let unfunded = if programme.budget_policy == BudgetPolicy::CommitAtHold {
@@ -263,7 +217,7 @@ impl Ledger {
             };
             assert!(
                 unfunded == programme.unfunded.0,
-                "programme {id} has {} fen unfunded, not {unfunded}",
+                "programme {id} has {} unfunded, not {unfunded}",
                 programme.unfunded
             );
         }
@@ -274,34 +228,38 @@ impl Ledger {
     fn check_counters(&self) {
         let mut group_min = BTreeMap::new();
         let mut jobs: BTreeMap<_, JobUse> = BTreeMap::new();
-        let mut count_job = |job, cap, amount: i64| {
-            let entry = jobs.entry((job, cap)).or_default();
-            entry.used.0 += amount;
-            entry.records += 1;
+        let mut count_job = |job: u64, leg: &Leg, pin: &LegPin, (amount, grant): (Fen, Grant)| {
+            for cap in job_caps(leg, pin) {
+                let entry = jobs.entry((job, cap)).or_default();
+                entry.used += cap.counts(amount, grant);
+                entry.records += 1;
+            }
         };
         for (_, hold) in self.holds.iter() {
-            for (leg, pin) in hold.pinned.legs.iter().zip(&hold.pinned.pins) {
-                job_caps(leg, pin).for_each(|cap| count_job(hold.key.job, cap, leg.amount.0));
+            for (leg, pin) in hold.pinned.slices.iter().flat_map(Slice::legs) {
+                count_job(hold.key.job, leg, pin, (leg.amount, leg.grant));
             }
         }
-        for (_, capture) in self.captures.iter() {
-            for (index, (leg, pin)) in capture.receipt.legs.iter().zip(&capture.pins).enumerate() {
-                let net = leg.amount.0 - capture.legs_refunded[index].0;
-                assert!(net >= 0, "more went back of a leg than it paid: {leg:?}");
-                *group_min.entry((leg.programme, pin.group, pin.year)).or_insert(0) += net;
-                job_caps(leg, pin).for_each(|cap| count_job(capture.receipt.key.job, cap, net));
+        for (job, cell) in self.cells() {
+            for (index, (leg, pin)) in cell.legs().enumerate() {
+                let back = cell.legs_refunded.get(index).cloned().unwrap_or_default();
+                let net = (Fen(leg.amount.0 - back.amount.0), Grant(leg.grant.0 - back.grant.0));
+                assert!(
+                    net.0 >= Fen::ZERO && net.1 >= Grant::ZERO,
+                    "more went back of a leg than it paid: {leg:?}"
+                );
+                *group_min.entry((leg.programme, pin.group, pin.year)).or_insert(0) += net.1.0;
+                count_job(job, leg, pin, net);
             }
         }
-        for pinned in self.pinned() {
-            for (leg, pin) in pinned.legs.iter().zip(&pinned.pins) {
-                *group_min.entry((leg.programme, pin.group, pin.year)).or_insert(0) += leg.amount.0;
-            }
+        for (leg, pin) in self.pinned().flat_map(|pinned| &pinned.slices).flat_map(Slice::legs) {
+            *group_min.entry((leg.programme, pin.group, pin.year)).or_insert(0) += leg.grant.0;
         }
         for (key, least) in group_min {
             let used = self.group_use.get(&key).copied().unwrap_or_default();
             assert!(
                 used.0 >= least,
-                "the cap counter of {key:?} is {used} fen, its records say {least}"
+                "the cap counter of {key:?} is {used}, its records say {least}"
             );
         }
         let mut used = BTreeMap::new();
@@ -313,7 +271,7 @@ impl Ledger {
             let sum = programme.held.0 + programme.captured.0;
             assert!(
                 counted == sum,
-                "the cap counters of programme {} sum up to {counted} fen, not {sum}",
+                "the cap counters of programme {} sum up to {counted}, not {sum}",
                 programme.id
             );
         }
@@ -367,7 +325,7 @@ impl Ledger {
         let ended = self
             .captures
             .iter()
-            .map(|(id, capture)| (capture.receipt.key, KeyState::Ended(id)));
+            .map(|(id, capture)| (capture.key, KeyState::Ended(id)));
         let mut expected: Vec<_> = open.chain(ended).collect();
         expected.sort_by_key(|(key, _)| *key);
         assert!(

@@ -33,7 +33,7 @@ impl<'a> Bill<'a> {
         })
     }
 
-    /// What a line costs inside a cover.
+    /// What a line costs inside a cover, which may be longer than the bill's time.
     pub(crate) fn covered(&self, line: usize, cover_ms: u64) -> Fen {
         if cover_ms >= self.ms {
             return self.per_line[line];

@@ -19,6 +19,21 @@ pub(crate) fn fiscal_year(at: Timestamp) -> u32 {
     year as u32
 }
 
+/// The first instant after `at` at which a month begins, in Shanghai.
+pub(crate) fn month_end(at: Timestamp) -> Timestamp {
+    let day = (at.0.min(Timestamp::FAR.0) as i64 + SHANGHAI_OFFSET_MS) / DAY_MS;
+    let year = i64::from(fiscal_year(at));
+    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let mut end = days_before(year);
+    for days in [31, if leap { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] {
+        end += days;
+        if day < end {
+            break;
+        }
+    }
+    Timestamp((end * DAY_MS - SHANGHAI_OFFSET_MS) as u64)
+}
+
 /// The first instant of a year, in Shanghai.
 pub(crate) fn year_start(year: u32) -> Timestamp {
     Timestamp((days_before(i64::from(year)) * DAY_MS - SHANGHAI_OFFSET_MS).max(0) as u64)
@@ -44,6 +59,11 @@ mod tests {
         );
         assert_eq!(year_start(2026), Timestamp(turn));
         assert_eq!(fiscal_year(Timestamp(0)), 1970);
+        // 2028-02-29 23:59:59.999 +08:00 and the millisecond after it.
+        let march = 1_835_452_800_000;
+        assert_eq!(month_end(Timestamp(march - 1)), Timestamp(march));
+        assert_eq!(month_end(Timestamp(march)), Timestamp(march + 31 * 86_400_000));
+        assert_eq!(month_end(Timestamp(turn - 1)), Timestamp(turn));
         for year in 1971..3000 {
             assert_eq!(fiscal_year(year_start(year)), year);
             assert_eq!(fiscal_year(Timestamp(year_start(year).0 - 1)), year - 1);

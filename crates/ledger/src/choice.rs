@@ -1,7 +1,7 @@
 //! Which vouchers pay a bill, and how much each.
 
 use crate::bill::Bill;
-use crate::eligibility::{Candidate, ProgrammeView};
+use crate::eligibility::{Offers, ProgrammeView};
 use crate::flow::solve;
 use crate::programme::Stacking;
 use crate::types::{AgreementId, BasisPoints, Fen};
@@ -19,13 +19,16 @@ pub(crate) struct Choice {
 ///
 /// Every set of programmes that may be combined and is not plainly worse than another one is tried. Adding a programme to a set
 /// lowers the subsidy only through its stack cap, so of the stackable ones only the sets "all with at least this cap" can be best.
-pub(crate) fn best_choice(bill: &Bill<'_>, views: &[ProgrammeView<'_>], candidates: &[Candidate<'_>]) -> Choice {
+///
+/// The bill is that of the time which begins `from_ms` after the time that covers count from.
+pub(crate) fn best_choice(bill: &Bill<'_>, offers: &Offers<'_>, from_ms: u64) -> Choice {
+    let views = &offers.views;
     let mut best = Choice {
         legs: Vec::new(),
         stack_max: BasisPoints::WHOLE,
         subsidy: 0,
     };
-    if candidates.is_empty() || bill.gross == Fen::ZERO {
+    if offers.candidates.is_empty() || bill.gross == Fen::ZERO {
         return best;
     }
     let stack_cap = |view: &ProgrammeView<'_>| match view.terms.stacking {
@@ -35,12 +38,12 @@ pub(crate) fn best_choice(bill: &Bill<'_>, views: &[ProgrammeView<'_>], candidat
     let mut next = views.iter().filter_map(stack_cap).max();
     while let Some(cap) = next {
         let allowed = |view: usize| stack_cap(&views[view]) >= Some(cap);
-        keep_better(&mut best, choose(bill, views, candidates, cap, allowed));
+        keep_better(&mut best, choose(bill, offers, from_ms, cap, allowed));
         next = views.iter().filter_map(stack_cap).filter(|lower| *lower < cap).max();
     }
     for (index, view) in views.iter().enumerate() {
         if view.terms.stacking == Stacking::Exclusive {
-            let alone = choose(bill, views, candidates, BasisPoints::WHOLE, |view| view == index);
+            let alone = choose(bill, offers, from_ms, BasisPoints::WHOLE, |view| view == index);
             keep_better(&mut best, alone);
         }
     }
@@ -55,12 +58,13 @@ fn keep_better(best: &mut Choice, choice: Choice) {
 
 fn choose(
     bill: &Bill<'_>,
-    views: &[ProgrammeView<'_>],
-    candidates: &[Candidate<'_>],
+    offers: &Offers<'_>,
+    from_ms: u64,
     stack_max: BasisPoints,
     allowed: impl Fn(usize) -> bool,
 ) -> Choice {
-    let caps = views.iter().map(|view| view.caps_left.0).collect();
+    let Offers { views, candidates } = offers;
+    let caps = views.iter().map(|view| view.worth(view.caps_left).0).collect();
     let mut problem = bill.problem(caps, groups(views), stack_max);
     let mut offered = Vec::with_capacity(candidates.len());
     for (index, candidate) in candidates
@@ -68,12 +72,13 @@ fn choose(
         .enumerate()
         .filter(|(_, candidate)| allowed(candidate.view))
     {
+        let view = &views[candidate.view];
         bill.offer(
             &mut problem,
             candidate.view,
-            candidate.voucher.available,
-            &views[candidate.view].rates,
-            candidate.cover_ms,
+            view.worth(candidate.left),
+            &view.rates,
+            candidate.cover_ms.saturating_sub(from_ms),
         );
         offered.push(index);
     }

@@ -4,16 +4,19 @@
 use std::sync::Arc;
 
 use crate::agreement::Agreement;
+use crate::arithmetic::worth;
 use crate::calendar::{fiscal_year, year_start};
 use crate::ledger::{JobCap, Ledger};
 use crate::party::{Org, Site};
+use crate::price::PricedLine;
 use crate::programme::{BudgetPolicy, ExpiryBasis, Programme, Redemption, Terms};
 use crate::quote::QuoteRequest;
 use crate::rejection::{Rejection, VoucherRule};
-use crate::types::{BasisPoints, Fen, ProgrammeId, Timestamp, VoucherId};
+use crate::types::{BasisPoints, Fen, Funding, Grant, ProgrammeId, Timestamp, VoucherId};
 use crate::voucher::{Voucher, VoucherState};
 
 /// A programme as it stands for one bill.
+#[derive(Clone)]
 pub(crate) struct ProgrammeView<'a> {
     pub(crate) programme: &'a Programme,
     pub(crate) terms: &'a Terms,
@@ -21,28 +24,50 @@ pub(crate) struct ProgrammeView<'a> {
     pub(crate) agreement: Option<&'a Agreement>,
     /// Per line, the programme's and the agreement's smaller rate.
     pub(crate) rates: Arc<[BasisPoints]>,
+    /// The price of the class whose unit-hours it grants; `None` = it grants money.
+    pub(crate) unit_price: Option<u64>,
     /// What its caps and, if committed at hold, its budget leave.
-    pub(crate) caps_left: Fen,
+    pub(crate) caps_left: Grant,
     /// What the agreement's cap per job leaves to all programmes that it carries, together.
     pub(crate) agreement_left: Fen,
     // How many agreements carry its vouchers abroad: vouchers with fewer uses are spent first.
     scope: usize,
 }
 
+impl ProgrammeView<'_> {
+    /// An amount in the programme's denomination as money for this bill.
+    pub(crate) fn worth(&self, grant: Grant) -> Fen {
+        match self.unit_price {
+            Some(price) => worth(grant, price),
+            None => Fen(grant.0),
+        }
+    }
+}
+
 /// A voucher that may pay.
+#[derive(Clone)]
 pub(crate) struct Candidate<'a> {
     pub(crate) voucher: &'a Voucher,
     /// Place of its programme's view.
     pub(crate) view: usize,
     /// How much of the time, from its beginning, it covers.
     pub(crate) cover_ms: u64,
+    /// What is free on it and not taken by an earlier slice.
+    pub(crate) left: Grant,
 }
 
-type Offers<'a> = (Vec<ProgrammeView<'a>>, Vec<Candidate<'a>>);
+/// What may pay a bill.
+#[derive(Clone, Default)]
+pub(crate) struct Offers<'a> {
+    pub(crate) views: Vec<ProgrammeView<'a>>,
+    /// In order of preference.
+    pub(crate) candidates: Vec<Candidate<'a>>,
+}
 
 /// What the rules ask of one bill.
 pub(crate) struct Asked<'a> {
-    request: &'a QuoteRequest,
+    pub(crate) request: &'a QuoteRequest,
+    pub(crate) lines: &'a [PricedLine],
     // What counts in caps per job.
     job: Option<u64>,
     pub(crate) payer: &'a Org,
@@ -56,11 +81,32 @@ pub(crate) struct Asked<'a> {
     use_from: Timestamp,
 }
 
+/// When a bill is judged, and which time it is for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct When {
+    /// Rules, prices and balances are those of this instant.
+    pub(crate) at: Timestamp,
+    /// The time paid for begins here …
+    pub(crate) use_from: Timestamp,
+    /// … which is this much after the beginning of its hold.
+    pub(crate) offset_ms: u64,
+    /// Named vouchers that cannot pay are passed over instead of refused: the hold is open already and its cover ended.
+    pub(crate) lenient: bool,
+}
+
 impl Ledger {
-    /// The payer's vouchers that may pay, in order of preference.
-    pub(crate) fn usable_vouchers<'a>(&'a self, asked: &Asked<'a>) -> Offers<'a> {
+    /// What may pay: any of the payer's vouchers, or those it names.
+    pub(crate) fn offers<'a>(&'a self, asked: &Asked<'a>, when: When) -> Result<Offers<'a>, Rejection> {
+        match &asked.request.funding {
+            Funding::WalletOnly => Ok(Offers::default()),
+            Funding::Auto => self.usable_vouchers(asked, when.lenient),
+            Funding::Vouchers(named) => self.named_vouchers(asked, named, when.lenient),
+        }
+    }
+
+    fn usable_vouchers<'a>(&'a self, asked: &Asked<'a>, lenient: bool) -> Result<Offers<'a>, Rejection> {
         let mut seen: Vec<(ProgrammeId, Option<usize>)> = Vec::new();
-        let (mut views, mut candidates) = (Vec::new(), Vec::new());
+        let mut offers = Offers::default();
         for voucher in self.vouchers_in_use(asked.payer.id) {
             if state_rule(voucher, asked.at).is_some() {
                 continue;
@@ -68,88 +114,113 @@ impl Ledger {
             let view = match seen.iter().find(|(programme, _)| *programme == voucher.programme) {
                 Some((_, view)) => *view,
                 None => {
-                    let view = self.view(asked, voucher.programme).ok().map(|view| {
-                        views.push(view);
-                        views.len() - 1
-                    });
+                    let view = match self.view(asked, voucher.programme) {
+                        Ok(view) => {
+                            offers.views.push(view);
+                            Some(offers.views.len() - 1)
+                        }
+                        // It would pay but for a cap: nobody shall pay the full price without having said so.
+                        Err(rule) if rule.is_cap() && !lenient && !asked.request.allow_partial => {
+                            return Err(Rejection::voucher(voucher.id, rule));
+                        }
+                        Err(_) => None,
+                    };
                     seen.push((voucher.programme, view));
                     view
                 }
             };
             let Some(view) = view else { continue };
-            if let Ok(cover_ms) = cover(asked, voucher, views[view].terms) {
-                candidates.push(Candidate {
+            if let Ok(cover_ms) = cover(asked, voucher, offers.views[view].terms) {
+                let left = voucher.available;
+                offers.candidates.push(Candidate {
                     voucher,
                     view,
                     cover_ms,
+                    left,
                 });
             }
         }
-        sort_by_preference(&views, &mut candidates);
-        (views, candidates)
+        sort_by_preference(&mut offers);
+        Ok(offers)
     }
 
-    /// The vouchers asked for, in order of preference; refused with the rule when one may not pay.
-    pub(crate) fn asked_vouchers<'a>(
+    // In order of preference; refused with the rule when one may not pay.
+    fn named_vouchers<'a>(
         &'a self,
         asked: &Asked<'a>,
         named: &[VoucherId],
+        lenient: bool,
     ) -> Result<Offers<'a>, Rejection> {
         if named.is_empty() || named.len() > 64 {
             return Err(Rejection::invalid("vouchers", named.len(), "1 to 64 vouchers"));
         }
-        let (mut views, mut candidates): Offers<'a> = (Vec::new(), Vec::new());
+        let mut offers = Offers::default();
         for (index, id) in named.iter().enumerate() {
             if named[..index].contains(id) {
                 return Err(Rejection::invalid("vouchers", id, "each voucher once"));
             }
-            let voucher = self.known_voucher(*id)?;
-            let refused = |rule| Rejection::voucher(*id, rule);
-            if voucher.holder != asked.payer.id {
-                return Err(refused(VoucherRule::WrongHolder));
+            match self.named_voucher(asked, *id, &mut offers) {
+                Err(_) if lenient => {}
+                outcome => outcome?,
             }
-            if let Some(rule) = state_rule(voucher, asked.at) {
-                return Err(refused(rule));
-            }
-            let view = match views.iter().position(|view| view.programme.id == voucher.programme) {
-                Some(view) => view,
-                None => {
-                    views.push(self.view(asked, voucher.programme).map_err(refused)?);
-                    views.len() - 1
-                }
-            };
-            let cover_ms = cover(asked, voucher, views[view].terms).map_err(refused)?;
-            candidates.push(Candidate {
-                voucher,
-                view,
-                cover_ms,
-            });
         }
-        sort_by_preference(&views, &mut candidates);
-        Ok((views, candidates))
+        sort_by_preference(&mut offers);
+        Ok(offers)
+    }
+
+    fn named_voucher<'a>(&'a self, asked: &Asked<'a>, id: VoucherId, offers: &mut Offers<'a>) -> Result<(), Rejection> {
+        let voucher = self.known_voucher(id)?;
+        let refused = |rule| Rejection::voucher(id, rule);
+        if voucher.holder != asked.payer.id {
+            return Err(refused(VoucherRule::WrongHolder));
+        }
+        if let Some(rule) = state_rule(voucher, asked.at) {
+            return Err(refused(rule));
+        }
+        let known = offers
+            .views
+            .iter()
+            .position(|view| view.programme.id == voucher.programme);
+        let view = match known {
+            Some(view) => view,
+            None => {
+                offers.views.push(self.view(asked, voucher.programme).map_err(refused)?);
+                offers.views.len() - 1
+            }
+        };
+        let cover_ms = cover(asked, voucher, offers.views[view].terms).map_err(refused)?;
+        let left = voucher.available;
+        offers.candidates.push(Candidate {
+            voucher,
+            view,
+            cover_ms,
+            left,
+        });
+        Ok(())
     }
 
     pub(crate) fn asked<'a>(
         &'a self,
         request: &'a QuoteRequest,
+        lines: &'a [PricedLine],
         job: Option<u64>,
-        at: Timestamp,
-        use_from: Timestamp,
+        when: When,
     ) -> Result<Asked<'a>, Rejection> {
         let payer = self.known_org(request.payer)?;
         let site = self.known_site(request.site)?;
         let affiliated = payer.group == self.known_org(site.provider)?.group;
-        let year = fiscal_year(at);
+        let year = fiscal_year(when.at);
         Ok(Asked {
             request,
+            lines,
             job,
             payer,
             site,
             affiliated,
-            at,
+            at: when.at,
             year,
             year_end: year_start(year + 1),
-            use_from,
+            use_from: when.use_from,
         })
     }
 
@@ -183,14 +254,18 @@ impl Ledger {
         if abroad && agreement.is_none() {
             return Err(VoucherRule::Scope);
         }
-        let rate = |line: &crate::types::Line| {
-            let own = terms.rate_for(&line.sku);
-            agreement.map_or(own, |agreement| own.min(agreement.rate_for(&line.sku)))
+        let rate = |priced: &PricedLine| {
+            let own = terms.rate_for(&priced.line.sku);
+            agreement.map_or(own, |agreement| own.min(agreement.rate_for(&priced.line.sku)))
         };
-        let rates: Arc<[BasisPoints]> = asked.request.lines.iter().map(rate).collect();
+        let rates: Arc<[BasisPoints]> = asked.lines.iter().map(rate).collect();
         if rates.iter().all(|rate| rate.0 == 0) {
             return Err(VoucherRule::Sku);
         }
+        let unit_price = programme.unit_hours_of().map(|sku| {
+            let priced = asked.lines.iter().find(|priced| priced.line.sku == *sku);
+            priced.map_or(0, |priced| priced.millifen_per_unit_hour)
+        });
         let caps_left = self.caps_left(asked, programme, terms)?;
         let agreement_left = self.agreement_left(asked, agreement)?;
         Ok(ProgrammeView {
@@ -199,25 +274,26 @@ impl Ledger {
             revision,
             agreement,
             rates,
+            unit_price,
             caps_left,
             agreement_left,
             scope,
         })
     }
 
-    fn caps_left(&self, asked: &Asked<'_>, programme: &Programme, terms: &Terms) -> Result<Fen, VoucherRule> {
-        let mut left = Fen::MAX;
+    fn caps_left(&self, asked: &Asked<'_>, programme: &Programme, terms: &Terms) -> Result<Grant, VoucherRule> {
+        let mut left = Grant::MAX;
         if programme.budget_policy == BudgetPolicy::CommitAtHold {
-            left = positive(programme.uncommitted, VoucherRule::Budget)?;
+            left = Grant(positive(programme.uncommitted.0, VoucherRule::Budget)?);
         }
         if let Some(cap) = terms.cap_per_control_group {
             let key = (programme.id, asked.payer.group, asked.year);
             let used = self.group_use.get(&key).copied().unwrap_or_default();
-            left = left.min(positive(Fen(cap.0 - used.0), VoucherRule::GroupCap)?);
+            left = left.min(Grant(positive(cap.0 - used.0, VoucherRule::GroupCap)?));
         }
         if let Some(cap) = terms.cap_per_job {
             let used = self.used_by_job(asked, JobCap::Programme(programme.id));
-            left = left.min(positive(Fen(cap.0 - used.0), VoucherRule::JobCap)?);
+            left = left.min(Grant(positive(cap.0 - used, VoucherRule::JobCap)?));
         }
         Ok(left)
     }
@@ -226,18 +302,17 @@ impl Ledger {
         let capped = agreement.and_then(|agreement| Some((agreement.id, agreement.agreed.cap_per_job?)));
         let Some((id, cap)) = capped else { return Ok(Fen::MAX) };
         let used = self.used_by_job(asked, JobCap::Agreement(id));
-        positive(Fen(cap.0 - used.0), VoucherRule::JobCap)
+        positive(cap.0 - used, VoucherRule::JobCap).map(Fen)
     }
 
-    fn used_by_job(&self, asked: &Asked<'_>, cap: JobCap) -> Fen {
+    fn used_by_job(&self, asked: &Asked<'_>, cap: JobCap) -> i64 {
         let key = asked.job.map(|job| (job, cap));
-        key.and_then(|key| self.job_use.get(&key))
-            .map_or(Fen::ZERO, |job| job.used)
+        key.and_then(|key| self.job_use.get(&key)).map_or(0, |job| job.used)
     }
 }
 
-fn positive(left: Fen, rule: VoucherRule) -> Result<Fen, VoucherRule> {
-    if left > Fen::ZERO { Ok(left) } else { Err(rule) }
+fn positive(left: i64, rule: VoucherRule) -> Result<i64, VoucherRule> {
+    if left > 0 { Ok(left) } else { Err(rule) }
 }
 
 fn state_rule(voucher: &Voucher, at: Timestamp) -> Option<VoucherRule> {
@@ -253,7 +328,7 @@ fn state_rule(voucher: &Voucher, at: Timestamp) -> Option<VoucherRule> {
         Some(VoucherRule::Expired)
     } else if at < voucher.from {
         Some(VoucherRule::NotYetValid)
-    } else if voucher.available == Fen::ZERO {
+    } else if voucher.available == Grant::ZERO {
         Some(VoucherRule::Exhausted)
     } else {
         None
@@ -280,7 +355,8 @@ fn cover(asked: &Asked<'_>, voucher: &Voucher, terms: &Terms) -> Result<u64, Vou
 
 // Provider-redeemed ones first, so that as little as possible is advanced by the holder (and so that what the wallet must hold
 // at full use suffices at any use: the first in the order always get their own maximum).
-fn sort_by_preference(views: &[ProgrammeView<'_>], candidates: &mut [Candidate<'_>]) {
+fn sort_by_preference(offers: &mut Offers<'_>) {
+    let Offers { views, candidates } = offers;
     candidates.sort_by_key(|candidate| {
         let view = &views[candidate.view];
         let advanced = view.programme.redemption == Redemption::Holder;

@@ -1,21 +1,26 @@
 //! Time passing, in bounded steps: binding quotes and vouchers end, captures leave the settlement window.
 
 use crate::ledger::Ledger;
-use crate::types::{OrgId, QuoteId, Stamp, Timestamp, VoucherId};
+use crate::types::{HoldKey, OrgId, QuoteId, Stamp, Timestamp, VoucherId};
 
 /// What ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Expired {
-    /// How many things ended; less than the limit means that nothing is due any more.
+    /// Steps done; less than the limit means that nothing is due any more.
     pub count: usize,
+    /// Quotes and vouchers that ended, and captures that left the window.
+    pub ended: usize,
     /// Organisations whose available funds grew, each once, by id.
     pub funds_grew: Vec<OrgId>,
     /// Uncommitted budget of some programme grew.
     pub budgets_grew: bool,
+    /// Holds whose cover ended and whose rest nobody pays, with their new time limits, which have passed already.
+    pub limits_changed: Vec<(HoldKey, u64)>,
 }
 
 impl Ledger {
-    /// Ends up to `limit` of what is due at the stamp's time: quotes first, then vouchers, then captures, each in order of time.
+    /// Ends up to `limit` of what is due at the stamp's time: covers under open holds and months first, then quotes, vouchers and captures,
+    /// each in order of time.
     pub fn expire_due(&mut self, by: impl Into<Stamp>, limit: usize) -> Expired {
         let by = by.into();
         self.assert_time(by);
@@ -28,28 +33,38 @@ impl Ledger {
         expired
     }
 
-    /// When the next quote, voucher or capture is due.
+    /// When the next thing is due.
     pub fn next_expiry(&self) -> Option<Timestamp> {
         let quote = self.quote_ends.first().map(|((end, _), ())| *end);
         let voucher = self.voucher_ends.first().map(|((end, _), ())| *end);
-        [quote, voucher, self.next_capture_end()].into_iter().flatten().min()
+        [self.next_sweep(), quote, voucher, self.next_capture_end()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn expire_next(&mut self, by: Stamp, expired: &mut Expired) -> bool {
+        if self.sweep_step(by, &mut expired.limits_changed) {
+            expired.budgets_grew = true;
+            return true;
+        }
         if let Some(quote) = self.due_quote(by.at) {
             let payer = self.quotes.get(quote.0).expect("the index leads to it").pinned.payer;
             self.release_quote(quote, by).expect("it is open");
             expired.funds_grew.push(payer);
             expired.budgets_grew = true;
+            expired.ended += 1;
             return true;
         }
         if let Some(voucher) = self.due_voucher(by.at) {
             self.expire_voucher(voucher, by);
             expired.budgets_grew = true;
+            expired.ended += 1;
             return true;
         }
         if self.next_capture_end().is_some_and(|end| end <= by.at) {
             self.forget_oldest_capture();
+            expired.ended += 1;
             return true;
         }
         false
@@ -71,6 +86,6 @@ impl Ledger {
 
     fn next_capture_end(&self) -> Option<Timestamp> {
         let (_, oldest) = self.captures.first()?;
-        Some(Timestamp(oldest.receipt.at.0.saturating_add(self.window.keep_ms)))
+        Some(Timestamp(oldest.at.0.saturating_add(self.window.keep_ms)))
     }
 }

@@ -1,13 +1,17 @@
 //! Holds and binding quotes: money set aside, all or nothing, with everything pinned that its settlement needs.
 
+use std::sync::Arc;
+
 use crate::account::Account;
+use crate::eligibility::When;
 use crate::journal::EntryKind;
 use crate::ledger::{JobCap, KeyState, Ledger};
-use crate::price::PricedLine;
+use crate::price::{PricedLine, WALLTIME_MS_MAX};
 use crate::programme::BudgetPolicy;
-use crate::quote::{Leg, LegPin, Plan, QuoteRequest};
+use crate::quote::{Leg, LegPin, Plan, QuoteRequest, merged};
 use crate::rejection::{Rejection, Subject};
-use crate::types::{BasisPoints, Fen, Funding, HoldId, HoldKey, Line, OrgId, QuoteId, SiteId, Stamp, Timestamp};
+use crate::slice::{Cell, SLICES_MAX, Slice};
+use crate::types::{Fen, Funding, Grant, HoldId, HoldKey, Line, OrgId, QuoteId, SiteId, Stamp, Timestamp};
 
 /// The longest life of a binding quote: 24 hours.
 pub const QUOTE_VALID_MS_MAX: u64 = 86_400_000;
@@ -38,18 +42,12 @@ pub struct Pinned {
     pub funding: Funding,
     /// What the payer allows.
     pub copay_max: Option<Fen>,
-    /// Prices.
-    pub lines: Vec<PricedLine>,
-    /// Held on each voucher.
-    pub legs: Vec<Leg>,
-    /// Rules of each leg.
-    pub pins: Vec<LegPin>,
-    /// All legs together pay at most this part of the list price.
-    pub stack_max: BasisPoints,
-    /// List price at the limit.
-    pub gross: Fen,
-    /// Held in the wallet.
-    pub wallet: Fen,
+    /// Caps may make the subsidy smaller.
+    pub allow_partial: bool,
+    /// What is reserved, with the prices of the beginning.
+    pub lines: Arc<[PricedLine]>,
+    /// Its time that is not captured yet, in order.
+    pub slices: Vec<Slice>,
 }
 
 /// An open hold.
@@ -59,10 +57,14 @@ pub struct Hold {
     pub key: HoldKey,
     /// When it was opened.
     pub opened_at: Timestamp,
+    /// The time limit it was asked for with; extensions and covers that end change the one that is pinned.
+    pub asked_ms: u64,
     /// The binding quote it took up.
     pub quote: Option<QuoteId>,
     /// The money and the rules.
     pub pinned: Pinned,
+    /// What was captured while it is open: months that are over, covers that ended.
+    pub cells: Vec<Cell>,
 }
 
 /// A binding quote: the money is held before there is a job.
@@ -84,12 +86,8 @@ impl Ledger {
         match self.keys.get(&request.key) {
             Some(KeyState::Open(hold)) => return self.same_hold(*hold, request),
             Some(KeyState::Ended(capture)) => {
-                let hold = self
-                    .captures
-                    .get(*capture)
-                    .expect("a key leads to its capture")
-                    .receipt
-                    .hold;
+                let settled = self.captures.get(*capture);
+                let hold = settled.expect("a key leads to what is settled under it").hold;
                 return Err(Rejection::HoldEnded { hold });
             }
             None => {}
@@ -113,9 +111,16 @@ impl Ledger {
         if expires_at <= by.at || expires_at.0 - by.at.0 > QUOTE_VALID_MS_MAX {
             return Err(Rejection::invalid("expires_at", expires_at, "up to 24 hours from now"));
         }
-        let plan = self.plan(request, None, by.at, expires_at)?;
-        self.afford(request, &plan.quote)?;
-        let pinned = self.set_aside(request, plan);
+        let when = When {
+            at: by.at,
+            use_from: expires_at,
+            offset_ms: 0,
+            lenient: false,
+        };
+        let plan = self.plan(request, None, when)?;
+        self.afford_wallet(request, plan.wallet(), Fen::ZERO)?;
+        let pinned = self.pin(request, plan);
+        self.set_aside(pinned.payer, &pinned.slices);
         let id = QuoteId(self.quotes.next_id());
         self.journal_hold([id.0, expires_at.0, 0, 0], &pinned);
         self.quotes.push(BoundQuote { expires_at, pinned });
@@ -133,26 +138,85 @@ impl Ledger {
             .remove(quote.0)
             .ok_or_else(|| Rejection::unknown(Subject::Quote, quote))?;
         self.quote_ends.remove(&(bound.expires_at, quote));
-        self.give_back(&bound.pinned);
+        self.give_back(bound.pinned.payer, &bound.pinned.slices);
         self.journal.fact(quote.0);
         self.write(EntryKind::ReleaseQuote, by);
         Ok(())
     }
 
+    /// Adds time to an open hold after its limit, at the prices and rates of now, with the same lines and funding; gives the new limit.
+    pub fn extend(&mut self, id: HoldId, more_ms: u64, by: impl Into<Stamp>) -> Result<u64, Rejection> {
+        let by = by.into();
+        self.assert_time(by);
+        let hold = self.known_hold(id)?;
+        let (key, limit) = (hold.key, hold.pinned.walltime_ms_max);
+        let room = WALLTIME_MS_MAX - limit;
+        if more_ms == 0 || more_ms > room {
+            return Err(Rejection::invalid(
+                "more_ms",
+                more_ms,
+                "above 0, and at most 100000000000 ms in all",
+            ));
+        }
+        let end = Timestamp(hold.opened_at.0.saturating_add(limit));
+        if end <= by.at {
+            return Err(Rejection::HoldOver { hold: id });
+        }
+        if self.is_swept(id) {
+            return Err(Rejection::HoldSwept { hold: id });
+        }
+        let (request, before) = (rest_of(&hold.pinned, more_ms), hold.wallet_so_far());
+        let when = When {
+            at: by.at,
+            use_from: end,
+            offset_ms: limit,
+            lenient: false,
+        };
+        let slices = hold.pinned.slices.len();
+        let plan = self.plan(&request, Some(key.job), when)?;
+        if slices + plan.slices.len() > SLICES_MAX {
+            return Err(Rejection::invalid(
+                "more_ms",
+                more_ms,
+                "fewer extensions of one hold, each longer",
+            ));
+        }
+        self.afford_wallet(&request, plan.wallet(), before)?;
+        self.set_aside(request.payer, &plan.slices);
+        self.count_job(key.job, &plan.slices);
+        let limit = limit + more_ms;
+        self.journal.facts([id.0, limit]);
+        self.journal_slices(&plan.slices);
+        let pinned = &mut self.hold_mut(id).pinned;
+        pinned.walltime_ms_max = limit;
+        pinned.slices.extend(plan.slices);
+        self.write(EntryKind::Extend, by);
+        Ok(limit)
+    }
+
     fn hold_anew(&mut self, request: &HoldRequest, by: Stamp) -> Result<HoldId, Rejection> {
         let bill = &request.request;
-        let plan = self.plan(bill, Some(request.key.job), by.at, by.at)?;
-        self.afford(bill, &plan.quote)?;
-        let pinned = self.set_aside(bill, plan);
-        self.count_job(request.key.job, &pinned);
+        let when = When {
+            at: by.at,
+            use_from: by.at,
+            offset_ms: 0,
+            lenient: false,
+        };
+        let plan = self.plan(bill, Some(request.key.job), when)?;
+        self.afford_wallet(bill, plan.wallet(), Fen::ZERO)?;
+        let pinned = self.pin(bill, plan);
+        self.set_aside(pinned.payer, &pinned.slices);
+        self.count_job(request.key.job, &pinned.slices);
         let id = HoldId(self.holds.next_id());
         let HoldKey { job, task, attempt } = request.key;
         self.journal_hold([id.0, job, u64::from(task), u64::from(attempt)], &pinned);
         self.open(Hold {
             key: request.key,
             opened_at: by.at,
+            asked_ms: bill.walltime_ms_max,
             quote: None,
             pinned,
+            cells: Vec::new(),
         });
         self.write(EntryKind::Hold, by);
         Ok(id)
@@ -181,7 +245,7 @@ impl Ledger {
         let BoundQuote { expires_at, mut pinned } = self.quotes.remove(quote.0).expect("found above");
         self.quote_ends.remove(&(expires_at, quote));
         pinned.walltime_ms_max = request.request.walltime_ms_max;
-        self.count_job(request.key.job, &pinned);
+        self.count_job(request.key.job, &pinned.slices);
         let id = HoldId(self.holds.next_id());
         let HoldKey { job, task, attempt } = request.key;
         self.journal.facts([
@@ -195,8 +259,10 @@ impl Ledger {
         self.open(Hold {
             key: request.key,
             opened_at: by.at,
+            asked_ms: request.request.walltime_ms_max,
             quote: Some(quote),
             pinned,
+            cells: Vec::new(),
         });
         self.write(EntryKind::TakeUpQuote, by);
         Ok(id)
@@ -205,7 +271,7 @@ impl Ledger {
     fn same_hold(&self, id: HoldId, request: &HoldRequest) -> Result<HoldId, Rejection> {
         let hold = self.holds.get(id.0).expect("an open key leads to its hold");
         let field = difference(&hold.pinned, &request.request)
-            .or((hold.pinned.walltime_ms_max != request.request.walltime_ms_max).then_some("walltime_ms_max"))
+            .or((hold.asked_ms != request.request.walltime_ms_max).then_some("walltime_ms_max"))
             .or((hold.quote != request.quote).then_some("quote"));
         match field {
             Some(field) => Err(Rejection::KeyReused {
@@ -218,35 +284,12 @@ impl Ledger {
 
     fn open(&mut self, hold: Hold) {
         let key = hold.key;
+        self.begin_sweeping(hold.opened_at);
         let id = HoldId(self.holds.push(hold));
         self.keys.insert(key, KeyState::Open(id));
     }
 
-    // Nothing can fail from here on: everything was checked by the plan.
-    fn set_aside(&mut self, request: &QuoteRequest, plan: Plan) -> Pinned {
-        let Plan { quote, pins, stack_max } = plan;
-        for (leg, pin) in quote.legs.iter().zip(&pins) {
-            self.post(
-                Account::Voucher(leg.voucher),
-                Account::VoucherHeld(leg.voucher),
-                leg.amount,
-            );
-            let programme = self.programme_mut(leg.programme);
-            programme.held.0 += leg.amount.0;
-            if programme.budget_policy == BudgetPolicy::CommitAtHold {
-                self.post(
-                    Account::Budget(leg.programme),
-                    Account::Unfunded(leg.programme),
-                    leg.amount,
-                );
-            }
-            self.change_group_use(leg, pin, leg.amount.0);
-        }
-        self.post(
-            Account::Wallet(request.payer),
-            Account::WalletHeld(request.payer),
-            quote.wallet,
-        );
+    fn pin(&self, request: &QuoteRequest, plan: Plan) -> Pinned {
         Pinned {
             payer: request.payer,
             site: request.site,
@@ -254,94 +297,120 @@ impl Ledger {
             walltime_ms_max: request.walltime_ms_max,
             funding: request.funding.clone(),
             copay_max: request.copay_max,
-            lines: quote.lines,
-            legs: quote.legs,
-            pins,
-            stack_max,
-            gross: quote.gross,
-            wallet: quote.wallet,
+            allow_partial: request.allow_partial,
+            lines: plan.lines,
+            slices: plan.slices,
         }
     }
 
-    /// Releases everything that is held for a bill.
-    pub(crate) fn give_back(&mut self, pinned: &Pinned) {
-        for (leg, pin) in pinned.legs.iter().zip(&pinned.pins) {
-            self.release_leg(leg, leg.amount);
-            self.programme_mut(leg.programme).held.0 -= leg.amount.0;
-            self.change_group_use(leg, pin, -leg.amount.0);
+    /// Holds what slices need. Nothing can fail here: everything was checked by the plan.
+    pub(crate) fn set_aside(&mut self, payer: OrgId, slices: &[Slice]) {
+        for (leg, pin) in slices.iter().flat_map(Slice::legs) {
+            let (free, held) = (Account::Voucher(leg.voucher), Account::VoucherHeld(leg.voucher));
+            self.grant(leg.unit_hours, free, held, leg.grant);
+            let programme = self.programme_mut(leg.programme);
+            programme.held.0 += leg.grant.0;
+            if programme.budget_policy == BudgetPolicy::CommitAtHold {
+                let (budget, unfunded) = (Account::Budget(leg.programme), Account::Unfunded(leg.programme));
+                self.grant(leg.unit_hours, budget, unfunded, leg.grant);
+            }
+            self.change_group_use(leg, pin, leg.grant.0);
+        }
+        let wallet = Fen(slices.iter().map(|slice| slice.wallet.0).sum());
+        self.post(Account::Wallet(payer), Account::WalletHeld(payer), wallet);
+    }
+
+    /// Releases everything that slices hold.
+    pub(crate) fn give_back(&mut self, payer: OrgId, slices: &[Slice]) {
+        for (leg, pin) in slices.iter().flat_map(Slice::legs) {
+            self.release_leg(leg, leg.grant);
+            self.programme_mut(leg.programme).held.0 -= leg.grant.0;
+            self.change_group_use(leg, pin, -leg.grant.0);
             self.retire_when_spent(leg.voucher);
         }
-        self.post(
-            Account::WalletHeld(pinned.payer),
-            Account::Wallet(pinned.payer),
-            pinned.wallet,
-        );
+        let wallet = Fen(slices.iter().map(|slice| slice.wallet.0).sum());
+        self.post(Account::WalletHeld(payer), Account::Wallet(payer), wallet);
     }
 
-    /// Gives an amount held on a voucher back: to the voucher while it lives, else to where the voucher's rest went.
-    pub(crate) fn release_leg(&mut self, leg: &Leg, amount: Fen) {
+    /// Gives a part of what is held on a voucher back: to the voucher while it lives, else to where the voucher's rest went.
+    pub(crate) fn release_leg(&mut self, leg: &Leg, grant: Grant) {
         use crate::voucher::VoucherState::{Expired, Revoked};
-        if amount == Fen::ZERO {
+        if grant == Grant::ZERO {
             return;
         }
-        let held = Account::VoucherHeld(leg.voucher);
+        let (units, held) = (leg.unit_hours, Account::VoucherHeld(leg.voucher));
         let state = self.voucher(leg.voucher).expect("vouchers are never removed").state;
         if matches!(state, Expired | Revoked) {
             // What was held is committed under either policy, so it goes to the budget and not to where free money came from.
-            self.post(held, Account::Budget(leg.programme), amount);
-            self.count_gone(leg.voucher, amount);
+            self.grant(units, held, Account::Budget(leg.programme), grant);
+            self.count_gone(leg.voucher, grant);
             return;
         }
-        self.post(held, Account::Voucher(leg.voucher), amount);
+        self.grant(units, held, Account::Voucher(leg.voucher), grant);
         if self.free_source(leg.programme) == Account::Unfunded(leg.programme) {
-            self.post(Account::Unfunded(leg.programme), Account::Budget(leg.programme), amount);
+            self.grant(
+                units,
+                Account::Unfunded(leg.programme),
+                Account::Budget(leg.programme),
+                grant,
+            );
         }
     }
 
     pub(crate) fn change_group_use(&mut self, leg: &Leg, pin: &LegPin, by: i64) {
+        if by == 0 {
+            return;
+        }
         let key = (leg.programme, pin.group, pin.year);
-        let used = self.group_use.get(&key).copied().unwrap_or_default().0 + by;
-        assert!(
-            used >= 0,
-            "programme {} counts {used} fen for group {}",
-            leg.programme,
-            pin.group
-        );
         match self.group_use.get_mut(&key) {
-            Some(slot) => *slot = Fen(used),
-            None => drop(self.group_use.insert(key, Fen(used))),
+            Some(used) => {
+                used.0 += by;
+                assert!(
+                    used.0 >= 0,
+                    "programme {} counts {used} for group {}",
+                    leg.programme,
+                    pin.group
+                );
+            }
+            None => {
+                assert!(
+                    by > 0,
+                    "programme {} counts {by} for group {}",
+                    leg.programme,
+                    pin.group
+                );
+                self.group_use.insert(key, Grant(by));
+            }
         }
     }
 
-    fn count_job(&mut self, job: u64, pinned: &Pinned) {
-        for (leg, pin) in pinned.legs.iter().zip(&pinned.pins) {
+    /// Counts slices that are opened in the caps per job.
+    pub(crate) fn count_job(&mut self, job: u64, slices: &[Slice]) {
+        for (leg, pin) in slices.iter().flat_map(Slice::legs) {
             for cap in job_caps(leg, pin) {
                 let mut entry = self.job_use.get(&(job, cap)).copied().unwrap_or_default();
-                entry.used.0 += leg.amount.0;
+                entry.used += cap.counts(leg.amount, leg.grant);
                 entry.records += 1;
                 self.job_use.insert((job, cap), entry);
             }
         }
     }
 
-    pub(crate) fn change_job_use(&mut self, job: u64, leg: &Leg, pin: &LegPin, by: i64) {
+    /// A part of what a leg counts in the job's caps is given back.
+    pub(crate) fn uncount_job(&mut self, job: u64, leg: &Leg, pin: &LegPin, (amount, grant): (Fen, Grant)) {
         for cap in job_caps(leg, pin) {
-            let entry = self
-                .job_use
-                .get_mut(&(job, cap))
-                .expect("counted when the hold was opened");
-            entry.used.0 += by;
-            assert!(entry.used >= Fen::ZERO, "job {job} counts {} fen", entry.used);
+            let counted = self.job_use.get_mut(&(job, cap));
+            let entry = counted.expect("counted when the slice was opened");
+            entry.used -= cap.counts(amount, grant);
+            assert!(entry.used >= 0, "job {job} counts {}", entry.used);
         }
     }
 
-    /// A capture of the job left the window: what it used still counts in the job's caps, until the last one goes.
+    /// A leg's record leaves: what it used still counts in the job's caps, until the last one goes.
     pub(crate) fn forget_job(&mut self, job: u64, leg: &Leg, pin: &LegPin) {
         for cap in job_caps(leg, pin) {
-            let entry = self
-                .job_use
-                .get_mut(&(job, cap))
-                .expect("counted when the hold was opened");
+            let counted = self.job_use.get_mut(&(job, cap));
+            let entry = counted.expect("counted when the slice was opened");
             entry.records -= 1;
             if entry.records == 0 {
                 self.job_use.remove(&(job, cap));
@@ -349,40 +418,92 @@ impl Ledger {
         }
     }
 
+    pub(crate) fn known_hold(&self, id: HoldId) -> Result<&Hold, Rejection> {
+        self.holds.get(id.0).ok_or_else(|| {
+            if id.0 > 0 && id.0 < self.holds.next_id() {
+                Rejection::HoldEnded { hold: id }
+            } else {
+                Rejection::unknown(Subject::Hold, id)
+            }
+        })
+    }
+
+    pub(crate) fn hold_mut(&mut self, id: HoldId) -> &mut Hold {
+        self.holds.get_mut(id.0).expect("the caller found it")
+    }
+
     // The facts of `EntryKind::Hold`.
     fn journal_hold(&mut self, head: [u64; 4], pinned: &Pinned) {
         let journal = &mut self.journal;
         journal.facts(head);
-        journal.facts([
-            u64::from(pinned.payer.0),
-            u64::from(pinned.site.0),
-            u64::from(pinned.provider.0),
-        ]);
-        journal.facts([
-            pinned.walltime_ms_max,
-            u64::from(pinned.stack_max.0),
-            pinned.gross.0 as u64,
-            pinned.wallet.0 as u64,
-        ]);
-        journal.fact(pinned.lines.len() as u64);
-        for priced in &pinned.lines {
-            journal.facts([
-                priced.line.milli_units,
-                priced.millifen_per_unit_hour,
-                u64::from(priced.price_version),
-            ]);
+        let parties = [pinned.payer.0, pinned.site.0, pinned.provider.0];
+        journal.facts(parties.map(u64::from));
+        journal.facts([pinned.walltime_ms_max, pinned.lines.len() as u64]);
+        for priced in pinned.lines.iter() {
+            journal.fact(priced.line.milli_units);
             journal.text(priced.line.sku.as_str());
         }
-        for (leg, pin) in pinned.legs.iter().zip(&pinned.pins) {
-            journal.facts([leg.voucher.0, u64::from(leg.programme.0), u64::from(pin.revision)]);
-            journal.facts([
-                u64::from(leg.agreement.0),
-                u64::from(pin.agreement_version),
-                leg.redemption as u64,
-            ]);
-            journal.facts([u64::from(pin.year), pin.cover_ms, leg.amount.0 as u64]);
-            journal.facts(pin.rates.iter().map(|rate| u64::from(rate.0)));
+        self.journal_slices(&pinned.slices);
+    }
+
+    /// Number of slices and the slices, as [`EntryKind`] says.
+    pub(crate) fn journal_slices(&mut self, slices: &[Slice]) {
+        let journal = &mut self.journal;
+        journal.fact(slices.len() as u64);
+        for slice in slices {
+            journal.facts([slice.from_ms, slice.until_ms, u64::from(slice.stack_max.0)]);
+            journal.facts([slice.gross.0 as u64, slice.wallet.0 as u64]);
+            for priced in slice.lines.iter() {
+                journal.facts([priced.millifen_per_unit_hour, u64::from(priced.price_version)]);
+            }
+            journal.fact(slice.legs.len() as u64);
+            for (leg, pin) in slice.legs() {
+                journal.facts([leg.voucher.0, u64::from(leg.programme.0), u64::from(pin.revision)]);
+                journal.facts([u64::from(leg.agreement.0), u64::from(pin.agreement_version)]);
+                journal.facts([leg.redemption as u64, u64::from(pin.year), pin.cover_ms]);
+                journal.facts([leg.amount.0 as u64, leg.grant.0 as u64]);
+                journal.facts(pin.rates.iter().map(|rate| u64::from(rate.0)));
+            }
         }
+    }
+}
+
+impl Pinned {
+    /// What it holds in the wallet.
+    pub fn wallet(&self) -> Fen {
+        Fen(self.slices.iter().map(|slice| slice.wallet.0).sum())
+    }
+
+    /// What it holds on each voucher.
+    pub fn legs(&self) -> Vec<Leg> {
+        merged(self.slices.iter().flat_map(|slice| &slice.legs))
+    }
+
+    /// List price of all that it still pays for.
+    pub fn gross(&self) -> Fen {
+        Fen(self.slices.iter().map(|slice| slice.gross.0).sum())
+    }
+}
+
+impl Hold {
+    /// What the wallet has paid for it and holds for it still.
+    pub(crate) fn wallet_so_far(&self) -> Fen {
+        let paid: i64 = self.cells.iter().map(|cell| cell.wallet.0).sum();
+        Fen(paid + self.pinned.wallet().0)
+    }
+}
+
+/// The bill of a hold for another time.
+pub(crate) fn rest_of(pinned: &Pinned, span_ms: u64) -> QuoteRequest {
+    QuoteRequest {
+        payer: pinned.payer,
+        site: pinned.site,
+        lines: pinned.lines.iter().map(|priced| priced.line.clone()).collect(),
+        walltime_ms_max: span_ms,
+        funding: pinned.funding.clone(),
+        copay_max: pinned.copay_max,
+        allow_partial: pinned.allow_partial,
+        job: None,
     }
 }
 
@@ -411,6 +532,8 @@ fn difference(pinned: &Pinned, request: &QuoteRequest) -> Option<&'static str> {
         Some("funding")
     } else if pinned.copay_max != request.copay_max {
         Some("copay_max")
+    } else if pinned.allow_partial != request.allow_partial {
+        Some("allow_partial")
     } else {
         None
     }

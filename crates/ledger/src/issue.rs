@@ -5,10 +5,11 @@ use std::sync::Arc;
 use crate::account::Account;
 use crate::journal::EntryKind;
 use crate::ledger::Ledger;
-use crate::party::{check_amount, check_name, check_text};
+use crate::party::{check_grant, check_name, check_text};
 use crate::programme::{BudgetPolicy, check_interval};
 use crate::rejection::{Rejection, Subject, VoucherRule};
-use crate::types::{Fen, OrgId, ProgrammeId, Stamp, VoucherId};
+use crate::sweep::Cause;
+use crate::types::{Fen, Grant, OrgId, ProgrammeId, Stamp, VoucherId};
 use crate::voucher::{NewVoucher, Voucher, VoucherState};
 
 /// The most vouchers in use one holder may have: a quote looks at each of them.
@@ -111,21 +112,42 @@ impl Ledger {
         Ok(())
     }
 
-    /// Takes back what is free of a voucher, for good. Open holds keep their cover; what they release is taken back too.
-    pub fn revoke_voucher(&mut self, id: VoucherId, reason: &str, by: impl Into<Stamp>) -> Result<(), Rejection> {
+    /// Takes back what is free of a voucher, for good.
+    ///
+    /// Open holds keep their cover; what they release is taken back too. For fraud their cover ends now instead, the rest is paid anew from other
+    /// vouchers and the wallet or ends, and the holder owes the fund what the voucher has paid; providers stay paid.
+    pub fn revoke_voucher(
+        &mut self,
+        id: VoucherId,
+        fraud: bool,
+        reason: &str,
+        by: impl Into<Stamp>,
+    ) -> Result<(), Rejection> {
         let by = by.into();
         self.assert_time(by);
         check_text("reason", reason)?;
-        let rule = match self.known_voucher(id)?.state {
-            VoucherState::Issued | VoucherState::Active | VoucherState::Suspended | VoucherState::Exhausted => None,
-            VoucherState::Expired => Some(VoucherRule::Expired),
-            VoucherState::Revoked => Some(VoucherRule::Revoked),
-        };
-        if let Some(rule) = rule {
-            return Err(Rejection::voucher(id, rule));
+        let voucher = self.known_voucher(id)?;
+        match voucher.state {
+            // Fraud may be found out when the voucher is over.
+            VoucherState::Revoked if voucher.fraud || !fraud => {
+                return Err(Rejection::voucher(id, VoucherRule::Revoked));
+            }
+            VoucherState::Expired if !fraud => return Err(Rejection::voucher(id, VoucherRule::Expired)),
+            VoucherState::Expired | VoucherState::Revoked => {}
+            VoucherState::Issued | VoucherState::Active | VoucherState::Suspended | VoucherState::Exhausted => {
+                self.end_voucher(id, VoucherState::Revoked);
+            }
         }
-        self.end_voucher(id, VoucherState::Revoked);
-        self.journal.fact(id.0);
+        let mut recovered = Fen::ZERO;
+        if fraud {
+            let voucher = self.voucher_mut(id);
+            voucher.fraud = true;
+            recovered = voucher.paid;
+            let (holder, programme) = (voucher.holder, voucher.programme);
+            self.post(Account::Owes(holder), Account::Recovery(programme), recovered);
+            self.sweep(Cause::Voucher(id), by.at);
+        }
+        self.journal.facts([id.0, u64::from(fraud), recovered.0 as u64]);
         self.journal.text(reason);
         self.write(EntryKind::RevokeVoucher, by);
         Ok(())
@@ -140,7 +162,7 @@ impl Ledger {
     /// A voucher in use of which nothing is left leaves the holder's list, unless it is suspended.
     pub(crate) fn retire_when_spent(&mut self, id: VoucherId) {
         let voucher = self.voucher_mut(id);
-        if voucher.state == VoucherState::Active && voucher.available == Fen::ZERO && voucher.held == Fen::ZERO {
+        if voucher.state == VoucherState::Active && voucher.available == Grant::ZERO && voucher.held == Grant::ZERO {
             voucher.state = VoucherState::Exhausted;
             let key = (voucher.holder, id);
             self.by_holder.remove(&key);
@@ -160,7 +182,7 @@ impl Ledger {
             let holder = self
                 .org_by_name(&new.holder)
                 .ok_or_else(|| Rejection::unknown(Subject::Org, &new.holder))?;
-            check_amount("vouchers.face", new.face)?;
+            check_grant("vouchers.face", new.face)?;
             check_interval(new.from, new.until)?;
             if new.until <= by.at {
                 return Err(Rejection::invalid(
@@ -178,15 +200,17 @@ impl Ledger {
             holders.push(holder.id);
             faces += i128::from(new.face.0);
         }
-        let needed = Fen(i64::try_from(faces).map_err(|_| Rejection::invalid("vouchers.face", faces, "less in all"))?);
+        let needed =
+            Grant(i64::try_from(faces).map_err(|_| Rejection::invalid("vouchers.face", faces, "less in all"))?);
         if known.budget_policy == BudgetPolicy::CommitAtIssue && needed > known.uncommitted {
             return Err(Rejection::BudgetExhausted {
                 programme,
                 needed,
                 available: known.uncommitted,
+                unit_hours: known.unit_hours_of().is_some(),
             });
         }
-        self.check_room("vouchers.face", needed)?;
+        self.check_room("vouchers.face", needed.0)?;
         if i128::from(known.issued.0) + faces > i128::from(i64::MAX / 2) {
             return Err(Rejection::invalid("vouchers.face", needed, "less in all"));
         }
@@ -194,7 +218,7 @@ impl Ledger {
     }
 
     fn issue(&mut self, programme: ProgrammeId, new: &NewVoucher, holder: OrgId, by: Stamp) -> VoucherId {
-        let zero = Fen::ZERO;
+        let zero = Grant::ZERO;
         let id = VoucherId(self.vouchers.next_id());
         let code: Arc<str> = Arc::from(&*new.code);
         self.vouchers.push(Voucher {
@@ -211,11 +235,13 @@ impl Ledger {
             captured: zero,
             lapsed: zero,
             revoked: zero,
+            paid: Fen::ZERO,
+            fraud: false,
         });
         self.voucher_codes.insert(code, id);
         self.voucher_ends.insert((new.until, id), ());
         let source = self.free_source(programme);
-        self.post(source, Account::Voucher(id), new.face);
+        self.grant(self.grants_units(programme), source, Account::Voucher(id), new.face);
         self.programme_mut(programme).issued.0 += new.face.0;
         let owner = [id.0, u64::from(programme.0), u64::from(holder.0)];
         self.journal
@@ -231,14 +257,14 @@ impl Ledger {
         voucher.state = state;
         let (left, programme, holder, until) = (voucher.available, voucher.programme, voucher.holder, voucher.until);
         let source = self.free_source(programme);
-        self.post(Account::Voucher(id), source, left);
+        self.grant(self.grants_units(programme), Account::Voucher(id), source, left);
         self.by_holder.remove(&(holder, id));
         self.voucher_ends.remove(&(until, id));
         self.count_gone(id, left);
     }
 
     /// Counts money that left an expired or revoked voucher.
-    pub(crate) fn count_gone(&mut self, id: VoucherId, amount: Fen) {
+    pub(crate) fn count_gone(&mut self, id: VoucherId, grant: Grant) {
         let voucher = self.voucher_mut(id);
         let (programme, revoked) = (voucher.programme, voucher.state == VoucherState::Revoked);
         let gone = if revoked {
@@ -246,7 +272,7 @@ impl Ledger {
         } else {
             &mut voucher.lapsed
         };
-        gone.0 += amount.0;
+        gone.0 += grant.0;
         voucher.assert_whole();
         let programme = self.programme_mut(programme);
         let gone = if revoked {
@@ -254,7 +280,12 @@ impl Ledger {
         } else {
             &mut programme.lapsed
         };
-        gone.0 += amount.0;
+        gone.0 += grant.0;
+    }
+
+    pub(crate) fn grants_units(&self, programme: ProgrammeId) -> bool {
+        self.programme(programme)
+            .is_some_and(|programme| programme.unit_hours_of().is_some())
     }
 
     /// Where the free part of a programme's vouchers comes from and goes back to.

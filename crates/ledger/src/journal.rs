@@ -6,9 +6,15 @@ use prost::encoding::{WireType, encode_key, encode_varint};
 use sha2::{Digest, Sha256};
 
 use crate::account::Account;
-use crate::types::{Fen, Stamp, Timestamp};
+use crate::types::{Stamp, Timestamp};
 
-/// What an entry is about. The number is in the record; the meaning of an entry's `facts` and `texts` is given per kind.
+/// What an entry is about. The number is in the record; the meaning of an entry's `facts` and `texts` is given per kind. Together they
+/// say everything that the entry's transfers follow from, so that whoever has the journal can derive them again.
+///
+/// A *slice* is: from ms, until ms, stack cap, list price, held in the wallet, per line (milli-fen per unit-hour, sheet), number of legs,
+/// per leg (voucher, programme, revision, agreement, agreement version, redemption, fiscal year, cover in ms from the slice's beginning,
+/// amount, grant taken, per line its rate). A *cell* is: from ms, to ms, period, list price, paid from the wallet, per leg of its slice
+/// (amount, grant taken). Cells take the open slices of their hold in order; a cell closes its slice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u32)]
 pub enum EntryKind {
@@ -22,13 +28,14 @@ pub enum EntryKind {
     RegisterSite = 4,
     /// facts: site, version, effective from, then each price; texts: the classes.
     SetPrices = 5,
-    /// facts: programme, region, budget, each funder's share; texts: name, funders, terms as written by [`std::fmt::Debug`].
+    /// facts: programme, region, budget, 1 if committed at hold, 1 if redeemed by the holder, fiscal year or 0, each funder's share; texts: name,
+    /// class of unit-hours or nothing, terms, funders.
     CreateProgramme = 6,
-    /// facts: programme, revision, effective from; texts: the terms.
+    /// facts: programme, revision, effective from, 1 if immediate; texts: terms.
     ReviseProgramme = 7,
     /// facts: programme, new budget.
     SetBudget = 8,
-    /// facts: agreement, version; texts: what was agreed.
+    /// facts: agreement, version, issuer's region, provider's region or 0, rate, cap per job or 0, from, until, sites; texts: classes.
     CreateAgreement = 9,
     /// facts: agreement, end.
     EndAgreement = 10,
@@ -40,26 +47,35 @@ pub enum EntryKind {
     SuspendVoucher = 13,
     /// facts: voucher; texts: reason.
     ResumeVoucher = 14,
-    /// facts: voucher; texts: reason.
+    /// facts: voucher, 1 if for fraud, money to be recovered; texts: reason.
     RevokeVoucher = 15,
     /// facts: voucher.
     ExpireVoucher = 16,
-    /// facts: hold, job, task, attempt, payer, site, provider, time limit, stack cap, list price, wallet held, number of lines, per line
-    /// (milli-units, milli-fen per unit-hour, sheet), per leg (voucher, programme, revision, agreement, agreement version, redemption, fiscal
-    /// year, cover in ms, held, per line its rate); texts: classes of the lines.
+    /// facts: hold, job, task, attempt, payer, site, provider, time limit, number of lines, milli-units of each, number of slices, the slices; texts:
+    /// classes of the lines.
     Hold = 17,
     /// As [`EntryKind::Hold`], with the quote in place of the hold, its end in place of the job, and task and attempt 0.
     HoldQuote = 18,
     /// facts: hold, job, task, attempt, quote, time limit.
     TakeUpQuote = 19,
-    /// facts: hold, wall time, list price, paid from the wallet, per leg the capture.
+    /// facts: hold, wall time, number of cells, the cells. What is still held is released.
     Settle = 20,
-    /// facts: hold.
+    /// facts: hold. What is still held is released.
     Release = 21,
     /// facts: quote.
     ReleaseQuote = 22,
-    /// facts: job, task, attempt, paid back to the wallet, per leg what went back; texts: reason.
+    /// facts: job, task, attempt, number of cells, per cell (its place in its hold from 0, its period, the period this is booked in, back in all, back
+    /// to the wallet, per leg (amount, grant, 1 if back on the voucher)); texts: reason.
     Refund = 23,
+    /// facts: hold, number of cells (1), the cell: a slice is over, the hold goes on.
+    Capture = 24,
+    /// A cover ended under an open hold. facts: hold, the instant in ms from the hold's beginning, number of cells, the cells, new time limit, number of slices, the
+    /// slices, which replace all that were open.
+    Repin = 25,
+    /// facts: hold, new time limit, number of slices, the slices added.
+    Extend = 26,
+    /// facts: org, region, group; texts: control group.
+    UpdateOrg = 27,
 }
 
 /// An entry as it is written: its record and its place in the chain.
@@ -82,8 +98,8 @@ pub struct Entry {
     pub stamp: Stamp,
     /// An [`EntryKind`] by its number.
     pub kind: u32,
-    /// Debit, credit, amount.
-    pub transfers: Vec<(Account, Account, Fen)>,
+    /// Debit, credit, amount: fen, or of grant accounts in the programme's denomination.
+    pub transfers: Vec<(Account, Account, i64)>,
     /// By kind.
     pub facts: Vec<u64>,
     /// By kind.
@@ -148,7 +164,7 @@ impl JournalEntry {
             Some((
                 Account::from_code(debit)?,
                 Account::from_code(credit)?,
-                Fen(i64::try_from(amount).ok()?),
+                i64::try_from(amount).ok()?,
             ))
         });
         Some(Entry {
@@ -202,8 +218,8 @@ impl Journal {
         }
     }
 
-    pub(crate) fn transfer(&mut self, debit: Account, credit: Account, amount: Fen) {
-        for number in [debit.code(), credit.code(), amount.0 as u64] {
+    pub(crate) fn transfer(&mut self, debit: Account, credit: Account, amount: i64) {
+        for number in [debit.code(), credit.code(), amount as u64] {
             encode_varint(number, &mut self.draft.transfers);
         }
     }
@@ -282,7 +298,7 @@ mod tests {
     fn an_altered_byte_breaks_the_chain() {
         let mut journal = Journal::default();
         for n in 1..=3u64 {
-            journal.transfer(Account::Treasury, Account::Wallet(OrgId(1)), Fen(n as i64 * 100));
+            journal.transfer(Account::Treasury, Account::Wallet(OrgId(1)), n as i64 * 100);
             journal.fact(1u64);
             journal.text("invoice");
             journal.write(
@@ -311,10 +327,7 @@ mod tests {
             (read.index, read.stamp.actor, read.kind),
             (2, 9, EntryKind::TopUp as u32)
         );
-        assert_eq!(
-            read.transfers,
-            [(Account::Treasury, Account::Wallet(OrgId(1)), Fen(200))]
-        );
+        assert_eq!(read.transfers, [(Account::Treasury, Account::Wallet(OrgId(1)), 200)]);
         assert_eq!((read.facts, read.texts), (vec![1], vec!["invoice".to_string()]));
         let record = EntryRecord::decode(&*entries[1].record).expect("written above");
         assert_eq!(

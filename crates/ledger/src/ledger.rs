@@ -10,9 +10,10 @@ use crate::paged::{PagedMap, PagedVec};
 use crate::party::{Funds, Org, Site};
 use crate::programme::Programme;
 use crate::rejection::{Rejection, Subject};
-use crate::settle::{Capture, CaptureWindow};
+use crate::settle::{CaptureWindow, Settled};
+use crate::sweep::Sweeps;
 use crate::types::{
-    AgreementId, Fen, HoldId, HoldKey, OrgId, ProgrammeId, QuoteId, SiteId, Stamp, Timestamp, VoucherId,
+    AgreementId, Fen, Grant, HoldId, HoldKey, OrgId, ProgrammeId, QuoteId, SiteId, Stamp, Timestamp, VoucherId,
 };
 use crate::voucher::{Voucher, VoucherState};
 
@@ -31,10 +32,20 @@ pub(crate) enum JobCap {
     Agreement(AgreementId),
 }
 
-/// How much of a job's cap is used, and how many holds and captures in the window count in it: with the last of them the record goes.
+impl JobCap {
+    /// What a leg counts in it: programmes count in their denomination, agreements in fen.
+    pub(crate) fn counts(self, amount: Fen, grant: Grant) -> i64 {
+        match self {
+            JobCap::Programme(_) => grant.0,
+            JobCap::Agreement(_) => amount.0,
+        }
+    }
+}
+
+/// How much of a job's cap is used, and how many slices and cells count in it: with the last of them the record goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct JobUse {
-    pub(crate) used: Fen,
+    pub(crate) used: i64,
     pub(crate) records: u32,
 }
 
@@ -45,8 +56,10 @@ pub(crate) struct JobUse {
 pub struct Ledger {
     pub(crate) time: Timestamp,
     pub(crate) treasury: Fen,
-    // Per kind of account the sum of its balances: the trial balance, kept with every transfer.
+    // Per kind of account the sum of its balances in fen: the trial balance, kept with every transfer …
     pub(crate) totals: [i128; KINDS],
+    // … and the same of the grant accounts of programmes in unit-hours.
+    pub(crate) unit_totals: [i128; KINDS],
     pub(crate) journal: Journal,
     pub(crate) window: CaptureWindow,
     pub(crate) orgs: PagedVec<Org>,
@@ -57,10 +70,11 @@ pub struct Ledger {
     pub(crate) quotes: PagedVec<BoundQuote>,
     pub(crate) holds: PagedVec<Hold>,
     // In order of settlement, for the settlement window.
-    pub(crate) captures: PagedVec<Capture>,
+    pub(crate) captures: PagedVec<Settled>,
     // Open holds and net captures per programme, control group and fiscal year.
-    pub(crate) group_use: PagedMap<(ProgrammeId, OrgId, u32), Fen>,
+    pub(crate) group_use: PagedMap<(ProgrammeId, OrgId, u32), Grant>,
     pub(crate) job_use: PagedMap<(u64, JobCap), JobUse>,
+    pub(crate) sweeps: Sweeps,
     // Indexes: derived from the tables above, not part of a snapshot.
     pub(crate) org_names: PagedMap<Arc<str>, OrgId>,
     pub(crate) groups: PagedMap<Arc<str>, OrgId>,
@@ -86,6 +100,7 @@ impl Ledger {
             time: Timestamp(0),
             treasury: Fen::ZERO,
             totals: [0; KINDS],
+            unit_totals: [0; KINDS],
             journal: Journal::default(),
             window: CaptureWindow::default(),
             orgs: PagedVec::starting_at(1),
@@ -98,6 +113,7 @@ impl Ledger {
             captures: PagedVec::starting_at(1),
             group_use: PagedMap::new(),
             job_use: PagedMap::new(),
+            sweeps: Sweeps::default(),
             org_names: PagedMap::new(),
             groups: PagedMap::new(),
             programme_names: PagedMap::new(),
@@ -212,14 +228,16 @@ impl Ledger {
         self.quotes.get(id.0)
     }
 
-    /// What an organisation can spend; all zero for an unknown one.
+    /// What an organisation can spend; all zero for an unknown one. Vouchers in unit-hours are not money and not counted.
     pub fn funds(&self, org: OrgId) -> Funds {
         let mut funds = Funds::default();
         if let Some(org) = self.org(org) {
             (funds.wallet_available, funds.wallet_held) = (org.available, org.held);
         }
         for voucher in self.vouchers_in_use(org) {
-            if voucher.state == VoucherState::Active {
+            let programme = self.programme(voucher.programme);
+            let money = programme.is_some_and(|programme| programme.unit_hours_of().is_none());
+            if voucher.state == VoucherState::Active && money {
                 funds.vouchers_available.0 += voucher.available.0;
                 funds.vouchers_held.0 += voucher.held.0;
             }
@@ -274,49 +292,72 @@ impl Ledger {
 
     /// Moves money from one account to another, in the books and in the entry being written. Asserts that no balance falls below zero.
     pub(crate) fn post(&mut self, debit: Account, credit: Account, amount: Fen) {
-        if amount == Fen::ZERO {
+        assert!(
+            !debit.is_grant() && !credit.is_grant(),
+            "money from {debit} to {credit}"
+        );
+        self.transfer(false, debit, credit, amount.0);
+    }
+
+    /// The same between grant accounts, in the programme's denomination.
+    pub(crate) fn grant(&mut self, unit_hours: bool, debit: Account, credit: Account, grant: Grant) {
+        assert!(
+            debit.is_grant() && credit.is_grant(),
+            "a grant from {debit} to {credit}"
+        );
+        self.transfer(unit_hours, debit, credit, grant.0);
+    }
+
+    fn transfer(&mut self, unit_hours: bool, debit: Account, credit: Account, amount: i64) {
+        if amount == 0 {
             return;
         }
-        assert!(
-            amount > Fen::ZERO,
-            "a transfer of {amount} fen from {debit} to {credit}"
-        );
-        self.change(debit, if debit.is_debit() { amount.0 } else { -amount.0 });
-        self.change(credit, if credit.is_debit() { -amount.0 } else { amount.0 });
+        assert!(amount > 0, "a transfer of {amount} from {debit} to {credit}");
+        self.change(unit_hours, debit, if debit.is_debit() { amount } else { -amount });
+        self.change(unit_hours, credit, if credit.is_debit() { -amount } else { amount });
         self.journal.transfer(debit, credit, amount);
     }
 
-    fn change(&mut self, account: Account, by: i64) {
+    fn change(&mut self, unit_hours: bool, account: Account, by: i64) {
         let balance = self.balance_mut(account);
-        let after = balance.0.checked_add(by).filter(|after| *after >= 0);
-        *balance = Fen(after.unwrap_or_else(|| panic!("{account} holds {balance} fen and is changed by {by}")));
-        self.totals[account.kind()] += i128::from(by);
+        let after = balance.checked_add(by).filter(|after| *after >= 0);
+        *balance = after.unwrap_or_else(|| panic!("{account} holds {balance} and is changed by {by}"));
+        let totals = if unit_hours {
+            &mut self.unit_totals
+        } else {
+            &mut self.totals
+        };
+        totals[account.kind()] += i128::from(by);
     }
 
-    fn balance_mut(&mut self, account: Account) -> &mut Fen {
+    fn balance_mut(&mut self, account: Account) -> &mut i64 {
         match account {
-            Account::Treasury => &mut self.treasury,
-            Account::Uncalled(id) => &mut self.programme_mut(id).uncalled,
-            Account::Due(id, funder) => &mut self.programme_mut(id).due[usize::from(funder)],
-            Account::Unfunded(id) => &mut self.programme_mut(id).unfunded,
-            Account::Budget(id) => &mut self.programme_mut(id).uncommitted,
-            Account::Voucher(id) => &mut self.voucher_mut(id).available,
-            Account::VoucherHeld(id) => &mut self.voucher_mut(id).held,
-            Account::Wallet(id) => &mut self.org_mut(id).available,
-            Account::WalletHeld(id) => &mut self.org_mut(id).held,
-            Account::Receivable(id) => &mut self.org_mut(id).receivable,
-            Account::Claim(id) => &mut self.org_mut(id).claim,
+            Account::Treasury => &mut self.treasury.0,
+            Account::Uncalled(id) => &mut self.programme_mut(id).uncalled.0,
+            Account::Due(id, funder) => &mut self.programme_mut(id).due[usize::from(funder)].0,
+            Account::Unfunded(id) => &mut self.programme_mut(id).unfunded.0,
+            Account::Owes(id) => &mut self.org_mut(id).owes.0,
+            Account::Budget(id) => &mut self.programme_mut(id).uncommitted.0,
+            Account::Voucher(id) => &mut self.voucher_mut(id).available.0,
+            Account::VoucherHeld(id) => &mut self.voucher_mut(id).held.0,
+            Account::Wallet(id) => &mut self.org_mut(id).available.0,
+            Account::WalletHeld(id) => &mut self.org_mut(id).held.0,
+            Account::Receivable(id) => &mut self.org_mut(id).receivable.0,
+            Account::Claim(id) => &mut self.org_mut(id).claim.0,
+            Account::Recovery(id) => &mut self.programme_mut(id).recovery.0,
         }
     }
 
-    /// Closes the entry being written. Asserts that debits and credits of all books are equal.
+    /// Closes the entry being written. Asserts that debits and credits of all books are equal, in fen and in unit-hours.
     pub(crate) fn write(&mut self, kind: EntryKind, stamp: Stamp) {
-        let debits: i128 = self.totals[..=LAST_DEBIT_KIND].iter().sum();
-        let credits: i128 = self.totals[LAST_DEBIT_KIND + 1..].iter().sum();
-        assert!(
-            debits == credits,
-            "debits of {debits} fen and credits of {credits} after a {kind:?}"
-        );
+        for totals in [&self.totals, &self.unit_totals] {
+            let debits: i128 = totals[..=LAST_DEBIT_KIND].iter().sum();
+            let credits: i128 = totals[LAST_DEBIT_KIND + 1..].iter().sum();
+            assert!(
+                debits == credits,
+                "debits of {debits} and credits of {credits} after a {kind:?}"
+            );
+        }
         self.time = stamp.at;
         self.journal.write(kind, stamp);
     }

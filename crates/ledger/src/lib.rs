@@ -21,19 +21,22 @@ mod journal;
 mod ledger;
 pub mod paged;
 mod party;
+mod period;
 mod price;
 mod programme;
 mod quote;
 mod refund;
 mod rejection;
 mod settle;
+mod slice;
 mod snapshot;
+mod sweep;
+mod trial;
 pub mod types;
 mod voucher;
 
 pub use account::Account;
 pub use agreement::{Agreement, NewAgreement};
-pub use audit::{TrialBalance, TrialRow};
 pub use expire::Expired;
 pub use hold::{BoundQuote, Hold, HoldRequest, Pinned, QUOTE_VALID_MS_MAX};
 pub use issue::{BATCH_MAX, VOUCHERS_IN_USE_MAX};
@@ -42,11 +45,14 @@ pub use ledger::Ledger;
 pub use party::{Funds, NewOrg, Org, OrgKind, Site};
 pub use price::{LINES_MAX, MILLI_UNITS_MAX, MILLIFEN_MAX, Price, PriceSheets, PricedLine, WALLTIME_MS_MAX};
 pub use programme::{
-    BudgetPolicy, ExpiryBasis, Funder, NewProgramme, Programme, Rate, Redemption, Revision, Stacking, Terms,
+    BudgetPolicy, Denomination, ExpiryBasis, Funder, NewProgramme, Programme, Rate, Redemption, Revision, Stacking,
+    Terms,
 };
 pub use quote::{Leg, LegPin, Quote, QuoteRequest};
 pub use refund::Refund;
 pub use rejection::{Rejection, RejectionKind, Subject, VoucherRule};
 pub use settle::{CaptureWindow, Receipt, ReceiptLine, Settled};
+pub use slice::{Cell, LegRefunded, SLICES_MAX, Slice};
 pub use snapshot::{CHUNK_BYTES_MAX, SnapshotError};
+pub use trial::{TrialBalance, TrialRow, UnitTrial};
 pub use voucher::{NewVoucher, Voucher, VoucherState};

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::price::PriceSheets;
 use crate::rejection::Rejection;
-use crate::types::{Fen, OrgId, RegionCode};
+use crate::types::{Fen, Grant, OrgId, RegionCode};
 
 /// What an organisation is; programmes name the kinds they are for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -58,6 +58,8 @@ pub struct Org {
     pub receivable: Fen,
     /// Of a holder: subsidies it has paid in advance and may claim (holder-redeemed programmes).
     pub claim: Fen,
+    /// What it owes: subsidies to be recovered, refunds of what it was already paid for.
+    pub owes: Fen,
 }
 
 /// A data centre as far as money knows it.
@@ -110,6 +112,11 @@ pub(crate) fn check_amount(field: &'static str, amount: Fen) -> Result<(), Rejec
         return Err(Rejection::invalid(field, amount, "1 to 100000000000000 fen"));
     }
     Ok(())
+}
+
+/// Refuses faces, budgets and caps that are not above zero or over [`Grant::MAX`].
+pub(crate) fn check_grant(field: &'static str, amount: Grant) -> Result<(), Rejection> {
+    check_amount(field, Fen(amount.0))
 }
 
 /// Refuses texts for the record that are too long.

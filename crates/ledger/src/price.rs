@@ -136,10 +136,11 @@ pub(crate) fn check_lines(lines: &[Line], walltime_ms_max: u64) -> Result<(), Re
     Ok(())
 }
 
-/// Refuses class names that could not be typed or matched: `*` is for patterns only.
+/// Refuses class names that could not be typed or matched, or not be told from what stands beside them in the journal: `*` is for
+/// patterns only, `;` and `=` separate.
 pub(crate) fn check_sku(field: &'static str, sku: &Sku) -> Result<(), Rejection> {
-    if sku.as_str().contains('*') {
-        return Err(Rejection::invalid(field, sku, "a class, not a pattern"));
+    if sku.as_str().contains(['*', ';', '=']) {
+        return Err(Rejection::invalid(field, sku, "a class without * ; or ="));
     }
     check_name(field, sku.as_str())
 }
@@ -147,8 +148,12 @@ pub(crate) fn check_sku(field: &'static str, sku: &Sku) -> Result<(), Rejection>
 /// Refuses patterns other than a class or a prefix ending in one `*`.
 pub(crate) fn check_pattern(field: &'static str, pattern: &Sku) -> Result<(), Rejection> {
     let stem = pattern.as_str().strip_suffix('*').unwrap_or(pattern.as_str());
-    if stem.contains('*') {
-        return Err(Rejection::invalid(field, pattern, "a class, or a prefix ending in *"));
+    if stem.contains(['*', ';', '=']) {
+        return Err(Rejection::invalid(
+            field,
+            pattern,
+            "a class without ; or =, or a prefix of one ending in *",
+        ));
     }
     if stem.is_empty() {
         Ok(())

@@ -1,9 +1,22 @@
 //! Voucher programmes: who issues, who funds, for whom, at what rate and up to which caps. Terms are revised, never changed.
 
-use crate::party::{OrgKind, check_amount, check_name, check_region};
-use crate::price::{check_pattern, closeness};
+use std::fmt;
+
+use crate::calendar::year_start;
+use crate::party::{OrgKind, check_grant, check_name, check_region};
+use crate::price::{check_pattern, check_sku, closeness};
 use crate::rejection::Rejection;
-use crate::types::{BasisPoints, Fen, ProgrammeId, RegionCode, Sku, Timestamp};
+use crate::types::{BasisPoints, Fen, Grant, ProgrammeId, RegionCode, Sku, Timestamp};
+
+/// What budget, vouchers and caps of a programme are counted in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Denomination {
+    /// Fen.
+    #[default]
+    Money,
+    /// Milli-unit-seconds of one class (政策性算力): the vouchers pay that class at whatever it costs.
+    UnitHours(Sku),
+}
 
 /// When a budget is committed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,10 +85,10 @@ pub struct Terms {
     pub rates: Vec<Rate>,
     /// Classes (or prefixes) that are never subsidised.
     pub excluded_skus: Vec<Sku>,
-    /// Per control group and fiscal year; `None` = no cap.
-    pub cap_per_control_group: Option<Fen>,
-    /// Per job, all its tasks and attempts together; `None` = no cap.
-    pub cap_per_job: Option<Fen>,
+    /// Per control group and fiscal year, in the programme's denomination; `None` = no cap.
+    pub cap_per_control_group: Option<Grant>,
+    /// Per job, all its tasks and attempts together, in the programme's denomination; `None` = no cap.
+    pub cap_per_job: Option<Grant>,
     /// Empty = all.
     pub holder_kinds: Vec<OrgKind>,
     /// Empty = all.
@@ -124,8 +137,12 @@ pub struct NewProgramme {
     pub region: RegionCode,
     /// 1 to 15.
     pub funders: Vec<Funder>,
+    /// What budget, vouchers and caps are counted in.
+    pub denomination: Denomination,
+    /// The calendar year (in Shanghai) whose budget it is; its terms lie in it, but may end later if they carry over. `None` = of no one year.
+    pub fiscal_year: Option<u32>,
     /// In all.
-    pub budget: Fen,
+    pub budget: Grant,
     /// When the budget is committed.
     pub budget_policy: BudgetPolicy,
     /// Who is paid the subsidy.
@@ -139,6 +156,8 @@ pub struct NewProgramme {
 pub struct Revision {
     /// First instant new quotes and holds are judged by it.
     pub effective_from: Timestamp,
+    /// It ended the covers of the holds open then, too.
+    pub immediate: bool,
     /// The terms.
     pub terms: Terms,
 }
@@ -154,6 +173,10 @@ pub struct Programme {
     pub region: RegionCode,
     /// In the fixed order of splits.
     pub funders: Vec<Funder>,
+    /// What the amounts below are counted in, unless they say fen.
+    pub denomination: Denomination,
+    /// The year whose budget it is.
+    pub fiscal_year: Option<u32>,
     /// When the budget is committed.
     pub budget_policy: BudgetPolicy,
     /// Who is paid the subsidy.
@@ -161,25 +184,29 @@ pub struct Programme {
     /// By `effective_from`; the number of a revision is its place, from 1.
     pub revisions: Vec<Revision>,
     /// In all.
-    pub budget: Fen,
+    pub budget: Grant,
     /// Not committed.
-    pub uncommitted: Fen,
+    pub uncommitted: Grant,
     /// Over-issued: on vouchers, but not committed (commit at hold only).
-    pub unfunded: Fen,
-    /// Granted and not yet called from the funders: budget less net captures.
-    pub uncalled: Fen,
-    /// Called from each funder: net captures, split.
+    pub unfunded: Grant,
+    /// Granted and not used: budget less net captures.
+    pub uncalled: Grant,
+    /// Called from each funder and not paid in, in fen.
     pub due: Vec<Fen>,
+    /// Owed back to the funders, in fen.
+    pub recovery: Fen,
+    /// Money that its vouchers have paid, refunds deducted, in fen.
+    pub paid: Fen,
     /// Faces of all vouchers ever issued.
-    pub issued: Fen,
+    pub issued: Grant,
     /// On open holds and binding quotes.
-    pub held: Fen,
+    pub held: Grant,
     /// Captured, refunds deducted.
-    pub captured: Fen,
+    pub captured: Grant,
     /// Of the issued: lapsed or given back to the fund.
-    pub lapsed: Fen,
+    pub lapsed: Grant,
     /// Of the issued: revoked.
-    pub revoked: Fen,
+    pub revoked: Grant,
 }
 
 impl Programme {
@@ -192,9 +219,55 @@ impl Programme {
         (&self.revisions[begun - 1].terms, begun as u32)
     }
 
+    /// The class whose unit-hours it grants; `None` = money.
+    pub fn unit_hours_of(&self) -> Option<&Sku> {
+        match &self.denomination {
+            Denomination::Money => None,
+            Denomination::UnitHours(sku) => Some(sku),
+        }
+    }
+
     /// The weights of the funders.
     pub(crate) fn weights(&self) -> Vec<u64> {
         self.funders.iter().map(|funder| u64::from(funder.share)).collect()
+    }
+}
+
+impl fmt::Display for Terms {
+    /// For the journal: what is set, in a fixed order, separated by `;`, which no class can hold.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for rate in &self.rates {
+            write!(f, "rate {}={};", rate.sku, rate.rate)?;
+        }
+        for sku in &self.excluded_skus {
+            write!(f, "exclude {sku};")?;
+        }
+        if let Some(cap) = self.cap_per_control_group {
+            write!(f, "cap_group {cap};")?;
+        }
+        if let Some(cap) = self.cap_per_job {
+            write!(f, "cap_job {cap};")?;
+        }
+        for kind in &self.holder_kinds {
+            write!(f, "kind {};", *kind as u32)?;
+        }
+        for region in &self.holder_regions {
+            write!(f, "region {region};")?;
+        }
+        match self.stacking {
+            Stacking::Exclusive => write!(f, "exclusive;")?,
+            Stacking::Stackable { total_max } => write!(f, "stack {total_max};")?,
+        }
+        write!(f, "from {};until {}", self.from, self.until)?;
+        let flags = [
+            (self.expiry_basis == ExpiryBasis::Hold, ";expiry_hold"),
+            (self.carry_over, ";carry_over"),
+            (self.reinstate_refunds, ";reinstate"),
+        ];
+        flags
+            .iter()
+            .filter(|(set, _)| *set)
+            .try_for_each(|(_, name)| f.write_str(name))
     }
 }
 
@@ -238,8 +311,46 @@ pub(crate) fn check_programme(programme: &NewProgramme) -> Result<(), Rejection>
             return Err(Rejection::invalid("funders.name", &funder.name, "each funder once"));
         }
     }
-    check_amount("budget", programme.budget)?;
-    check_terms(&programme.terms)
+    check_grant("budget", programme.budget)?;
+    if let Denomination::UnitHours(sku) = &programme.denomination {
+        check_sku("denomination", sku)?;
+    }
+    if let Some(year) = programme.fiscal_year
+        && !(2_000..10_000).contains(&year)
+    {
+        return Err(Rejection::invalid("fiscal_year", year, "2000 to 9999, or none"));
+    }
+    check_terms(&programme.terms)?;
+    check_terms_of(&programme.terms, &programme.denomination, programme.fiscal_year)
+}
+
+/// Refuses terms that do not suit the rest of their programme: unit-hours have the rate of their class only, and a year's budget pays in its year.
+pub(crate) fn check_terms_of(
+    terms: &Terms,
+    denomination: &Denomination,
+    fiscal_year: Option<u32>,
+) -> Result<(), Rejection> {
+    if let Denomination::UnitHours(sku) = denomination
+        && terms.rates.iter().any(|rate| rate.sku != *sku)
+    {
+        return Err(Rejection::invalid(
+            "rates.sku",
+            sku,
+            "the class of the unit-hours and no other",
+        ));
+    }
+    let Some(year) = fiscal_year else { return Ok(()) };
+    if terms.from < year_start(year) || terms.from >= year_start(year + 1) {
+        return Err(Rejection::invalid("from", terms.from, "an instant of the fiscal year"));
+    }
+    if terms.until > year_start(year + 1) && !terms.carry_over {
+        return Err(Rejection::invalid(
+            "until",
+            terms.until,
+            "in the fiscal year, unless it carries over",
+        ));
+    }
+    Ok(())
 }
 
 pub(crate) fn check_terms(terms: &Terms) -> Result<(), Rejection> {
@@ -264,10 +375,10 @@ pub(crate) fn check_terms(terms: &Terms) -> Result<(), Rejection> {
         check_pattern("excluded_skus", pattern)?;
     }
     if let Some(cap) = terms.cap_per_control_group {
-        check_amount("cap_per_control_group", cap)?;
+        check_grant("cap_per_control_group", cap)?;
     }
     if let Some(cap) = terms.cap_per_job {
-        check_amount("cap_per_job", cap)?;
+        check_grant("cap_per_job", cap)?;
     }
     if terms.holder_kinds.len() > 16 || terms.holder_regions.len() > 1_000 {
         return Err(Rejection::invalid(

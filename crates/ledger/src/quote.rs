@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use crate::bill::Bill;
-use crate::choice::best_choice;
-use crate::eligibility::{Asked, Candidate, ProgrammeView};
+use crate::eligibility::{Asked, Candidate, Offers, ProgrammeView, When};
 use crate::ledger::Ledger;
 use crate::price::{PricedLine, check_lines};
 use crate::programme::{Redemption, Stacking};
 use crate::rejection::{Rejection, VoucherRule};
-use crate::types::{AgreementId, BasisPoints, Fen, Funding, Line, OrgId, ProgrammeId, SiteId, Timestamp, VoucherId};
+use crate::slice::{Slice, advanced, plan_slices};
+use crate::types::{
+    AgreementId, BasisPoints, Fen, Funding, Grant, Line, OrgId, ProgrammeId, SiteId, Timestamp, VoucherId,
+};
 
 /// A bill to be: who pays for what, where, for how long at most, and with which money.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,6 +28,8 @@ pub struct QuoteRequest {
     pub funding: Funding,
     /// The most that may be held in the wallet; `None` = no bound.
     pub copay_max: Option<Fen>,
+    /// A cap or a budget may make the subsidy smaller than the rates give; otherwise that is a refusal.
+    pub allow_partial: bool,
     /// The job, where caps per job should count what it has used already; holds take it from their key.
     pub job: Option<u64>,
 }
@@ -45,6 +49,10 @@ pub struct Leg {
     pub eligible: Fen,
     /// What it pays.
     pub amount: Fen,
+    /// What that takes from the voucher, in the programme's denomination.
+    pub grant: Grant,
+    /// The programme grants unit-hours, not money.
+    pub unit_hours: bool,
     /// Who is paid the amount: the provider, or the holder afterwards.
     pub redemption: Redemption,
 }
@@ -53,10 +61,10 @@ pub struct Leg {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quote {
     /// The lines with their prices and sheet versions.
-    pub lines: Vec<PricedLine>,
+    pub lines: Arc<[PricedLine]>,
     /// List price.
     pub gross: Fen,
-    /// What each voucher pays, in order of preference.
+    /// What each voucher pays, in order of preference; over all months that the time reaches into.
     pub legs: Vec<Leg>,
     /// What remains for the payer.
     pub copay: Fen,
@@ -68,9 +76,8 @@ pub struct Quote {
 
 /// A quote with everything a hold pins.
 pub(crate) struct Plan {
-    pub(crate) quote: Quote,
-    pub(crate) pins: Vec<LegPin>,
-    pub(crate) stack_max: BasisPoints,
+    pub(crate) lines: Arc<[PricedLine]>,
+    pub(crate) slices: Vec<Slice>,
 }
 
 /// What a leg keeps whatever happens to its programme and agreement while the hold is open.
@@ -84,7 +91,7 @@ pub struct LegPin {
     pub group: OrgId,
     /// … and the fiscal year of the hold.
     pub year: u32,
-    /// How much of the time, from its beginning, is covered.
+    /// How much of the slice's time, from its beginning, is covered.
     pub cover_ms: u64,
     /// Per line.
     pub rates: Arc<[BasisPoints]>,
@@ -99,87 +106,62 @@ pub struct LegPin {
 impl Ledger {
     /// What the bill would cost at the limit if it began at `at`. Whether the wallet can bear it is asked of [`Ledger::afford`].
     pub fn quote(&self, request: &QuoteRequest, at: Timestamp) -> Result<Quote, Rejection> {
-        Ok(self.plan(request, request.job, at, at)?.quote)
+        let now = When {
+            at,
+            use_from: at,
+            offset_ms: 0,
+            lenient: false,
+        };
+        Ok(self.plan(request, request.job, now)?.quote())
     }
 
     /// Whether the payer's wallet has, and the payer allows, what a quote needs.
     pub fn afford(&self, request: &QuoteRequest, quote: &Quote) -> Result<(), Rejection> {
+        self.afford_wallet(request, quote.wallet, Fen::ZERO)
+    }
+
+    /// Whether the wallet has an amount, and the payer allows it on top of what is held or paid for the same hold already.
+    pub(crate) fn afford_wallet(&self, request: &QuoteRequest, wallet: Fen, before: Fen) -> Result<(), Rejection> {
+        let needed = Fen(wallet.0 + before.0);
         if let Some(allowed) = request.copay_max
-            && quote.wallet > allowed
+            && needed > allowed
         {
-            return Err(Rejection::CopayOverMax {
-                needed: quote.wallet,
-                allowed,
-            });
+            return Err(Rejection::CopayOverMax { needed, allowed });
         }
         let available = self.known_org(request.payer)?.available;
-        if quote.wallet > available {
+        if wallet > available {
             return Err(Rejection::InsufficientFunds {
                 org: request.payer,
-                needed: quote.wallet,
+                needed: wallet,
                 available,
             });
         }
         Ok(())
     }
 
-    /// A quote judged at `at` for use that begins at `use_from` (later than `at` for binding quotes, so that a cover that
-    /// ends soon is not promised for longer than it lasts).
-    pub(crate) fn plan(
-        &self,
-        request: &QuoteRequest,
-        job: Option<u64>,
-        at: Timestamp,
-        use_from: Timestamp,
-    ) -> Result<Plan, Rejection> {
-        let asked = self.asked(request, job, at, use_from)?;
+    /// A quote judged at one time for use that begins at another (later for binding quotes, so that a cover that ends soon is not
+    /// promised for longer than it lasts; in the middle of a hold for what is added to it).
+    pub(crate) fn plan(&self, request: &QuoteRequest, job: Option<u64>, when: When) -> Result<Plan, Rejection> {
+        self.known_org(request.payer)?;
         check_lines(&request.lines, request.walltime_ms_max)?;
-        let lines = self.priced(request, at)?;
-        let bill = Bill::new(&lines, request.walltime_ms_max)?;
-        let (views, candidates) = match &request.funding {
-            Funding::WalletOnly => (Vec::new(), Vec::new()),
-            Funding::Auto => self.usable_vouchers(&asked),
-            Funding::Vouchers(named) => self.named_vouchers(&asked, named)?,
-        };
-        let choice = best_choice(&bill, &views, &candidates);
-        let mut legs = Vec::with_capacity(choice.legs.len());
-        let mut pins = Vec::with_capacity(choice.legs.len());
-        for (index, amount) in choice.legs {
-            let candidate = &candidates[index];
-            legs.push(leg(&bill, &views[candidate.view], candidate, amount));
-            pins.push(pin(&asked, &views[candidate.view], candidate));
+        let lines = self.priced(request, when.at)?;
+        // The whole is bounded before it is cut.
+        Bill::new(&lines, request.walltime_ms_max)?;
+        let asked = self.asked(request, &lines, job, when)?;
+        let mut offers = self.offers(&asked, when)?;
+        if matches!(request.funding, Funding::Vouchers(_)) && !when.lenient {
+            check_exclusive(&offers)?;
         }
-        let subsidy: i64 = legs.iter().map(|leg| leg.amount.0).sum();
-        let advanced: i64 = legs
-            .iter()
-            .filter(|leg| leg.redemption == Redemption::Holder)
-            .map(|leg| leg.amount.0)
-            .sum();
-        let copay = Fen(bill.gross.0 - subsidy);
-        assert!(
-            copay >= Fen::ZERO,
-            "vouchers pay {subsidy} fen of a bill of {}",
-            bill.gross
-        );
-        let slack = slack(&legs, &pins, request.walltime_ms_max, lines.len());
-        let wallet = Fen(copay.0 + slack.0 + advanced);
-        let gross = bill.gross;
-        let quote = Quote {
-            lines,
-            gross,
-            legs,
-            copay,
-            slack,
-            wallet,
-        };
-        Ok(Plan {
-            quote,
-            pins,
-            stack_max: choice.stack_max,
-        })
+        let capped = !request.allow_partial && !when.lenient;
+        let before = capped.then(|| offers.clone());
+        let slices = plan_slices(&asked, &lines, &mut offers, when)?;
+        if let Some(before) = before {
+            check_whole(&asked, &lines, &slices, before, &offers, when)?;
+        }
+        Ok(Plan { lines, slices })
     }
 
-    fn priced(&self, request: &QuoteRequest, at: Timestamp) -> Result<Vec<PricedLine>, Rejection> {
+    fn priced(&self, request: &QuoteRequest, at: Timestamp) -> Result<Arc<[PricedLine]>, Rejection> {
         let site = self.known_site(request.site)?;
         let priced = request.lines.iter().map(|line| {
             let price = site.prices.at(&line.sku, at);
@@ -196,32 +178,101 @@ impl Ledger {
         });
         priced.collect()
     }
+}
 
-    fn named_vouchers<'a>(
-        &'a self,
-        asked: &Asked<'a>,
-        named: &[VoucherId],
-    ) -> Result<(Vec<ProgrammeView<'a>>, Vec<Candidate<'a>>), Rejection> {
-        let (views, candidates) = self.asked_vouchers(asked, named)?;
-        let exclusive = views.iter().position(|view| view.terms.stacking == Stacking::Exclusive);
-        if let Some(exclusive) = exclusive
-            && views.len() > 1
-        {
-            let blocking = candidates.iter().find(|candidate| candidate.view == exclusive);
-            let voucher = blocking.map_or(VoucherId(0), |candidate| candidate.voucher.id);
-            return Err(Rejection::voucher(voucher, VoucherRule::Stacking));
+impl Plan {
+    /// What all slices hold in the wallet.
+    pub(crate) fn wallet(&self) -> Fen {
+        Fen(self.slices.iter().map(|slice| slice.wallet.0).sum())
+    }
+
+    fn quote(self) -> Quote {
+        let gross = Fen(self.slices.iter().map(|slice| slice.gross.0).sum());
+        let wallet = self.wallet();
+        let legs = merged(self.slices.iter().flat_map(|slice| &slice.legs));
+        let subsidy: i64 = legs.iter().map(|leg| leg.amount.0).sum();
+        let copay = Fen(gross.0 - subsidy);
+        Quote {
+            lines: self.lines,
+            gross,
+            slack: Fen(wallet.0 - copay.0 - advanced(&legs).0),
+            legs,
+            copay,
+            wallet,
         }
-        Ok((views, candidates))
     }
 }
 
-fn pin(asked: &Asked<'_>, view: &ProgrammeView<'_>, candidate: &Candidate<'_>) -> LegPin {
+/// Legs of one voucher as one, in the order of their first.
+pub(crate) fn merged<'a>(legs: impl Iterator<Item = &'a Leg>) -> Vec<Leg> {
+    let mut merged: Vec<Leg> = Vec::new();
+    for leg in legs {
+        match merged.iter_mut().find(|known| known.voucher == leg.voucher) {
+            Some(known) => {
+                known.rate = known.rate.max(leg.rate);
+                known.eligible.0 += leg.eligible.0;
+                known.amount.0 += leg.amount.0;
+                known.grant.0 += leg.grant.0;
+            }
+            None => merged.push(leg.clone()),
+        }
+    }
+    merged
+}
+
+// Of the vouchers named, one that excludes the others is a refusal.
+fn check_exclusive(offers: &Offers<'_>) -> Result<(), Rejection> {
+    let exclusive = |view: &ProgrammeView<'_>| view.terms.stacking == Stacking::Exclusive;
+    let Some(place) = offers.views.iter().position(exclusive) else {
+        return Ok(());
+    };
+    if offers.views.len() == 1 {
+        return Ok(());
+    }
+    let blocking = offers.candidates.iter().find(|candidate| candidate.view == place);
+    let voucher = blocking.map_or(VoucherId(0), |candidate| candidate.voucher.id);
+    Err(Rejection::voucher(voucher, VoucherRule::Stacking))
+}
+
+// Whether the vouchers pay as much as their rates and balances give. Only where a cap was used up can it be otherwise.
+fn check_whole(
+    asked: &Asked<'_>,
+    lines: &Arc<[PricedLine]>,
+    slices: &[Slice],
+    mut before: Offers<'_>,
+    after: &Offers<'_>,
+    when: When,
+) -> Result<(), Rejection> {
+    let used_up =
+        |view: &ProgrammeView<'_>| view.worth(view.caps_left) == Fen::ZERO || view.agreement_left == Fen::ZERO;
+    if !after.views.iter().any(used_up) {
+        return Ok(());
+    }
+    for view in &mut before.views {
+        (view.caps_left, view.agreement_left) = (Grant::MAX, Fen::MAX);
+    }
+    let subsidy = |slices: &[Slice]| {
+        Fen(slices
+            .iter()
+            .flat_map(|slice| &slice.legs)
+            .map(|leg| leg.amount.0)
+            .sum())
+    };
+    let needed = subsidy(&plan_slices(asked, lines, &mut before, when)?);
+    let available = subsidy(slices);
+    if needed > available {
+        return Err(Rejection::SubsidyPartial { needed, available });
+    }
+    Ok(())
+}
+
+pub(crate) fn pin(asked: &Asked<'_>, view: &ProgrammeView<'_>, cover_ms: u64) -> LegPin {
     LegPin {
         revision: view.revision,
         agreement_version: view.agreement.map_or(0, |agreement| agreement.version),
         group: asked.payer.group,
         year: asked.year,
-        cover_ms: candidate.cover_ms,
+        cover_ms,
         rates: view.rates.clone(),
         reinstate: view.terms.reinstate_refunds,
         programme_job_cap: view.terms.cap_per_job.is_some(),
@@ -231,40 +282,23 @@ fn pin(asked: &Asked<'_>, view: &ProgrammeView<'_>, candidate: &Candidate<'_>) -
     }
 }
 
-fn leg(bill: &Bill<'_>, view: &ProgrammeView<'_>, candidate: &Candidate<'_>, amount: Fen) -> Leg {
+pub(crate) fn leg(
+    bill: &Bill<'_>,
+    view: &ProgrammeView<'_>,
+    candidate: &Candidate<'_>,
+    cover_ms: u64,
+    amount: Fen,
+    grant: Grant,
+) -> Leg {
     Leg {
         voucher: candidate.voucher.id,
         programme: view.programme.id,
         agreement: view.agreement.map_or(AgreementId(0), |agreement| agreement.id),
         rate: view.rates.iter().copied().max().unwrap_or(BasisPoints(0)),
-        eligible: bill.eligible(&view.rates, candidate.cover_ms),
+        eligible: bill.eligible(&view.rates, cover_ms),
         amount,
+        grant,
+        unit_hours: view.unit_price.is_some(),
         redemption: view.programme.redemption,
     }
-}
-
-/// By how much the co-pay at less than full use can exceed the co-pay at full use, through rounding alone.
-///
-/// Without rounding it never does: scaling a payment plan down scales every bound at least as much. On a line that n programmes
-/// cover whole, each floor loses less than a fen, so n floors lose at most n - 1 whole fen more than at full use (one leg: none). On a
-/// line that some voucher covers in part, the rounding of its own list price comes on top: at most two fen a voucher and one for the line.
-fn slack(legs: &[Leg], pins: &[LegPin], walltime_ms_max: u64, lines: usize) -> Fen {
-    let mut slack = 0;
-    for line in 0..lines {
-        let paying = || legs.iter().zip(pins).filter(move |(_, pin)| pin.rates[line].0 > 0);
-        let vouchers = paying().count() as i64;
-        if paying().any(|(_, pin)| pin.cover_ms < walltime_ms_max) {
-            slack += 2 * vouchers + 1;
-        } else {
-            let first =
-                |index: usize, leg: &Leg| legs[..index].iter().all(|earlier| earlier.programme != leg.programme);
-            let distinct = legs
-                .iter()
-                .zip(pins)
-                .enumerate()
-                .filter(|(index, (leg, pin))| pin.rates[line].0 > 0 && first(*index, leg));
-            slack += (distinct.count() as i64 - 1).max(0);
-        }
-    }
-    Fen(slack)
 }

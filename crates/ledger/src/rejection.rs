@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use crate::types::{AgreementId, Fen, HoldId, HoldKey, OrgId, ProgrammeId, QuoteId, SiteId, Sku, Timestamp, VoucherId};
+use crate::types::{
+    AgreementId, Fen, Grant, HoldId, HoldKey, OrgId, ProgrammeId, QuoteId, SiteId, Sku, Timestamp, VoucherId,
+};
 
 /// Why a command or a quote was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,23 +55,34 @@ pub enum Rejection {
         /// What the payer allows.
         allowed: Fen,
     },
+    /// A cap or a budget makes the subsidy smaller than the rates give, and the payer did not allow that.
+    SubsidyPartial {
+        /// What the rates and balances give.
+        needed: Fen,
+        /// What caps and budgets leave of it.
+        available: Fen,
+    },
     /// The programme's budget does not cover it.
     BudgetExhausted {
         /// The programme.
         programme: ProgrammeId,
-        /// What is asked of it.
-        needed: Fen,
+        /// What is asked of it, in its denomination.
+        needed: Grant,
         /// What is uncommitted.
-        available: Fen,
+        available: Grant,
+        /// The programme grants unit-hours, not money.
+        unit_hours: bool,
     },
     /// A budget may not go below what is committed.
     BudgetCommitted {
         /// The programme.
         programme: ProgrammeId,
-        /// The budget asked for.
-        needed: Fen,
+        /// The budget asked for, in the programme's denomination.
+        needed: Grant,
         /// The least that is possible.
-        committed: Fen,
+        committed: Grant,
+        /// The programme grants unit-hours, not money.
+        unit_hours: bool,
     },
     /// A named voucher cannot pay for this.
     VoucherRefused {
@@ -119,6 +132,16 @@ pub enum Rejection {
         needed: Fen,
         /// What is left to give back.
         available: Fen,
+    },
+    /// The time of the hold is over: nothing can be added to it.
+    HoldOver {
+        /// The hold.
+        hold: HoldId,
+    },
+    /// A cover under the hold has just ended and what remains is being paid anew.
+    HoldSwept {
+        /// The hold.
+        hold: HoldId,
     },
     /// The agreement has ended.
     AgreementEnded {
@@ -225,6 +248,9 @@ impl Rejection {
             Rejection::KeyReused { .. } => "HOLD_KEY_REUSED",
             Rejection::HoldEnded { .. } => "HOLD_ENDED",
             Rejection::RefundTooLarge { .. } => "REFUND_TOO_LARGE",
+            Rejection::SubsidyPartial { .. } => "SUBSIDY_PARTIAL",
+            Rejection::HoldOver { .. } => "HOLD_OVER",
+            Rejection::HoldSwept { .. } => "HOLD_SWEPT",
             Rejection::AgreementEnded { .. } => "AGREEMENT_ENDED",
         }
     }
@@ -239,6 +265,7 @@ impl Rejection {
             | Rejection::CopayOverMax { .. }
             | Rejection::BudgetExhausted { .. }
             | Rejection::VoucherRefused { .. }
+            | Rejection::SubsidyPartial { .. }
             | Rejection::RefundTooLarge { .. } => RejectionKind::Funds,
             Rejection::NoPrice { .. }
             | Rejection::BudgetCommitted { .. }
@@ -246,6 +273,8 @@ impl Rejection {
             | Rejection::QuoteExpired { .. }
             | Rejection::QuoteMismatch { .. }
             | Rejection::HoldEnded { .. }
+            | Rejection::HoldOver { .. }
+            | Rejection::HoldSwept { .. }
             | Rejection::AgreementEnded { .. } => RejectionKind::Precondition,
         }
     }
@@ -262,26 +291,29 @@ impl Rejection {
             Rejection::NoPrice { .. } => "sku",
             Rejection::QuoteExpired { .. } => "quote",
             Rejection::CopayOverMax { .. } => "copay_max",
+            Rejection::SubsidyPartial { .. } => "allow_partial",
             Rejection::BudgetCommitted { .. } => "budget",
             _ => "",
         }
     }
 
-    /// Needed and available, where the refusal is about an amount; their difference is what is short.
-    pub fn figures(&self) -> Option<(Fen, Fen)> {
+    /// Needed and available, where the refusal is about an amount; their difference is what is short. In fen, or in the denomination of the
+    /// programme that it is about.
+    pub fn figures(&self) -> Option<(i64, i64)> {
         match *self {
             Rejection::InsufficientFunds { needed, available, .. }
-            | Rejection::BudgetExhausted { needed, available, .. }
-            | Rejection::RefundTooLarge { needed, available, .. } => Some((needed, available)),
-            Rejection::CopayOverMax { needed, allowed } => Some((needed, allowed)),
-            Rejection::BudgetCommitted { needed, committed, .. } => Some((committed, needed)),
+            | Rejection::SubsidyPartial { needed, available }
+            | Rejection::RefundTooLarge { needed, available, .. } => Some((needed.0, available.0)),
+            Rejection::BudgetExhausted { needed, available, .. } => Some((needed.0, available.0)),
+            Rejection::CopayOverMax { needed, allowed } => Some((needed.0, allowed.0)),
+            Rejection::BudgetCommitted { needed, committed, .. } => Some((committed.0, needed.0)),
             _ => None,
         }
     }
 
     /// How much is short, where the refusal is about an amount.
-    pub fn short_by(&self) -> Option<Fen> {
-        self.figures().map(|(needed, available)| Fen(needed.0 - available.0))
+    pub fn short_by(&self) -> Option<i64> {
+        self.figures().map(|(needed, available)| needed - available)
     }
 
     pub(crate) fn invalid(field: &'static str, given: impl fmt::Display, allowed: &'static str) -> Self {
@@ -325,21 +357,25 @@ impl fmt::Display for Rejection {
                 programme,
                 needed,
                 available,
+                unit_hours,
             } => {
+                let unit = unit(*unit_hours);
                 write!(
                     f,
-                    "programme {programme} has {available} fen uncommitted, {needed} are needed: "
+                    "programme {programme} has {available} {unit} uncommitted, {needed} are needed: "
                 )?;
-                write!(f, "{} fen short", needed.0 - available.0)
+                write!(f, "{} {unit} short", needed.0 - available.0)
             }
             Rejection::BudgetCommitted {
                 programme,
                 needed,
                 committed,
+                unit_hours,
             } => {
+                let unit = unit(*unit_hours);
                 write!(
                     f,
-                    "programme {programme} has committed {committed} fen, its budget cannot be {needed}"
+                    "programme {programme} has committed {committed} {unit}, its budget cannot be {needed}"
                 )
             }
             Rejection::VoucherRefused { voucher, rule } => write!(f, "voucher {voucher} {}", rule.text()),
@@ -364,12 +400,32 @@ impl fmt::Display for Rejection {
                 "job {}[{}] attempt {} has {available} fen left to give back, {needed} were asked",
                 key.job, key.task, key.attempt
             ),
+            Rejection::SubsidyPartial { needed, available } => {
+                write!(f, "caps and budgets leave {available} fen of a subsidy of {needed}: ")?;
+                write!(
+                    f,
+                    "{} fen short; allow a partial subsidy or pay without vouchers",
+                    needed.0 - available.0
+                )
+            }
+            Rejection::HoldOver { hold } => write!(f, "the time of hold {hold} is over"),
+            Rejection::HoldSwept { hold } => {
+                write!(
+                    f,
+                    "a cover under hold {hold} has just ended; try again when it is paid anew"
+                )
+            }
             Rejection::AgreementEnded { agreement } => write!(f, "agreement {agreement} has ended"),
         }
     }
 }
 
 impl std::error::Error for Rejection {}
+
+// What the amounts of a programme are counted in.
+fn unit(unit_hours: bool) -> &'static str {
+    if unit_hours { "milli-unit-seconds" } else { "fen" }
+}
 
 impl Subject {
     fn code(self) -> &'static str {
@@ -400,6 +456,11 @@ impl Subject {
 }
 
 impl VoucherRule {
+    /// The voucher would pay but for a cap or a budget.
+    pub(crate) fn is_cap(self) -> bool {
+        matches!(self, VoucherRule::Budget | VoucherRule::GroupCap | VoucherRule::JobCap)
+    }
+
     /// The stable code.
     pub fn code(self) -> &'static str {
         match self {

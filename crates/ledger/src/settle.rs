@@ -4,21 +4,18 @@
 //! (never more than was paid, in its own proportions, whatever the caller believes), and a key cannot be charged again. The window is
 //! bounded by time and by count, so that captures do not grow for ever; the receipt is the caller's to keep.
 
-use std::sync::Arc;
-
 use crate::account::Account;
 use crate::arithmetic::split;
-use crate::bill::Bill;
-use crate::flow::solve;
-use crate::hold::{Hold, Pinned};
+use crate::hold::Hold;
 use crate::journal::EntryKind;
 use crate::ledger::{KeyState, Ledger};
 use crate::programme::Redemption;
-use crate::quote::{Leg, LegPin};
-use crate::rejection::{Rejection, Subject};
-use crate::types::{Fen, HoldId, HoldKey, OrgId, ProgrammeId, SiteId, Sku, Stamp, Timestamp};
+use crate::quote::{Leg, merged};
+use crate::rejection::Rejection;
+use crate::slice::{Cell, LegRefunded, Slice};
+use crate::types::{Fen, Grant, HoldId, HoldKey, OrgId, ProgrammeId, SiteId, Sku, Stamp, Timestamp};
 
-/// One line of a receipt.
+/// One line of a receipt; a class whose price changed while it was used has a line for each price.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReceiptLine {
     /// The class.
@@ -51,7 +48,7 @@ pub struct Receipt {
     /// Billed time.
     pub wall_ms: u64,
     /// The lines.
-    pub lines: Arc<[ReceiptLine]>,
+    pub lines: Vec<ReceiptLine>,
     /// List price.
     pub gross: Fen,
     /// What each voucher paid, in the order of the hold; a leg that paid nothing is shown with 0.
@@ -66,24 +63,60 @@ pub struct Receipt {
 
 /// A settled hold inside the settlement window.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Capture {
-    pub(crate) receipt: Receipt,
-    pub(crate) pins: Vec<LegPin>,
-    /// Per leg, given back so far.
-    pub(crate) legs_refunded: Vec<Fen>,
-    /// Per leg and funder, given back so far; empty until the first refund.
-    pub(crate) funders_refunded: Vec<Vec<Fen>>,
+pub struct Settled {
+    /// The hold.
+    pub hold: HoldId,
+    /// Its natural key.
+    pub key: HoldKey,
+    /// Who paid.
+    pub payer: OrgId,
+    /// Where it ran.
+    pub site: SiteId,
+    /// Who was credited.
+    pub provider: OrgId,
+    /// When it was settled.
+    pub at: Timestamp,
+    /// Billed time.
+    pub wall_ms: u64,
+    /// What was captured, in order of time.
+    pub cells: Vec<Cell>,
 }
 
-/// A settled hold as it is read.
-#[derive(Clone, Copy, Debug)]
-pub struct Settled<'a> {
-    /// What it cost.
-    pub receipt: &'a Receipt,
-    /// The rules of each leg.
-    pub pins: &'a [LegPin],
-    /// Per leg, given back so far.
-    pub legs_refunded: &'a [Fen],
+impl Settled {
+    /// All its cells as one receipt.
+    pub fn receipt(&self) -> Receipt {
+        let sum = |amount: fn(&Cell) -> Fen| Fen(self.cells.iter().map(|cell| amount(cell).0).sum());
+        let mut lines: Vec<ReceiptLine> = Vec::new();
+        for (priced, gross) in self.cells.iter().flat_map(|cell| cell.lines.iter().zip(&cell.per_line)) {
+            let line = ReceiptLine {
+                sku: priced.line.sku.clone(),
+                milli_units: priced.line.milli_units,
+                millifen_per_unit_hour: priced.millifen_per_unit_hour,
+                price_version: priced.price_version,
+                gross: *gross,
+            };
+            let same = |known: &&mut ReceiptLine| (&known.sku, known.price_version) == (&line.sku, line.price_version);
+            match lines.iter_mut().find(same) {
+                Some(known) => known.gross.0 += gross.0,
+                None => lines.push(line),
+            }
+        }
+        Receipt {
+            hold: self.hold,
+            key: self.key,
+            payer: self.payer,
+            site: self.site,
+            provider: self.provider,
+            at: self.at,
+            wall_ms: self.wall_ms,
+            lines,
+            gross: sum(|cell| cell.gross),
+            legs: merged(self.cells.iter().flat_map(|cell| &cell.legs)),
+            copay: sum(|cell| cell.copay),
+            wallet: sum(|cell| cell.wallet),
+            refunded: sum(|cell| cell.refunded),
+        }
+    }
 }
 
 /// How long, and how many, captures stay open to refunds.
@@ -104,58 +137,81 @@ impl Default for CaptureWindow {
     }
 }
 
+/// Whose money a cell moves.
+#[derive(Clone, Copy)]
+pub(crate) struct Parties {
+    pub(crate) job: u64,
+    pub(crate) opened_at: Timestamp,
+    pub(crate) payer: OrgId,
+    pub(crate) site: SiteId,
+    pub(crate) provider: OrgId,
+}
+
+impl Parties {
+    pub(crate) fn of(hold: &Hold) -> Self {
+        let pinned = &hold.pinned;
+        Self {
+            job: hold.key.job,
+            opened_at: hold.opened_at,
+            payer: pinned.payer,
+            site: pinned.site,
+            provider: pinned.provider,
+        }
+    }
+}
+
 impl Ledger {
     /// Captures the reserved lines for the time used (capped at the hold's limit), pays, and releases the rest: one step, one entry.
+    ///
+    /// Where more was captured already, because a month ended and the time used turned out to be shorter, a second entry gives the difference back.
     pub fn settle(&mut self, hold: HoldId, wall_ms: u64, by: impl Into<Stamp>) -> Result<Receipt, Rejection> {
         let by = by.into();
         self.assert_time(by);
-        let (hold, receipt) = self.end_hold(hold, wall_ms, by)?;
-        self.journal.facts([
-            receipt.hold.0,
-            receipt.wall_ms,
-            receipt.gross.0 as u64,
-            receipt.wallet.0 as u64,
-        ]);
-        self.journal.facts(receipt.legs.iter().map(|leg| leg.amount.0 as u64));
+        self.known_hold(hold)?;
+        self.catch_up(hold, by);
+        let open = self.holds.remove(hold.0).expect("found above");
+        let wall_ms = wall_ms.min(open.pinned.walltime_ms_max);
+        let cells = self.capture_until(Parties::of(&open), &open.pinned.slices, wall_ms, by);
+        self.journal.facts([hold.0, wall_ms]);
+        self.journal_cells(&cells);
         self.write(EntryKind::Settle, by);
-        self.keep_capture(receipt.clone(), hold.pinned.pins);
-        Ok(receipt)
+        let settled = self.keep(hold, open, cells, wall_ms, by);
+        let unused = self.captures.get(settled).expect("just kept").captured_after(wall_ms);
+        self.refund_unused(settled, unused, by);
+        Ok(self.captures.get(settled).expect("just kept").receipt())
     }
 
-    /// Releases everything that is held: nothing was used.
+    /// Releases everything that is held, and gives back what was captured already: nothing is owed.
     pub fn release(&mut self, hold: HoldId, by: impl Into<Stamp>) -> Result<(), Rejection> {
         let by = by.into();
         self.assert_time(by);
-        let (hold, receipt) = self.end_hold(hold, 0, by)?;
-        self.journal.fact(receipt.hold.0);
+        self.known_hold(hold)?;
+        let open = self.holds.remove(hold.0).expect("found above");
+        self.capture_until(Parties::of(&open), &open.pinned.slices, 0, by);
+        self.journal.fact(hold.0);
         self.write(EntryKind::Release, by);
-        self.keep_capture(receipt, hold.pinned.pins);
+        let settled = self.keep(hold, open, Vec::new(), 0, by);
+        let unused = self.captures.get(settled).expect("just kept").captured_after(0);
+        self.refund_unused(settled, unused, by);
         Ok(())
     }
 
-    /// What has gone back of each leg of a receipt, in their order, while its capture is in the settlement window.
-    pub fn legs_refunded(&self, key: HoldKey) -> Option<&[Fen]> {
+    /// What is settled under a key, while it is in the settlement window.
+    pub fn settled_of(&self, key: HoldKey) -> Option<&Settled> {
         match self.keys.get(&key)? {
             KeyState::Open(_) => None,
-            KeyState::Ended(capture) => Some(&self.captures.get(*capture)?.legs_refunded),
+            KeyState::Ended(settled) => self.captures.get(*settled),
         }
     }
 
-    /// The receipt under a key, while its capture is in the settlement window.
-    pub fn receipt(&self, key: HoldKey) -> Option<&Receipt> {
-        match self.keys.get(&key)? {
-            KeyState::Open(_) => None,
-            KeyState::Ended(capture) => Some(&self.captures.get(*capture)?.receipt),
-        }
+    /// The receipt under a key, while it is in the settlement window.
+    pub fn receipt(&self, key: HoldKey) -> Option<Receipt> {
+        self.settled_of(key).map(Settled::receipt)
     }
 
     /// What is in the settlement window, in order of settlement.
-    pub fn settled(&self) -> impl Iterator<Item = Settled<'_>> {
-        self.captures.iter().map(|(_, capture)| Settled {
-            receipt: &capture.receipt,
-            pins: &capture.pins,
-            legs_refunded: &capture.legs_refunded,
-        })
+    pub fn settled(&self) -> impl Iterator<Item = &Settled> {
+        self.captures.iter().map(|(_, settled)| settled)
     }
 
     /// Sets how long and how many captures stay open to refunds; shrinking it drops the oldest at the next settlement or expiry.
@@ -163,64 +219,83 @@ impl Ledger {
         self.window = window;
     }
 
-    fn end_hold(&mut self, id: HoldId, wall_ms: u64, by: Stamp) -> Result<(Hold, Receipt), Rejection> {
-        if self.holds.get(id.0).is_none() {
-            let ended = id.0 > 0 && id.0 < self.holds.next_id();
-            return Err(if ended {
-                Rejection::HoldEnded { hold: id }
-            } else {
-                Rejection::unknown(Subject::Hold, id)
-            });
+    /// Captures the use of slices up to an instant of their hold and releases the rest of all of them; gives the cells, in order.
+    pub(crate) fn capture_until(&mut self, parties: Parties, slices: &[Slice], to_ms: u64, by: Stamp) -> Vec<Cell> {
+        let mut cells = Vec::with_capacity(1);
+        let used = slices.partition_point(|slice| slice.from_ms < to_ms);
+        for slice in &slices[..used] {
+            cells.push(self.capture(parties, slice, to_ms.min(slice.until_ms), by));
         }
-        let hold = self.holds.remove(id.0).expect("found above");
-        let receipt = receipt(id, &hold, wall_ms, by.at);
-        let pinned = &hold.pinned;
-        let legs = pinned.legs.iter().zip(&pinned.pins).zip(&receipt.legs);
-        for ((held, pin), captured) in legs {
-            self.capture_leg(pinned, held, captured.amount);
-            let rest = Fen(held.amount.0 - captured.amount.0);
-            self.release_leg(held, rest);
-            let programme = self.programme_mut(held.programme);
-            programme.held.0 -= held.amount.0;
-            programme.captured.0 += captured.amount.0;
-            self.change_group_use(held, pin, -rest.0);
-            self.change_job_use(hold.key.job, held, pin, -rest.0);
-            self.retire_when_spent(held.voucher);
+        let unused = &slices[used..];
+        self.give_back(parties.payer, unused);
+        for (leg, pin) in unused.iter().flat_map(Slice::legs) {
+            self.uncount_job(parties.job, leg, pin, (leg.amount, leg.grant));
+            self.forget_job(parties.job, leg, pin);
         }
-        self.post(
-            Account::WalletHeld(pinned.payer),
-            Account::Receivable(pinned.provider),
-            receipt.wallet,
-        );
-        self.post(
-            Account::WalletHeld(pinned.payer),
-            Account::Wallet(pinned.payer),
-            Fen(pinned.wallet.0 - receipt.wallet.0),
-        );
-        self.org_mut(pinned.payer).spent.0 += receipt.wallet.0;
-        Ok((hold, receipt))
+        cells
     }
 
-    // The payee is credited from the voucher, and the funders now owe what was only granted.
-    fn capture_leg(&mut self, pinned: &Pinned, leg: &Leg, amount: Fen) {
-        let payee = match leg.redemption {
-            Redemption::Provider => Account::Receivable(pinned.provider),
-            Redemption::Holder => Account::Claim(pinned.payer),
-        };
-        self.post(Account::VoucherHeld(leg.voucher), payee, amount);
-        let voucher = self.voucher_mut(leg.voucher);
-        voucher.captured.0 += amount.0;
-        let programme = self.programme(leg.programme).expect("a leg's programme exists");
-        if programme.funders.len() == 1 {
-            self.post(Account::Due(leg.programme, 0), Account::Uncalled(leg.programme), amount);
+    /// Captures one slice up to an instant of its hold and releases the rest of it.
+    pub(crate) fn capture(&mut self, parties: Parties, slice: &Slice, to_ms: u64, by: Stamp) -> Cell {
+        let period = self.period_for(Timestamp(parties.opened_at.0.saturating_add(to_ms)), by);
+        let cell = slice.cell(to_ms, period);
+        for ((held, pin), captured) in slice.legs().zip(&cell.legs) {
+            self.capture_leg(parties, held, captured);
+            let rest = (
+                Fen(held.amount.0 - captured.amount.0),
+                Grant(held.grant.0 - captured.grant.0),
+            );
+            self.release_leg(held, rest.1);
+            let programme = self.programme_mut(held.programme);
+            programme.held.0 -= held.grant.0;
+            programme.captured.0 += captured.grant.0;
+            programme.paid.0 += captured.amount.0;
+            self.change_group_use(held, pin, -rest.1.0);
+            self.uncount_job(parties.job, held, pin, rest);
+            self.retire_when_spent(held.voucher);
+        }
+        let held = Account::WalletHeld(parties.payer);
+        self.post(held, Account::Receivable(parties.provider), cell.wallet);
+        self.post(
+            held,
+            Account::Wallet(parties.payer),
+            Fen(slice.wallet.0 - cell.wallet.0),
+        );
+        self.org_mut(parties.payer).spent.0 += cell.wallet.0;
+        cell
+    }
+
+    // The voucher is used and the funders owe the payee. Of a voucher that was revoked for fraud the holder owes it to the fund.
+    fn capture_leg(&mut self, parties: Parties, held: &Leg, captured: &Leg) {
+        if captured.amount == Fen::ZERO {
             return;
         }
-        for (funder, part) in self.funder_parts(leg.programme, amount).into_iter().enumerate() {
-            self.post(
-                Account::Due(leg.programme, funder as u8),
-                Account::Uncalled(leg.programme),
-                part,
-            );
+        let payee = match held.redemption {
+            Redemption::Provider => Account::Receivable(parties.provider),
+            Redemption::Holder => Account::Claim(parties.payer),
+        };
+        let (voucher, programme) = (held.voucher, held.programme);
+        let (used, left) = (Account::VoucherHeld(voucher), Account::Uncalled(programme));
+        self.grant(held.unit_hours, used, left, captured.grant);
+        if self
+            .programme(programme)
+            .expect("a leg's programme exists")
+            .funders
+            .len()
+            == 1
+        {
+            self.post(Account::Due(programme, 0), payee, captured.amount);
+        } else {
+            for (funder, part) in self.funder_parts(programme, captured.amount).into_iter().enumerate() {
+                self.post(Account::Due(programme, funder as u8), payee, part);
+            }
+        }
+        let voucher = self.voucher_mut(voucher);
+        voucher.captured.0 += captured.grant.0;
+        voucher.paid.0 += captured.amount.0;
+        if voucher.fraud {
+            let holder = voucher.holder;
+            self.post(Account::Owes(holder), Account::Recovery(programme), captured.amount);
         }
     }
 
@@ -230,100 +305,68 @@ impl Ledger {
         split(amount, &programme.weights())
     }
 
-    fn keep_capture(&mut self, receipt: Receipt, pins: Vec<LegPin>) {
-        let key = receipt.key;
-        let legs_refunded = vec![Fen::ZERO; pins.len()];
-        let id = self.captures.push(Capture {
-            receipt,
-            pins,
-            legs_refunded,
-            funders_refunded: Vec::new(),
+    fn keep(&mut self, hold: HoldId, open: Hold, cells: Vec<Cell>, wall_ms: u64, by: Stamp) -> u64 {
+        let Hold {
+            key,
+            pinned,
+            cells: mut captured,
+            ..
+        } = open;
+        captured.extend(cells);
+        let settled = self.captures.push(Settled {
+            hold,
+            key,
+            payer: pinned.payer,
+            site: pinned.site,
+            provider: pinned.provider,
+            at: by.at,
+            wall_ms,
+            cells: captured,
         });
-        self.keys.insert(key, KeyState::Ended(id));
-        if self.captures.len() as u64 > self.window.count_max {
+        self.keys.insert(key, KeyState::Ended(settled));
+        if self.captures.len() as u64 > self.window.count_max.max(1) {
             self.forget_oldest_capture();
         }
+        settled
     }
 
     pub(crate) fn forget_oldest_capture(&mut self) {
         let Some((id, _)) = self.captures.first() else { return };
-        let capture = self.captures.remove(id).expect("found above");
-        self.keys.remove(&capture.receipt.key);
-        for (leg, pin) in capture.receipt.legs.iter().zip(&capture.pins) {
-            self.forget_job(capture.receipt.key.job, leg, pin);
+        let settled = self.captures.remove(id).expect("found above");
+        self.keys.remove(&settled.key);
+        for (leg, pin) in settled.cells.iter().flat_map(Cell::legs) {
+            self.forget_job(settled.key.job, leg, pin);
+        }
+    }
+
+    /// Number of cells and the cells, as [`EntryKind`] says.
+    pub(crate) fn journal_cells(&mut self, cells: &[Cell]) {
+        self.journal.fact(cells.len() as u64);
+        for cell in cells {
+            self.journal.facts([cell.from_ms, cell.to_ms, u64::from(cell.period)]);
+            self.journal.facts([cell.gross.0 as u64, cell.wallet.0 as u64]);
+            for leg in &cell.legs {
+                self.journal.facts([leg.amount.0 as u64, leg.grant.0 as u64]);
+            }
         }
     }
 }
 
-// The bill for the time used, paid by the same legs under the same rules, each up to what it holds.
-fn receipt(id: HoldId, hold: &Hold, wall_ms: u64, at: Timestamp) -> Receipt {
-    let pinned = &hold.pinned;
-    let wall_ms = wall_ms.min(pinned.walltime_ms_max);
-    let bill = Bill::new(&pinned.lines, wall_ms).expect("less than the limit, which was accepted");
-    let amounts = captured(&bill, pinned);
-    let mut legs = pinned.legs.clone();
-    for ((leg, pin), amount) in legs.iter_mut().zip(&pinned.pins).zip(amounts) {
-        leg.amount = Fen(amount);
-        leg.eligible = bill.eligible(&pin.rates, pin.cover_ms);
+impl Settled {
+    /// What has gone back, by leg, in the order of the receipt.
+    pub fn legs_refunded(&self) -> Vec<Leg> {
+        let back = |(leg, refunded): (&Leg, &LegRefunded)| Leg {
+            amount: refunded.amount,
+            grant: refunded.grant,
+            ..leg.clone()
+        };
+        let legs = |cell: &Cell| cell.legs.iter().zip(&cell.legs_refunded).map(back).collect::<Vec<_>>();
+        merged(self.cells.iter().flat_map(legs).collect::<Vec<_>>().iter())
     }
-    let subsidy: i64 = legs.iter().map(|leg| leg.amount.0).sum();
-    let advanced: i64 = legs
-        .iter()
-        .filter(|leg| leg.redemption == Redemption::Holder)
-        .map(|leg| leg.amount.0)
-        .sum();
-    let copay = Fen(bill.gross.0 - subsidy);
-    let wallet = Fen(copay.0 + advanced);
-    assert!(
-        copay >= Fen::ZERO && wallet <= pinned.wallet,
-        "hold {id} has {} fen in the wallet, {wallet} are due",
-        pinned.wallet
-    );
-    let line = |(priced, gross): (&crate::price::PricedLine, &Fen)| ReceiptLine {
-        sku: priced.line.sku.clone(),
-        milli_units: priced.line.milli_units,
-        millifen_per_unit_hour: priced.millifen_per_unit_hour,
-        price_version: priced.price_version,
-        gross: *gross,
-    };
-    Receipt {
-        hold: id,
-        key: hold.key,
-        payer: pinned.payer,
-        site: pinned.site,
-        provider: pinned.provider,
-        at,
-        wall_ms,
-        lines: pinned.lines.iter().zip(&bill.per_line).map(line).collect(),
-        gross: bill.gross,
-        legs,
-        copay,
-        wallet,
-        refunded: Fen::ZERO,
-    }
-}
 
-fn captured(bill: &Bill<'_>, pinned: &Pinned) -> Vec<i64> {
-    if pinned.legs.is_empty() || bill.gross == Fen::ZERO {
-        return vec![0; pinned.legs.len()];
+    // List price of what was captured after an instant.
+    fn captured_after(&self, wall_ms: u64) -> Fen {
+        let after = |cell: &Cell| cell.gross.0 - cell.gross_until(wall_ms).0;
+        Fen(self.cells.iter().map(after).sum())
     }
-    let mut programmes: Vec<ProgrammeId> = Vec::with_capacity(pinned.legs.len());
-    for leg in &pinned.legs {
-        if !programmes.contains(&leg.programme) {
-            programmes.push(leg.programme);
-        }
-    }
-    // Caps and budgets were judged at the hold; what each leg holds is all that is left of them.
-    // Caps were judged at the hold; no leg pays more than is held for it.
-    let no_caps = vec![Fen::MAX.0; programmes.len()];
-    let one_group = (vec![Fen::MAX.0], vec![0; programmes.len()]);
-    let mut problem = bill.problem(no_caps, one_group, pinned.stack_max);
-    for (leg, pin) in pinned.legs.iter().zip(&pinned.pins) {
-        let programme = programmes
-            .iter()
-            .position(|known| *known == leg.programme)
-            .expect("collected above");
-        bill.offer(&mut problem, programme, leg.amount, &pin.rates, pin.cover_ms);
-    }
-    solve(problem)
 }

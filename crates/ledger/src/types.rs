@@ -54,6 +54,11 @@ id!(
     Fen(i64)
 );
 id!(
+    /// An amount in what a programme is denominated in: fen for money, milli-unit-seconds of its class for policy compute (one
+    /// unit-hour is [`Grant::UNIT_HOUR`]).
+    Grant(i64)
+);
+id!(
     /// A rate in basis points; 10,000 is the whole.
     BasisPoints(u32)
 );
@@ -67,6 +72,15 @@ impl Fen {
     pub const ZERO: Fen = Fen(0);
     /// The largest single amount, balance or budget accepted: 1 万亿 yuan.
     pub const MAX: Fen = Fen(100_000_000_000_000);
+}
+
+impl Grant {
+    /// Nothing.
+    pub const ZERO: Grant = Grant(0);
+    /// The largest face, budget or cap accepted, in either denomination.
+    pub const MAX: Grant = Grant(Fen::MAX.0);
+    /// One card-hour, core-hour or GiB-hour.
+    pub const UNIT_HOUR: Grant = Grant(3_600_000);
 }
 
 impl BasisPoints {

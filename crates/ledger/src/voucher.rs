@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::types::{Fen, OrgId, ProgrammeId, Timestamp, VoucherId};
+use crate::types::{Fen, Grant, OrgId, ProgrammeId, Timestamp, VoucherId};
 
 /// A voucher to be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -11,8 +11,8 @@ pub struct NewVoucher {
     pub code: Box<str>,
     /// The holder's name.
     pub holder: Box<str>,
-    /// Above zero.
-    pub face: Fen,
+    /// Above zero, in the programme's denomination.
+    pub face: Grant,
     /// First instant it pays.
     pub from: Timestamp,
     /// First instant it pays no more.
@@ -33,11 +33,11 @@ pub enum VoucherState {
     Exhausted,
     /// Past its time; what was left has lapsed.
     Expired,
-    /// Taken back; running jobs keep their cover.
+    /// Taken back; running jobs keep their cover, unless it was for fraud.
     Revoked,
 }
 
-/// A voucher: `face = available + held + captured + lapsed + revoked`, always.
+/// A voucher: `face = available + held + captured + lapsed + revoked`, always; all in the programme's denomination.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Voucher {
     /// Dense, from 1.
@@ -55,17 +55,21 @@ pub struct Voucher {
     /// First instant it pays no more.
     pub until: Timestamp,
     /// As issued.
-    pub face: Fen,
+    pub face: Grant,
     /// Free.
-    pub available: Fen,
+    pub available: Grant,
     /// On open holds and binding quotes.
-    pub held: Fen,
+    pub held: Grant,
     /// Spent, refunds deducted.
-    pub captured: Fen,
+    pub captured: Grant,
     /// Left when it expired, or given back to the fund by a refund.
-    pub lapsed: Fen,
+    pub lapsed: Grant,
     /// Left when it was revoked.
-    pub revoked: Fen,
+    pub revoked: Grant,
+    /// The money it has paid, refunds deducted.
+    pub paid: Fen,
+    /// Revoked for fraud: what it has paid is owed by the holder.
+    pub fraud: bool,
 }
 
 impl Voucher {
@@ -74,12 +78,12 @@ impl Voucher {
         let whole: i64 = parts.iter().map(|part| part.0).sum();
         assert!(
             whole == self.face.0,
-            "voucher {} of {} fen is in parts of {whole} fen: {parts:?}",
+            "voucher {} of {} is in parts of {whole}: {parts:?}",
             self.id,
             self.face
         );
         assert!(
-            parts.iter().all(|part| *part >= Fen::ZERO),
+            parts.iter().all(|part| *part >= Grant::ZERO),
             "voucher {} has a negative part: {parts:?}",
             self.id
         );

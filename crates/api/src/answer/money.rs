@@ -277,10 +277,10 @@ fn held_fen(state: &State, at: TaskId) -> i64 {
     hold.map_or(0, |hold| {
         let on_vouchers = hold
             .pinned
-            .legs
-            .iter()
+            .legs()
+            .into_iter()
             .filter(|leg| leg.redemption == Redemption::Provider);
-        hold.pinned.wallet.0 + on_vouchers.map(|leg| leg.amount.0).sum::<i64>()
+        hold.pinned.wallet().0 + on_vouchers.map(|leg| leg.amount.0).sum::<i64>()
     })
 }
 
@@ -292,16 +292,12 @@ pub fn refunded(state: &State, task: TaskId) -> Option<v1::Price> {
         task: task.task,
         attempt: task.attempt,
     };
-    let receipt = state.ledger().receipt(key)?;
-    let legs = state.ledger().legs_refunded(key)?;
-    let back = |(one, amount): (&Leg, &Fen)| v1::PriceLeg {
-        amount_fen: amount.0,
-        ..leg(state, one)
-    };
-    let from_vouchers: i64 = legs.iter().map(|amount| amount.0).sum();
+    let settled = state.ledger().settled_of(key)?;
+    let (receipt, legs) = (settled.receipt(), settled.legs_refunded());
+    let from_vouchers: i64 = legs.iter().map(|leg| leg.amount.0).sum();
     Some(v1::Price {
         gross_fen: receipt.refunded.0,
-        legs: receipt.legs.iter().zip(legs).map(back).collect(),
+        legs: legs.iter().map(|one| leg(state, one)).collect(),
         copay_fen: receipt.refunded.0 - from_vouchers,
     })
 }

@@ -2,7 +2,7 @@
 
 use hesuan_engine::command::{Body, MoneyCommand};
 use hesuan_engine::types::{JobId, TaskId};
-use hesuan_ledger::types::{BasisPoints, Sku, Timestamp};
+use hesuan_ledger::types::{BasisPoints, Grant, Sku, Timestamp};
 use hesuan_ledger::{
     BudgetPolicy, Funder, NewAgreement, NewOrg, NewProgramme, NewVoucher, OrgKind, Rate, Redemption, Stacking, Terms,
 };
@@ -165,8 +165,9 @@ pub(super) fn create_programme(request: v1::CreateProgrammeRequest) -> Checked<B
         cap_per_control_group: check::amount_or_none(
             "programme.cap_per_control_group_fen",
             given.cap_per_control_group_fen,
-        )?,
-        cap_per_job: check::amount_or_none("programme.cap_per_job_fen", given.cap_per_job_fen)?,
+        )?
+        .map(|cap| Grant(cap.0)),
+        cap_per_job: check::amount_or_none("programme.cap_per_job_fen", given.cap_per_job_fen)?.map(|cap| Grant(cap.0)),
         holder_kinds: holder_kinds(given.holder_kinds)?,
         holder_regions: holder_regions(given.holder_regions)?,
         stacking,
@@ -178,10 +179,11 @@ pub(super) fn create_programme(request: v1::CreateProgrammeRequest) -> Checked<B
         name: check::name("programme.name", given.name)?,
         region: check::region("programme.region", given.region)?,
         funders: funders(given.funders)?,
-        budget: check::amount("programme.budget_fen", given.budget_fen)?,
+        budget: Grant(check::amount("programme.budget_fen", given.budget_fen)?.0),
         budget_policy,
         redemption,
         terms,
+        ..NewProgramme::default()
     })))
 }
 
@@ -325,7 +327,7 @@ pub(super) fn issue_vouchers(request: v1::IssueVouchersRequest) -> Checked<Body>
         vouchers.push(NewVoucher {
             code: check::name(format_args!("vouchers[{index}].code"), one.code)?,
             holder: check::name(format_args!("vouchers[{index}].holder"), one.holder)?,
-            face: check::amount(format_args!("vouchers[{index}].face_fen"), one.face_fen)?,
+            face: Grant(check::amount(format_args!("vouchers[{index}].face_fen"), one.face_fen)?.0),
             from,
             until,
         });

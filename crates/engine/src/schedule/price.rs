@@ -67,7 +67,7 @@ pub(crate) fn bill(
         let asked = state.bill(request, site, model, at).lines;
         if pinned.site == site && pinned.lines.iter().map(|priced| &priced.line).eq(&asked) {
             return Ok(Bill {
-                copay: pinned.wallet,
+                copay: pinned.wallet(),
                 wallet: Fen::ZERO,
                 legs: Arc::new([]),
             });

@@ -1,6 +1,6 @@
 //! An ended job as it leaves State: names instead of numbers, because what they name may be gone when it is read.
 
-use hesuan_ledger::types::{AgreementId, BasisPoints, Fen, ProgrammeId, VoucherId};
+use hesuan_ledger::types::{AgreementId, BasisPoints, Fen, Grant, ProgrammeId, VoucherId};
 use hesuan_ledger::{Leg, Redemption};
 
 use super::{Attempt, JobState, Receipt, State};
@@ -178,6 +178,11 @@ pub struct LegRecord {
     pub amount_fen: i64,
     #[prost(bool, tag = "7")]
     pub holder_redeemed: bool,
+    /// In the programme's denomination.
+    #[prost(int64, tag = "8")]
+    pub grant: i64,
+    #[prost(bool, tag = "9")]
+    pub unit_hours: bool,
 }
 
 impl ReceiptRecord {
@@ -192,6 +197,8 @@ impl ReceiptRecord {
             eligible_fen: leg.eligible.0,
             amount_fen: leg.amount.0,
             holder_redeemed: leg.redemption == Redemption::Holder,
+            grant: leg.grant.0,
+            unit_hours: leg.unit_hours,
         };
         Self {
             gross_fen: receipt.gross.0,
@@ -210,6 +217,8 @@ impl ReceiptRecord {
             rate: BasisPoints(leg.rate_bp),
             eligible: Fen(leg.eligible_fen),
             amount: Fen(leg.amount_fen),
+            grant: Grant(leg.grant),
+            unit_hours: leg.unit_hours,
             redemption: if leg.holder_redeemed {
                 Redemption::Holder
             } else {

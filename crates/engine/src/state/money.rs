@@ -119,7 +119,7 @@ impl State {
                 }
                 self.tables
                     .ledger
-                    .revoke_voucher(id, reason, by)
+                    .revoke_voucher(id, false, reason, by)
                     .map_err(money_refused)?;
                 Ok(self.rules_changed(effects, one_voucher(id)))
             }

@@ -35,6 +35,7 @@ impl State {
             walltime_ms_max: request.walltime_ms_max,
             funding,
             copay_max: request.funding.copay_max,
+            allow_partial: true,
             job: None,
         }
     }

@@ -8,7 +8,7 @@ use hesuan_engine::command::{
 use hesuan_engine::outcome::{Effect, Outcome, Rejection, Reply};
 use hesuan_engine::state::{Genesis, Limits, State};
 use hesuan_engine::types::{Funding, HostId, JobId, OnSiteLost, PrincipalId, RequestId, Resources, TaskId};
-use hesuan_ledger::types::{BasisPoints, Fen, RegionCode, Sku, Timestamp};
+use hesuan_ledger::types::{BasisPoints, Fen, Grant, RegionCode, Sku, Timestamp};
 use hesuan_ledger::{BudgetPolicy, Funder, NewOrg, NewProgramme, NewVoucher, OrgKind, Rate, Redemption, Terms};
 
 /// 2026-01-01 00:00 UTC.
@@ -144,7 +144,7 @@ impl World {
                 name: "city".into(),
                 share: 1,
             }],
-            budget: Fen(10_000_000),
+            budget: Grant(10_000_000),
             budget_policy: BudgetPolicy::CommitAtIssue,
             redemption: Redemption::Provider,
             terms: Terms {
@@ -156,12 +156,13 @@ impl World {
                 until: Timestamp(START + 365 * 24 * HOUR),
                 ..Terms::default()
             },
+            ..NewProgramme::default()
         };
         self.must_as("issuer", Body::Money(MoneyCommand::CreateProgramme(programme)));
         let voucher = NewVoucher {
             code: "V-1".into(),
             holder: "lab".into(),
-            face: Fen(face),
+            face: Grant(face),
             from: Timestamp(START),
             until: Timestamp(START + 300 * 24 * HOUR),
         };

@@ -12,12 +12,16 @@ use crate::ledger::{JobCap, JobUse, KeyState, Ledger};
 use crate::paged::PagedVec;
 use crate::party::{NewOrg, Org, OrgKind, Site};
 use crate::price::{Price, PriceSheets, PricedLine};
-use crate::programme::{BudgetPolicy, ExpiryBasis, Funder, Programme, Rate, Redemption, Revision, Stacking, Terms};
+use crate::programme::{
+    BudgetPolicy, Denomination, ExpiryBasis, Funder, Programme, Rate, Redemption, Revision, Stacking, Terms,
+};
 use crate::quote::{Leg, LegPin};
-use crate::settle::{Capture, CaptureWindow, Receipt, ReceiptLine};
+use crate::settle::{CaptureWindow, Settled};
+use crate::slice::{Cell, LegRefunded, Slice};
+use crate::sweep::{Cause, Sweep};
 use crate::types::{
-    AgreementId, BasisPoints, Fen, Funding, HoldId, HoldKey, Line, OrgId, ProgrammeId, QuoteId, RegionCode, SiteId,
-    Sku, Timestamp, VoucherId,
+    AgreementId, BasisPoints, Fen, Funding, Grant, HoldId, HoldKey, Line, OrgId, ProgrammeId, QuoteId, RegionCode,
+    SiteId, Sku, Timestamp, VoucherId,
 };
 use crate::voucher::{Voucher, VoucherState};
 
@@ -49,9 +53,9 @@ impl Loader {
         let number = self.records;
         let table = record.table.ok_or(SnapshotError::Damaged { record: number })?;
         if let Table::Header(header) = &table
-            && header.version > super::VERSION
+            && header.version != super::VERSION
         {
-            return Err(SnapshotError::Newer {
+            return Err(SnapshotError::OtherVersion {
                 version: header.version,
             });
         }
@@ -73,18 +77,26 @@ impl Loader {
         self.ledger.quotes.skip_to(quotes);
         self.ledger.holds.skip_to(holds);
         self.ledger.captures.skip_to(captures);
-        let mut totals = [0; crate::account::KINDS];
+        let (mut totals, mut unit_totals) = ([0; crate::account::KINDS], [0; crate::account::KINDS]);
         for account in self.ledger.accounts() {
             let balance = self.ledger.balance(account);
-            if balance < Fen::ZERO {
+            if balance < 0 {
                 return Err(impossible("a balance is negative"));
             }
-            totals[account.kind()] += i128::from(balance.0);
+            let totals = if self.ledger.in_unit_hours(account) {
+                &mut unit_totals
+            } else {
+                &mut totals
+            };
+            totals[account.kind()] += i128::from(balance);
         }
-        if totals[..=LAST_DEBIT_KIND].iter().sum::<i128>() != totals[LAST_DEBIT_KIND + 1..].iter().sum() {
-            return Err(impossible("debits and credits differ"));
+        for totals in [&totals, &unit_totals] {
+            if totals[..=LAST_DEBIT_KIND].iter().sum::<i128>() != totals[LAST_DEBIT_KIND + 1..].iter().sum() {
+                return Err(impossible("debits and credits differ"));
+            }
         }
         self.ledger.totals = totals;
+        self.ledger.unit_totals = unit_totals;
         Ok(self.ledger)
     }
 
@@ -104,10 +116,11 @@ impl Loader {
             Table::Capture(record) => self.capture(record),
             Table::GroupUse(record) => {
                 let key = (ProgrammeId(record.programme), OrgId(record.group), record.year);
-                self.ledger.group_use.insert(key, Fen(record.used));
+                self.ledger.group_use.insert(key, Grant(record.used));
                 Ok(())
             }
             Table::JobUse(record) => self.job_use(record),
+            Table::Sweep(record) => self.sweep(record),
             Table::Entry(record) => {
                 let hash = record.hash.try_into().map_err(|_| "a hash of another length")?;
                 self.ledger.journal.pending.push(JournalEntry {
@@ -138,13 +151,14 @@ impl Loader {
             keep_ms: header.window_keep_ms,
             count_max: header.window_count_max,
         };
+        ledger.sweeps.month_end = Timestamp(header.month_end);
         self.next_ids = header.next_ids.try_into().map_err(|_| "another number of tables")?;
         Ok(())
     }
 
     fn org(&mut self, record: OrgRecord) -> Result<(), &'static str> {
         let id = OrgId(record.id);
-        let [available, held, topped_up, withdrawn, spent, receivable, claim] = amounts(record.amounts)?;
+        let [available, held, topped_up, withdrawn, spent, receivable, claim, owes] = amounts(record.amounts)?.map(Fen);
         let registered = NewOrg {
             name: record.name.into(),
             kind: *KINDS
@@ -168,6 +182,7 @@ impl Loader {
             spent,
             receivable,
             claim,
+            owes,
         };
         dense(&mut self.ledger.orgs, u64::from(id.0), org)
     }
@@ -207,7 +222,8 @@ impl Loader {
             captured,
             lapsed,
             revoked,
-        ] = amounts(record.amounts)?;
+        ] = amounts(record.amounts)?.map(Grant);
+        let [recovery, paid] = amounts(record.money)?.map(Fen);
         if funders.is_empty() || funders.len() != record.due.len() || funders.iter().any(|funder| funder.share == 0) {
             return Err("a programme without its funders");
         }
@@ -222,6 +238,10 @@ impl Loader {
             name,
             region: RegionCode(record.region),
             funders,
+            denomination: record
+                .unit_hours_of
+                .map_or(Denomination::Money, |sku| Denomination::UnitHours(sku.into())),
+            fiscal_year: record.fiscal_year,
             budget_policy: if record.commit_at_hold {
                 BudgetPolicy::CommitAtHold
             } else {
@@ -234,6 +254,8 @@ impl Loader {
             unfunded,
             uncalled,
             due: record.due.into_iter().map(Fen).collect(),
+            recovery,
+            paid,
             issued,
             held,
             captured,
@@ -263,7 +285,9 @@ impl Loader {
     }
 
     fn voucher(&mut self, record: VoucherRecord) -> Result<(), &'static str> {
-        let [face, available, held, captured, lapsed, revoked] = amounts(record.amounts)?;
+        let [face, available, held, captured, lapsed, revoked, paid] = amounts(record.amounts)?;
+        let [face, available, held, captured, lapsed, revoked] =
+            [face, available, held, captured, lapsed, revoked].map(Grant);
         let voucher = Voucher {
             id: VoucherId(record.id),
             code: record.code.into(),
@@ -280,6 +304,8 @@ impl Loader {
             captured,
             lapsed,
             revoked,
+            paid: Fen(paid),
+            fraud: record.fraud,
         };
         self.known_org(voucher.holder)?;
         self.ledger
@@ -310,35 +336,19 @@ impl Loader {
         let hold = Hold {
             key,
             opened_at: Timestamp(record.opened_at),
+            asked_ms: record.asked_ms,
             quote: record.quote.map(QuoteId),
             pinned,
+            cells: self.cells(record.cells)?,
         };
         dense(&mut self.ledger.holds, record.id, hold)
     }
 
     fn capture(&mut self, record: CaptureRecord) -> Result<(), &'static str> {
         let key = key(record.key)?;
-        let [gross, copay, wallet, refunded] = amounts(record.amounts)?;
-        let legs_refunded: Vec<Fen> = record.legs.iter().map(|leg| Fen(leg.refunded)).collect();
-        let mut funders_refunded: Vec<Vec<Fen>> = record
-            .legs
-            .iter()
-            .map(|leg| leg.funders_refunded.iter().copied().map(Fen).collect())
-            .collect();
-        if refunded == Fen::ZERO {
-            funders_refunded.clear();
-        }
-        let (legs, pins) = self.legs(record.legs, record.lines.len())?;
-        let line = |line: LineRecord| ReceiptLine {
-            sku: line.sku.into(),
-            milli_units: line.milli_units,
-            millifen_per_unit_hour: line.millifen,
-            price_version: line.price_version,
-            gross: Fen(line.gross),
-        };
         self.known_org(OrgId(record.payer))?;
         self.known_org(OrgId(record.provider))?;
-        let receipt = Receipt {
+        let settled = Settled {
             hold: HoldId(record.hold),
             key,
             payer: OrgId(record.payer),
@@ -346,46 +356,75 @@ impl Loader {
             provider: OrgId(record.provider),
             at: Timestamp(record.at),
             wall_ms: record.wall_ms,
-            lines: record.lines.into_iter().map(line).collect(),
+            cells: self.cells(record.cells)?,
+        };
+        self.ledger.keys.insert(key, KeyState::Ended(record.id));
+        dense(&mut self.ledger.captures, record.id, settled)
+    }
+
+    fn cells(&self, records: Vec<CellRecord>) -> Result<Vec<Cell>, &'static str> {
+        records.into_iter().map(|record| self.cell(record)).collect()
+    }
+
+    fn cell(&self, record: CellRecord) -> Result<Cell, &'static str> {
+        let [gross, copay, wallet, refunded] = amounts(record.amounts)?.map(Fen);
+        let per_line = record.lines.iter().map(|line| Fen(line.gross)).collect();
+        let leg_refunded = |leg: &LegRecord| LegRefunded {
+            amount: Fen(leg.refunded),
+            grant: Grant(leg.grant_refunded),
+            funders: leg.funders_refunded.iter().copied().map(Fen).collect(),
+        };
+        let legs_refunded = if refunded == Fen::ZERO {
+            Vec::new()
+        } else {
+            record.legs.iter().map(leg_refunded).collect()
+        };
+        let (legs, pins) = self.legs(record.legs, record.lines.len())?;
+        Ok(Cell {
+            from_ms: record.from_ms,
+            to_ms: record.to_ms,
+            period: record.period,
+            lines: lines(record.lines),
+            per_line,
             gross,
             legs,
+            pins,
             copay,
             wallet,
             refunded,
+            legs_refunded,
+        })
+    }
+
+    fn sweep(&mut self, record: SweepRecord) -> Result<(), &'static str> {
+        let small = u32::try_from(record.id).map_err(|_| "a sweep of an impossible id");
+        let cause = match record.cause {
+            0 => Cause::Month,
+            1 => Cause::Voucher(VoucherId(record.id)),
+            2 => Cause::Programme(ProgrammeId(small?), record.revision),
+            3 => Cause::Org(OrgId(small?)),
+            _ => return Err("an unknown cause of a sweep"),
         };
-        self.ledger.keys.insert(key, KeyState::Ended(record.id));
-        dense(
-            &mut self.ledger.captures,
-            record.id,
-            Capture {
-                receipt,
-                pins,
-                legs_refunded,
-                funders_refunded,
-            },
-        )
+        self.ledger.sweeps.queue.push_back(Sweep {
+            cause,
+            at: Timestamp(record.at),
+            next: HoldId(record.next),
+            end: HoldId(record.end),
+        });
+        Ok(())
     }
 
     fn pinned(&self, record: PinnedRecord) -> Result<Pinned, &'static str> {
         let (payer, provider) = (OrgId(record.payer), OrgId(record.provider));
         self.known_org(payer)?;
         self.known_org(provider)?;
-        let lines = record.lines.into_iter().map(|line| PricedLine {
-            line: Line {
-                sku: line.sku.into(),
-                milli_units: line.milli_units,
-            },
-            millifen_per_unit_hour: line.millifen,
-            price_version: line.price_version,
-        });
-        let lines: Vec<PricedLine> = lines.collect();
-        let (legs, pins) = self.legs(record.legs, lines.len())?;
         let funding = match record.funding {
             0 => Funding::Auto,
             1 => Funding::Vouchers(record.named.into_iter().map(VoucherId).collect()),
             2 => Funding::WalletOnly,
             _ => return Err("an unknown kind of funding"),
         };
+        let slices = record.slices.into_iter().map(|record| self.slice(record));
         Ok(Pinned {
             payer,
             site: SiteId(record.site),
@@ -393,7 +432,18 @@ impl Loader {
             walltime_ms_max: record.walltime_ms_max,
             funding,
             copay_max: record.copay_max.map(Fen),
-            lines,
+            allow_partial: record.allow_partial,
+            lines: lines(record.lines),
+            slices: slices.collect::<Result<_, _>>()?,
+        })
+    }
+
+    fn slice(&self, record: SliceRecord) -> Result<Slice, &'static str> {
+        let (legs, pins) = self.legs(record.legs, record.lines.len())?;
+        Ok(Slice {
+            from_ms: record.from_ms,
+            until_ms: record.until_ms,
+            lines: lines(record.lines),
             legs,
             pins,
             stack_max: BasisPoints(record.stack_max),
@@ -420,6 +470,8 @@ impl Loader {
                 rate: BasisPoints(record.rate),
                 eligible: Fen(record.eligible),
                 amount: Fen(record.amount),
+                grant: Grant(record.grant),
+                unit_hours: record.unit_hours,
                 redemption: redemption(record.holder_redeemed),
             });
             both.1.push(LegPin {
@@ -446,7 +498,7 @@ impl Loader {
         self.ledger.job_use.insert(
             (record.job, cap),
             JobUse {
-                used: Fen(record.used),
+                used: record.used,
                 records: record.records,
             },
         );
@@ -456,6 +508,18 @@ impl Loader {
     fn known_org(&self, id: OrgId) -> Result<(), &'static str> {
         self.ledger.org(id).map(drop).ok_or("an unknown organisation")
     }
+}
+
+fn lines(records: Vec<LineRecord>) -> Arc<[PricedLine]> {
+    let line = |line: LineRecord| PricedLine {
+        line: Line {
+            sku: line.sku.into(),
+            milli_units: line.milli_units,
+        },
+        millifen_per_unit_hour: line.millifen,
+        price_version: line.price_version,
+    };
+    records.into_iter().map(line).collect()
 }
 
 fn revision(record: RevisionRecord) -> Result<Revision, &'static str> {
@@ -472,11 +536,12 @@ fn revision(record: RevisionRecord) -> Result<Revision, &'static str> {
     let total_max = record.stack_max.map(BasisPoints);
     Ok(Revision {
         effective_from: Timestamp(record.effective_from),
+        immediate: record.immediate,
         terms: Terms {
             rates: record.rates.into_iter().map(rate).collect(),
             excluded_skus: record.excluded_skus.into_iter().map(Sku::from).collect(),
-            cap_per_control_group: record.cap_per_control_group.map(Fen),
-            cap_per_job: record.cap_per_job.map(Fen),
+            cap_per_control_group: record.cap_per_control_group.map(Grant),
+            cap_per_job: record.cap_per_job.map(Grant),
             holder_kinds: record.holder_kinds.into_iter().map(kind).collect::<Result<_, _>>()?,
             holder_regions: record.holder_regions.into_iter().map(RegionCode).collect(),
             stacking: total_max.map_or(Stacking::Exclusive, |total_max| Stacking::Stackable { total_max }),
@@ -510,9 +575,8 @@ fn redemption(holder_redeemed: bool) -> Redemption {
     }
 }
 
-fn amounts<const N: usize>(given: Vec<i64>) -> Result<[Fen; N], &'static str> {
-    let given: [i64; N] = given.try_into().map_err(|_| "another number of amounts")?;
-    Ok(given.map(Fen))
+fn amounts<const N: usize>(given: Vec<i64>) -> Result<[i64; N], &'static str> {
+    given.try_into().map_err(|_| "another number of amounts")
 }
 
 fn dense<T: Clone>(table: &mut PagedVec<T>, id: u64, value: T) -> Result<(), &'static str> {

@@ -17,7 +17,7 @@ use crate::ledger::Ledger;
 /// No chunk is larger.
 pub const CHUNK_BYTES_MAX: usize = 32 * 1024;
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Why bytes are not a snapshot of the books.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,8 +34,8 @@ pub enum SnapshotError {
         /// What is wrong.
         what: &'static str,
     },
-    /// It was written by a newer release.
-    Newer {
+    /// It was written by a release that wrote another version.
+    OtherVersion {
         /// The version found.
         version: u32,
     },
@@ -48,10 +48,10 @@ impl fmt::Display for SnapshotError {
         match self {
             SnapshotError::Damaged { record } => write!(f, "record {record} of the ledger snapshot is damaged"),
             SnapshotError::Impossible { record, what } => write!(f, "record {record} of the ledger snapshot: {what}"),
-            SnapshotError::Newer { version } => {
+            SnapshotError::OtherVersion { version } => {
                 write!(
                     f,
-                    "the ledger snapshot has version {version}, this release reads up to {VERSION}"
+                    "the ledger snapshot has version {version}, this release reads {VERSION}"
                 )
             }
             SnapshotError::CutShort => write!(f, "the ledger snapshot ends too early"),
@@ -136,6 +136,9 @@ impl Ledger {
         for ((job, cap), entry) in self.job_use.iter() {
             writer.write(Table::JobUse(store::job_use_record(*job, *cap, entry)));
         }
+        for sweep in &self.sweeps.queue {
+            writer.write(Table::Sweep(store::sweep_record(sweep)));
+        }
         for entry in &self.journal.pending {
             let (record, hash) = (entry.record.to_vec(), entry.hash.to_vec());
             writer.write(Table::Entry(EntryRecord {
@@ -179,6 +182,7 @@ impl Ledger {
             journal_head: self.journal.head.to_vec(),
             window_keep_ms: self.window.keep_ms,
             window_count_max: self.window.count_max,
+            month_end: self.sweeps.month_end.0,
             next_ids: vec![self.quotes.next_id(), self.holds.next_id(), self.captures.next_id()],
         }
     }

@@ -5,7 +5,7 @@ use prost::{Message, Oneof};
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Record {
-    #[prost(oneof = "Table", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13")]
+    #[prost(oneof = "Table", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14")]
     pub(super) table: Option<Table>,
 }
 
@@ -37,6 +37,8 @@ pub(super) enum Table {
     End(EndRecord),
     #[prost(message, tag = "13")]
     JobUse(JobUseRecord),
+    #[prost(message, tag = "14")]
+    Sweep(SweepRecord),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -58,6 +60,9 @@ pub(super) struct Header {
     // Of quotes, holds and captures, whose records come and go.
     #[prost(uint64, repeated, tag = "8")]
     pub(super) next_ids: Vec<u64>,
+    // When the next month ends; 0 before the first hold.
+    #[prost(uint64, tag = "9")]
+    pub(super) month_end: u64,
 }
 
 /// Last in every snapshot: without it the snapshot is cut short.
@@ -151,6 +156,8 @@ pub(super) struct RevisionRecord {
     pub(super) carry_over: bool,
     #[prost(bool, tag = "13")]
     pub(super) reinstate_refunds: bool,
+    #[prost(bool, tag = "14")]
+    pub(super) immediate: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -174,6 +181,14 @@ pub(super) struct ProgrammeRecord {
     pub(super) amounts: Vec<i64>,
     #[prost(int64, repeated, tag = "9")]
     pub(super) due: Vec<i64>,
+    // Of unit-hours; absent = money.
+    #[prost(string, optional, tag = "10")]
+    pub(super) unit_hours_of: Option<String>,
+    #[prost(uint32, optional, tag = "11")]
+    pub(super) fiscal_year: Option<u32>,
+    // recovery, paid
+    #[prost(int64, repeated, tag = "12")]
+    pub(super) money: Vec<i64>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -216,9 +231,11 @@ pub(super) struct VoucherRecord {
     pub(super) from: u64,
     #[prost(uint64, tag = "7")]
     pub(super) until: u64,
-    // face, available, held, captured, lapsed, revoked
+    // face, available, held, captured, lapsed, revoked, paid
     #[prost(int64, repeated, tag = "8")]
     pub(super) amounts: Vec<i64>,
+    #[prost(bool, tag = "9")]
+    pub(super) fraud: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -231,7 +248,7 @@ pub(super) struct LineRecord {
     pub(super) millifen: u64,
     #[prost(uint32, tag = "4")]
     pub(super) price_version: u32,
-    // Of captures only.
+    // Of cells only.
     #[prost(int64, tag = "5")]
     pub(super) gross: i64,
 }
@@ -270,11 +287,52 @@ pub(super) struct LegRecord {
     pub(super) programme_job_cap: bool,
     #[prost(bool, tag = "16")]
     pub(super) agreement_job_cap: bool,
-    // Of captures only: given back so far, and by funder.
+    // Of cells only: given back so far in money and of the grant, and by funder.
     #[prost(int64, tag = "17")]
     pub(super) refunded: i64,
     #[prost(int64, repeated, tag = "18")]
     pub(super) funders_refunded: Vec<i64>,
+    #[prost(int64, tag = "19")]
+    pub(super) grant_refunded: i64,
+    #[prost(int64, tag = "20")]
+    pub(super) grant: i64,
+    #[prost(bool, tag = "21")]
+    pub(super) unit_hours: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct SliceRecord {
+    #[prost(uint64, tag = "1")]
+    pub(super) from_ms: u64,
+    #[prost(uint64, tag = "2")]
+    pub(super) until_ms: u64,
+    #[prost(message, repeated, tag = "3")]
+    pub(super) lines: Vec<LineRecord>,
+    #[prost(message, repeated, tag = "4")]
+    pub(super) legs: Vec<LegRecord>,
+    #[prost(uint32, tag = "5")]
+    pub(super) stack_max: u32,
+    #[prost(int64, tag = "6")]
+    pub(super) gross: i64,
+    #[prost(int64, tag = "7")]
+    pub(super) wallet: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct CellRecord {
+    #[prost(uint64, tag = "1")]
+    pub(super) from_ms: u64,
+    #[prost(uint64, tag = "2")]
+    pub(super) to_ms: u64,
+    #[prost(uint32, tag = "3")]
+    pub(super) period: u32,
+    #[prost(message, repeated, tag = "4")]
+    pub(super) lines: Vec<LineRecord>,
+    #[prost(message, repeated, tag = "5")]
+    pub(super) legs: Vec<LegRecord>,
+    // gross, copay, wallet, refunded
+    #[prost(int64, repeated, tag = "6")]
+    pub(super) amounts: Vec<i64>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -297,13 +355,9 @@ pub(super) struct PinnedRecord {
     #[prost(message, repeated, tag = "8")]
     pub(super) lines: Vec<LineRecord>,
     #[prost(message, repeated, tag = "9")]
-    pub(super) legs: Vec<LegRecord>,
-    #[prost(uint32, tag = "10")]
-    pub(super) stack_max: u32,
-    #[prost(int64, tag = "11")]
-    pub(super) gross: i64,
-    #[prost(int64, tag = "12")]
-    pub(super) wallet: i64,
+    pub(super) slices: Vec<SliceRecord>,
+    #[prost(bool, tag = "10")]
+    pub(super) allow_partial: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]
@@ -338,6 +392,10 @@ pub(super) struct HoldRecord {
     pub(super) quote: Option<u64>,
     #[prost(message, optional, tag = "5")]
     pub(super) pinned: Option<PinnedRecord>,
+    #[prost(uint64, tag = "6")]
+    pub(super) asked_ms: u64,
+    #[prost(message, repeated, tag = "7")]
+    pub(super) cells: Vec<CellRecord>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -359,12 +417,25 @@ pub(super) struct CaptureRecord {
     #[prost(uint64, tag = "8")]
     pub(super) wall_ms: u64,
     #[prost(message, repeated, tag = "9")]
-    pub(super) lines: Vec<LineRecord>,
-    #[prost(message, repeated, tag = "10")]
-    pub(super) legs: Vec<LegRecord>,
-    // gross, copay, wallet, refunded
-    #[prost(int64, repeated, tag = "11")]
-    pub(super) amounts: Vec<i64>,
+    pub(super) cells: Vec<CellRecord>,
+}
+
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(super) struct SweepRecord {
+    // 0 month, 1 voucher, 2 programme, 3 organisation
+    #[prost(uint32, tag = "1")]
+    pub(super) cause: u32,
+    #[prost(uint64, tag = "2")]
+    pub(super) id: u64,
+    // Of a programme.
+    #[prost(uint32, tag = "3")]
+    pub(super) revision: u32,
+    #[prost(uint64, tag = "4")]
+    pub(super) at: u64,
+    #[prost(uint64, tag = "5")]
+    pub(super) next: u64,
+    #[prost(uint64, tag = "6")]
+    pub(super) end: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]

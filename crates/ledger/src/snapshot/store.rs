@@ -8,7 +8,9 @@ use crate::party::{Org, Site};
 use crate::price::{Price, PricedLine};
 use crate::programme::{BudgetPolicy, ExpiryBasis, Funder, Programme, Rate, Redemption, Revision, Stacking};
 use crate::quote::{Leg, LegPin};
-use crate::settle::{Capture, ReceiptLine};
+use crate::settle::Settled;
+use crate::slice::{Cell, Slice};
+use crate::sweep::{Cause, Sweep};
 use crate::types::{Funding, HoldKey, SiteId, Sku};
 use crate::voucher::Voucher;
 
@@ -22,6 +24,7 @@ impl From<&Org> for OrgRecord {
             org.spent,
             org.receivable,
             org.claim,
+            org.owes,
         ];
         Self {
             id: org.id.0,
@@ -81,6 +84,9 @@ impl From<&Programme> for ProgrammeRecord {
             revisions: programme.revisions.iter().map(revision_record).collect(),
             amounts: committed.iter().chain(&vouchers).map(|amount| amount.0).collect(),
             due: programme.due.iter().map(|due| due.0).collect(),
+            unit_hours_of: programme.unit_hours_of().map(Sku::to_string),
+            fiscal_year: programme.fiscal_year,
+            money: vec![programme.recovery.0, programme.paid.0],
         }
     }
 }
@@ -93,6 +99,7 @@ fn revision_record(revision: &Revision) -> RevisionRecord {
     };
     RevisionRecord {
         effective_from: revision.effective_from.0,
+        immediate: revision.immediate,
         rates: terms.rates.iter().map(rate).collect(),
         excluded_skus: terms.excluded_skus.iter().map(Sku::to_string).collect(),
         cap_per_control_group: terms.cap_per_control_group.map(|cap| cap.0),
@@ -139,6 +146,7 @@ impl From<&Voucher> for VoucherRecord {
             voucher.lapsed,
             voucher.revoked,
         ];
+        let money = voucher.paid.0;
         Self {
             id: voucher.id.0,
             code: voucher.code.to_string(),
@@ -147,7 +155,8 @@ impl From<&Voucher> for VoucherRecord {
             state: voucher.state as u32,
             from: voucher.from.0,
             until: voucher.until.0,
-            amounts: parts.map(|part| part.0).to_vec(),
+            amounts: parts.iter().map(|part| part.0).chain([money]).collect(),
+            fraud: voucher.fraud,
         }
     }
 }
@@ -167,43 +176,62 @@ pub(super) fn hold_record(id: u64, hold: &Hold) -> HoldRecord {
         opened_at: hold.opened_at.0,
         quote: hold.quote.map(|quote| quote.0),
         pinned: Some(pinned_record(&hold.pinned)),
+        asked_ms: hold.asked_ms,
+        cells: hold.cells.iter().map(cell_record).collect(),
     }
 }
 
-pub(super) fn capture_record(id: u64, capture: &Capture) -> CaptureRecord {
-    let receipt = &capture.receipt;
-    let line = |line: &ReceiptLine| LineRecord {
-        sku: line.sku.to_string(),
-        milli_units: line.milli_units,
-        millifen: line.millifen_per_unit_hour,
-        price_version: line.price_version,
-        gross: line.gross.0,
-    };
-    let mut legs = leg_records(&receipt.legs, &capture.pins);
-    for (index, leg) in legs.iter_mut().enumerate() {
-        leg.refunded = capture.legs_refunded[index].0;
-        leg.funders_refunded = capture
-            .funders_refunded
-            .get(index)
-            .into_iter()
-            .flatten()
-            .map(|fen| fen.0)
-            .collect();
-    }
+pub(super) fn capture_record(id: u64, settled: &Settled) -> CaptureRecord {
     CaptureRecord {
         id,
-        hold: receipt.hold.0,
-        key: Some(key_record(receipt.key)),
-        payer: receipt.payer.0,
-        site: receipt.site.0,
-        provider: receipt.provider.0,
-        at: receipt.at.0,
-        wall_ms: receipt.wall_ms,
-        lines: receipt.lines.iter().map(line).collect(),
+        hold: settled.hold.0,
+        key: Some(key_record(settled.key)),
+        payer: settled.payer.0,
+        site: settled.site.0,
+        provider: settled.provider.0,
+        at: settled.at.0,
+        wall_ms: settled.wall_ms,
+        cells: settled.cells.iter().map(cell_record).collect(),
+    }
+}
+
+fn cell_record(cell: &Cell) -> CellRecord {
+    let mut lines = line_records(&cell.lines);
+    for (line, gross) in lines.iter_mut().zip(&cell.per_line) {
+        line.gross = gross.0;
+    }
+    let mut legs = leg_records(&cell.legs, &cell.pins);
+    for (leg, refunded) in legs.iter_mut().zip(&cell.legs_refunded) {
+        leg.refunded = refunded.amount.0;
+        leg.grant_refunded = refunded.grant.0;
+        leg.funders_refunded = refunded.funders.iter().map(|fen| fen.0).collect();
+    }
+    CellRecord {
+        from_ms: cell.from_ms,
+        to_ms: cell.to_ms,
+        period: cell.period,
+        lines,
         legs,
-        amounts: [receipt.gross, receipt.copay, receipt.wallet, receipt.refunded]
+        amounts: [cell.gross, cell.copay, cell.wallet, cell.refunded]
             .map(|fen| fen.0)
             .to_vec(),
+    }
+}
+
+pub(super) fn sweep_record(sweep: &Sweep) -> SweepRecord {
+    let (cause, id, revision) = match sweep.cause {
+        Cause::Month => (0, 0, 0),
+        Cause::Voucher(id) => (1, id.0, 0),
+        Cause::Programme(id, revision) => (2, u64::from(id.0), revision),
+        Cause::Org(id) => (3, u64::from(id.0), 0),
+    };
+    SweepRecord {
+        cause,
+        id,
+        revision,
+        at: sweep.at.0,
+        next: sweep.next.0,
+        end: sweep.end.0,
     }
 }
 
@@ -216,19 +244,12 @@ pub(super) fn job_use_record(job: u64, cap: JobCap, entry: &JobUse) -> JobUseRec
         job,
         programme,
         agreement,
-        used: entry.used.0,
+        used: entry.used,
         records: entry.records,
     }
 }
 
 fn pinned_record(pinned: &Pinned) -> PinnedRecord {
-    let line = |priced: &PricedLine| LineRecord {
-        sku: priced.line.sku.to_string(),
-        milli_units: priced.line.milli_units,
-        millifen: priced.millifen_per_unit_hour,
-        price_version: priced.price_version,
-        gross: 0,
-    };
     let (funding, named) = match &pinned.funding {
         Funding::Auto => (0, Vec::new()),
         Funding::Vouchers(named) => (1, named.iter().map(|voucher| voucher.0).collect()),
@@ -242,12 +263,33 @@ fn pinned_record(pinned: &Pinned) -> PinnedRecord {
         funding,
         named,
         copay_max: pinned.copay_max.map(|copay| copay.0),
-        lines: pinned.lines.iter().map(line).collect(),
-        legs: leg_records(&pinned.legs, &pinned.pins),
-        stack_max: pinned.stack_max.0,
-        gross: pinned.gross.0,
-        wallet: pinned.wallet.0,
+        allow_partial: pinned.allow_partial,
+        lines: line_records(&pinned.lines),
+        slices: pinned.slices.iter().map(slice_record).collect(),
     }
+}
+
+fn slice_record(slice: &Slice) -> SliceRecord {
+    SliceRecord {
+        from_ms: slice.from_ms,
+        until_ms: slice.until_ms,
+        lines: line_records(&slice.lines),
+        legs: leg_records(&slice.legs, &slice.pins),
+        stack_max: slice.stack_max.0,
+        gross: slice.gross.0,
+        wallet: slice.wallet.0,
+    }
+}
+
+fn line_records(lines: &[PricedLine]) -> Vec<LineRecord> {
+    let record = |priced: &PricedLine| LineRecord {
+        sku: priced.line.sku.to_string(),
+        milli_units: priced.line.milli_units,
+        millifen: priced.millifen_per_unit_hour,
+        price_version: priced.price_version,
+        gross: 0,
+    };
+    lines.iter().map(record).collect()
 }
 
 fn leg_records(legs: &[Leg], pins: &[LegPin]) -> Vec<LegRecord> {
@@ -268,7 +310,10 @@ fn leg_records(legs: &[Leg], pins: &[LegPin]) -> Vec<LegRecord> {
         reinstate: pin.reinstate,
         programme_job_cap: pin.programme_job_cap,
         agreement_job_cap: pin.agreement_job_cap,
+        grant: leg.grant.0,
+        unit_hours: leg.unit_hours,
         refunded: 0,
+        grant_refunded: 0,
         funders_refunded: Vec::new(),
     };
     legs.iter().zip(pins).map(record).collect()

@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use hesuan_ledger::types::{
-    AgreementId, Fen, HoldId, HoldKey, OrgId, ProgrammeId, QuoteId, SiteId, Timestamp, VoucherId,
+    AgreementId, Fen, Grant, HoldId, HoldKey, OrgId, ProgrammeId, QuoteId, SiteId, Timestamp, VoucherId,
 };
 use hesuan_ledger::{
     HoldRequest, Ledger, Leg, NewAgreement, NewOrg, NewProgramme, NewVoucher, Quote, QuoteRequest, Receipt, Rejection,
+    Slice,
 };
 use words::Words;
 
@@ -75,12 +76,15 @@ impl Desk {
             "revise" => {
                 let id = self.programme_id(words.name(0));
                 let from = words.value("from-instant").map(words::instant);
-                let number = self.ledger.revise_programme(id, &words.terms(), from, self.at)?;
+                let immediate = words.flag("immediate");
+                let number = self
+                    .ledger
+                    .revise_programme(id, &words.terms(), from, immediate, self.at)?;
                 Ok(format!("revision {number}"))
             }
             "budget" => self
                 .ledger
-                .set_budget(self.programme_id(words.name(0)), words.fen(1), self.at)
+                .set_budget(self.programme_id(words.name(0)), words.grant(1), self.at)
                 .map(done),
             "agreement" => self.agreement(words),
             "end-agreement" => self
@@ -104,8 +108,21 @@ impl Desk {
                 .map(done),
             "revoke" => self
                 .ledger
-                .revoke_voucher(self.voucher_id(words.name(0)), "review", self.at)
+                .revoke_voucher(self.voucher_id(words.name(0)), words.flag("fraud"), "review", self.at)
                 .map(done),
+            "update-org" => {
+                let region = words.value("region").map(|_| words.region("region"));
+                self.ledger
+                    .update_org(self.payer(words.name(0)), region, words.value("group"), self.at)
+                    .map(done)
+            }
+            "extend" => {
+                let limit = self
+                    .ledger
+                    .extend(self.hold_id(words), words::duration(words.name(1)), self.at)?;
+                Ok(format!("the limit is {}", words::shown_duration(limit)))
+            }
+            "slices" => Ok(self.slices(self.hold_id(words))),
             "quote" => {
                 let request = self.request(words, 0);
                 let quote = self.ledger.quote(&request, self.at)?;
@@ -135,11 +152,17 @@ impl Desk {
             "refund" => self.refund(words),
             "receipt" => {
                 let receipt = self.ledger.receipt(words.key(0));
-                Ok(receipt.map_or("no receipt".into(), |receipt| self.shown_receipt(receipt)))
+                Ok(receipt.map_or("no receipt".into(), |receipt| self.shown_receipt(&receipt)))
             }
             "expire" => {
                 let expired = self.ledger.expire_due(self.at, 100);
-                Ok(format!("{} ended", expired.count))
+                let mut out = format!("{} ended", expired.ended);
+                for (key, limit) in expired.limits_changed {
+                    let limit = words::shown_duration(limit);
+                    write!(out, "\njob {} must stop: nobody pays after {limit}", key.job)
+                        .expect("a string takes any text");
+                }
+                Ok(out)
             }
             "wallet" => Ok(self.wallet(words.name(0))),
             "voucher" => Ok(self.voucher(words.name(0))),
@@ -184,7 +207,9 @@ impl Desk {
             name: words.name(0).into(),
             region: words.region("region"),
             funders: words.funders(),
-            budget: Fen(words.value("budget").map_or(0, words::integer)),
+            denomination: words.denomination(),
+            fiscal_year: words.value("year").map(|year| words::integer(year) as u32),
+            budget: words.value("budget").map_or(Grant::ZERO, words::grant),
             budget_policy: words.budget_policy(),
             redemption: words.redemption(),
             terms: words.terms(),
@@ -220,7 +245,7 @@ impl Desk {
         let voucher = |code: &str| NewVoucher {
             code: code.into(),
             holder: words.name(2).into(),
-            face: words.fen(3),
+            face: words.grant(3),
             from,
             until,
         };
@@ -243,11 +268,47 @@ impl Desk {
         };
         let id = self.ledger.hold(&request, self.at)?;
         self.holds.insert(key, id);
-        let pinned = self.ledger.open_hold(id).expect("just opened").pinned.clone();
-        let mut out = format!("hold {id} of at most {} fen\n", pinned.gross);
-        self.legs(&mut out, &pinned.legs);
-        writeln!(out, "wallet {}", pinned.wallet).expect("a string takes any text");
+        let slices = self.ledger.open_hold(id).expect("just opened").pinned.slices.clone();
+        let sum = |amount: fn(&Slice) -> Fen| slices.iter().map(|slice| amount(slice).0).sum::<i64>();
+        let mut out = format!("hold {id} of at most {} fen\n", sum(|slice| slice.gross));
+        for slice in &slices {
+            if slices.len() > 1 {
+                self.month(&mut out, slice);
+            }
+            self.legs(&mut out, &slice.legs);
+        }
+        writeln!(out, "wallet {}", sum(|slice| slice.wallet)).expect("a string takes any text");
         Ok(out)
+    }
+
+    // What an open hold has captured already and what it still holds.
+    fn slices(&self, id: HoldId) -> String {
+        let hold = self.ledger.open_hold(id).expect("an open hold");
+        let mut out = String::new();
+        for cell in &hold.cells {
+            let (from, to) = (words::shown_duration(cell.from_ms), words::shown_duration(cell.to_ms));
+            writeln!(
+                out,
+                "{from} to {to}: captured {}, paid from the wallet {}",
+                cell.gross, cell.wallet
+            )
+            .expect("a string takes any text");
+            self.legs(&mut out, &cell.legs);
+        }
+        for slice in &hold.pinned.slices {
+            self.month(&mut out, slice);
+            self.legs(&mut out, &slice.legs);
+            writeln!(out, "wallet {}", slice.wallet).expect("a string takes any text");
+        }
+        out
+    }
+
+    fn month(&self, out: &mut String, slice: &Slice) {
+        let (from, until) = (
+            words::shown_duration(slice.from_ms),
+            words::shown_duration(slice.until_ms),
+        );
+        writeln!(out, "{from} to {until}: at most {} fen", slice.gross).expect("a string takes any text");
     }
 
     fn refund(&mut self, words: &Words) -> Result<String, Rejection> {
@@ -267,6 +328,7 @@ impl Desk {
             walltime_ms_max: words::duration(words.name(first + 2)),
             funding: words.funding(|code| self.voucher_id(code)),
             copay_max: words.amount("max"),
+            allow_partial: !words.flag("whole"),
             job: None,
         }
     }
@@ -304,9 +366,14 @@ impl Desk {
                 format!(" under agreement {}", leg.agreement)
             };
             let (percent, rest) = (leg.rate.0 / 100, leg.rate.0 % 100);
+            let taken = if leg.unit_hours {
+                format!(" for {}", words::shown_grant(leg.grant, true))
+            } else {
+                String::new()
+            };
             writeln!(
                 out,
-                "{} pays {} (at most {percent}.{rest:02} % of {}{under})",
+                "{} pays {}{taken} (at most {percent}.{rest:02} % of {}{under})",
                 voucher.code, leg.amount, leg.eligible
             )
             .expect("a string takes any text");
@@ -344,7 +411,7 @@ impl Desk {
     fn wallet(&self, name: &str) -> String {
         let org = self.ledger.org_by_name(name).expect("an organisation");
         let mut out = format!("{} free, {} held, {} spent", org.available, org.held, org.spent);
-        for (what, amount) in [("earned", org.receivable), ("to claim", org.claim)] {
+        for (what, amount) in [("earned", org.receivable), ("to claim", org.claim), ("owed", org.owes)] {
             if amount.0 > 0 {
                 write!(out, ", {amount} {what}").expect("a string takes any text");
             }
@@ -354,16 +421,30 @@ impl Desk {
 
     fn voucher(&self, code: &str) -> String {
         let voucher = self.ledger.voucher_by_code(code).expect("a voucher");
+        let units = self.in_units(voucher.programme);
+        let shown = |grant| words::shown_grant(grant, units);
         let mut out = format!(
             "{:?}: {} free, {} held, {} spent",
-            voucher.state, voucher.available, voucher.held, voucher.captured
+            voucher.state,
+            shown(voucher.available),
+            shown(voucher.held),
+            shown(voucher.captured)
         );
         for (what, amount) in [("lapsed", voucher.lapsed), ("revoked", voucher.revoked)] {
             if amount.0 > 0 {
-                write!(out, ", {amount} {what}").expect("a string takes any text");
+                write!(out, ", {} {what}", shown(amount)).expect("a string takes any text");
             }
         }
+        if units {
+            write!(out, ", worth {} fen", voucher.paid).expect("a string takes any text");
+        }
         out
+    }
+
+    fn in_units(&self, programme: ProgrammeId) -> bool {
+        self.ledger
+            .programme(programme)
+            .is_some_and(|programme| programme.unit_hours_of().is_some())
     }
 
     fn fund(&self, name: &str) -> String {
@@ -374,10 +455,16 @@ impl Desk {
             .zip(&programme.due)
             .map(|(funder, due)| format!("{} owes {due}", funder.name));
         let due = due.collect::<Vec<_>>().join(", ");
-        format!(
+        let shown = |grant| words::shown_grant(grant, self.in_units(programme.id));
+        let mut out = format!(
             "budget {}, {} not committed; {due}",
-            programme.budget, programme.uncommitted
-        )
+            shown(programme.budget),
+            shown(programme.uncommitted)
+        );
+        if programme.recovery.0 > 0 {
+            write!(out, "; {} to be recovered", programme.recovery).expect("a string takes any text");
+        }
+        out
     }
 
     fn trial(&self) -> String {
@@ -387,6 +474,14 @@ impl Desk {
             writeln!(out, "{:<26}{:>12}{:>12}", row.account, row.debit, row.credit).expect("a string takes any text");
         }
         writeln!(out, "{:<26}{:>12}{:>12}", "sum", trial.debits, trial.credits).expect("a string takes any text");
+        for unit in &trial.units {
+            for row in unit.rows.iter().filter(|row| row.debit + row.credit > 0) {
+                let shown = |amount: i128| words::shown_grant(Grant(amount as i64), true);
+                let (debit, credit) = (shown(row.debit), shown(row.credit));
+                writeln!(out, "{} {:<26}{debit:>18}{credit:>18}", unit.sku, row.account)
+                    .expect("a string takes any text");
+            }
+        }
         out
     }
 }

@@ -1,7 +1,7 @@
 //! The words of one command: a verb, names by position, and `key=value` pairs. Dates are Shanghai's.
 
-use hesuan_ledger::types::{BasisPoints, Fen, Funding, HoldKey, Line, RegionCode, Sku, Timestamp, VoucherId};
-use hesuan_ledger::{BudgetPolicy, ExpiryBasis, Funder, OrgKind, Rate, Redemption, Stacking, Terms};
+use hesuan_ledger::types::{BasisPoints, Fen, Funding, Grant, HoldKey, Line, RegionCode, Sku, Timestamp, VoucherId};
+use hesuan_ledger::{BudgetPolicy, Denomination, ExpiryBasis, Funder, OrgKind, Rate, Redemption, Stacking, Terms};
 
 pub(crate) struct Words {
     positional: Vec<String>,
@@ -40,6 +40,19 @@ impl Words {
 
     pub(crate) fn fen(&self, index: usize) -> Fen {
         Fen(integer(self.name(index)))
+    }
+
+    pub(crate) fn grant(&self, index: usize) -> Grant {
+        grant(self.name(index))
+    }
+
+    pub(crate) fn flag(&self, key: &str) -> bool {
+        self.value(key) == Some("yes")
+    }
+
+    pub(crate) fn denomination(&self) -> Denomination {
+        self.value("unit-hours-of")
+            .map_or(Denomination::Money, |sku| Denomination::UnitHours(sku.into()))
     }
 
     pub(crate) fn value(&self, key: &str) -> Option<&str> {
@@ -158,8 +171,8 @@ impl Words {
         Terms {
             rates: rates.collect(),
             excluded_skus: self.skus("exclude"),
-            cap_per_control_group: self.amount("group-cap"),
-            cap_per_job: self.amount("job-cap"),
+            cap_per_control_group: self.value("group-cap").map(grant),
+            cap_per_job: self.value("job-cap").map(grant),
             holder_kinds: self
                 .value("kinds")
                 .map(|kinds| kinds.split(',').map(kind).collect())
@@ -200,6 +213,34 @@ pub(crate) fn integer(word: &str) -> i64 {
     word.replace('_', "")
         .parse()
         .unwrap_or_else(|_| panic!("{word} is not a number"))
+}
+
+/// Fen, or unit-hours as "40uh".
+pub(crate) fn grant(word: &str) -> Grant {
+    match word.strip_suffix("uh") {
+        Some(hours) => Grant(integer(hours) * Grant::UNIT_HOUR.0),
+        None => Grant(integer(word)),
+    }
+}
+
+/// Fen as a number; unit-hours with their unit, to the milli-unit-second.
+pub(crate) fn shown_grant(grant: Grant, units: bool) -> String {
+    let (hours, rest) = (grant.0 / Grant::UNIT_HOUR.0, grant.0 % Grant::UNIT_HOUR.0);
+    match (units, rest) {
+        (false, _) => grant.to_string(),
+        (true, 0) => format!("{hours}uh"),
+        (true, rest) => format!("{hours}uh+{rest}"),
+    }
+}
+
+/// Hours, or as much finer as it takes.
+pub(crate) fn shown_duration(ms: u64) -> String {
+    for (unit, size) in [("h", 3_600_000), ("m", 60_000), ("s", 1_000)] {
+        if ms.is_multiple_of(size) {
+            return format!("{}{unit}", ms / size);
+        }
+    }
+    format!("{ms}ms")
 }
 
 // "25%" or "33.33%" in basis points.

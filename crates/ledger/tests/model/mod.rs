@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 
 use hesuan_ledger::types::{
-    AgreementId, BasisPoints, Fen, Funding, HoldId, Line, OrgId, ProgrammeId, QuoteId, RegionCode, SiteId, Timestamp,
-    VoucherId,
+    AgreementId, BasisPoints, Fen, Funding, Grant, HoldId, Line, OrgId, ProgrammeId, QuoteId, RegionCode, SiteId,
+    Timestamp, VoucherId,
 };
 use hesuan_ledger::{
     Account, BudgetPolicy, CaptureWindow, Funder, HoldRequest, Ledger, Leg, LegPin, NewAgreement, NewOrg, NewProgramme,
-    NewVoucher, OrgKind, QuoteRequest, Rate, Redemption, Rejection, Stacking, Terms, VoucherState,
+    NewVoucher, OrgKind, QuoteRequest, Rate, Redemption, Rejection, Slice, Stacking, Terms, VoucherState,
 };
 
 const HOUR: u64 = 3_600_000;
@@ -79,7 +79,7 @@ impl World {
                         share: 1 + n as u32 * 2,
                     })
                     .collect(),
-                budget: Fen(500 + (dice >> 3) as i64 % 20_000),
+                budget: Grant(500 + (dice >> 3) as i64 % 20_000),
                 budget_policy: if dice >> 17 & 1 == 0 {
                     BudgetPolicy::CommitAtIssue
                 } else {
@@ -91,6 +91,7 @@ impl World {
                     Redemption::Provider
                 },
                 terms: terms(dice >> 20),
+                ..NewProgramme::default()
             };
             ledger.create_programme(&new, START).expect("well formed");
         }
@@ -174,7 +175,7 @@ impl World {
         let new = NewVoucher {
             code: code.as_str().into(),
             holder: self.ledger.org(holder).expect("made above").registered.name.clone(),
-            face: Fen(i64::from(face)),
+            face: Grant(i64::from(face)),
             from: Timestamp(0),
             until: Timestamp(self.at.0 + u64::from(lasts) * HOUR),
         };
@@ -190,23 +191,23 @@ impl World {
         let id = self.programme(index);
         let known = self.ledger.programme(id).expect("made above");
         let mut terms = known.terms_at(self.at).0.clone();
-        let budget = Fen(known.budget.0 + 777);
+        let budget = Grant(known.budget.0 + 777);
         for rate in &mut terms.rates {
             rate.rate = BasisPoints((rate.rate.0 + 1_000).min(10_000));
         }
-        terms.cap_per_control_group = terms.cap_per_control_group.map(|cap| Fen(cap.0 + 100));
-        terms.cap_per_job = terms.cap_per_job.map(|cap| Fen(cap.0 + 100));
+        terms.cap_per_control_group = terms.cap_per_control_group.map(|cap| Grant(cap.0 + 100));
+        terms.cap_per_job = terms.cap_per_job.map(|cap| Grant(cap.0 + 100));
         self.ledger
             .set_budget(id, budget, self.at)
             .expect("a budget may be raised");
         self.ledger
-            .revise_programme(id, &terms, None, self.at)
+            .revise_programme(id, &terms, None, false, self.at)
             .expect("terms may be revised");
     }
 
-    /// The subsidy of a new hold by the naive model; `None` where it has no opinion (several lines subsidised, or the hold is refused
-    /// or known already).
-    pub(crate) fn expected_subsidy(&self, request: &HoldRequest) -> Option<i64> {
+    /// The subsidy of one slice of a new hold by the naive model, given what the slices before it took; `None` where it has no opinion (several
+    /// lines subsidised, or nobody remembers what caps have used).
+    pub(crate) fn expected_subsidy(&self, request: &HoldRequest, before: &[Slice], slice: &Slice) -> Option<i64> {
         let bill = &request.request;
         if bill.funding == Funding::WalletOnly {
             return Some(0);
@@ -215,7 +216,7 @@ impl World {
             return None;
         }
         let site = self.ledger.site(bill.site)?;
-        let ms = bill.walltime_ms_max;
+        let (from, ms) = (slice.from_ms, slice.until_ms - slice.from_ms);
         let cost = |line: &Line, ms: u64| {
             let price = site
                 .prices
@@ -232,7 +233,14 @@ impl World {
             return None;
         }
         let programmes: Vec<Pays> = (1..=5)
-            .filter_map(|id| self.programme_pays(ProgrammeId(id), request, |ms| cost(line, ms), &line.sku))
+            .filter_map(|id| {
+                let earlier = Earlier {
+                    slices: before,
+                    from,
+                    ms,
+                };
+                self.programme_pays(ProgrammeId(id), request, &earlier, |ms| cost(line, ms), &line.sku)
+            })
             .collect();
         let mut best = 0;
         for set in 0u32..1 << programmes.len() {
@@ -273,6 +281,7 @@ impl World {
         &self,
         id: ProgrammeId,
         request: &HoldRequest,
+        earlier: &Earlier<'_>,
         cost: impl Fn(u64) -> i64,
         sku: &hesuan_ledger::types::Sku,
     ) -> Option<Pays> {
@@ -280,6 +289,9 @@ impl World {
         let programme = self.ledger.programme(id)?;
         let terms = &programme.revisions.last()?.terms;
         let payer = self.ledger.org(bill.payer)?;
+        if payer.group == self.ledger.org(OrgId(1))?.group {
+            return None;
+        }
         if !terms.holder_kinds.is_empty() && !terms.holder_kinds.contains(&payer.registered.kind) {
             return None;
         }
@@ -306,26 +318,25 @@ impl World {
                 let used = self.used(|job, leg, pin| {
                     job == Some(request.key.job) && pin.agreement_job_cap && leg.agreement == agreement.id
                 });
-                carried = Some((agreement.id, (cap.0 - used).max(0)));
+                let now = earlier.took(|leg| leg.agreement == agreement.id);
+                carried = Some((agreement.id, (cap.0 - used - now).max(0)));
             }
         }
+        let now = earlier.took(|leg| leg.programme == id);
         if programme.budget_policy == BudgetPolicy::CommitAtHold {
-            caps = caps.min(programme.budget.0 - programme.held.0 - programme.captured.0);
+            caps = caps.min(programme.budget.0 - programme.held.0 - programme.captured.0 - now);
         }
         let year = if self.at.0 < YEAR_END { 2026 } else { 2027 };
         if let Some(cap) = terms.cap_per_control_group {
             let used = self.used(|_, leg, pin| leg.programme == id && pin.group == payer.group && pin.year == year);
-            caps = caps.min(cap.0 - used);
+            caps = caps.min(cap.0 - used - now);
         }
         if let Some(cap) = terms.cap_per_job {
-            caps = caps.min(
-                cap.0
-                    - self.used(|job, leg, pin| {
-                        job == Some(request.key.job) && pin.programme_job_cap && leg.programme == id
-                    }),
-            );
+            let used =
+                self.used(|job, leg, pin| job == Some(request.key.job) && pin.programme_job_cap && leg.programme == id);
+            caps = caps.min(cap.0 - used - now);
         }
-        let ms = bill.walltime_ms_max;
+        let (begins, ms) = (self.at.0 + earlier.from, earlier.ms);
         let (mut balance, mut whole) = (0, 0);
         for voucher in self.ledger.vouchers_after(VoucherId(0)) {
             let usable =
@@ -338,9 +349,10 @@ impl World {
             } else {
                 u64::MAX
             };
-            let covered = ms.min(voucher.until.0.min(year_end) - self.at.0);
+            let covered = ms.min(voucher.until.0.min(year_end).saturating_sub(begins));
             let pays = cost(covered) * rate / 10_000;
-            balance += voucher.available.0.min(pays);
+            let left = voucher.available.0 - earlier.took(|leg| leg.voucher == voucher.id);
+            balance += left.min(pays);
             whole = whole.max(pays);
         }
         Some(Pays {
@@ -361,18 +373,40 @@ impl World {
             .iter()
             .filter_map(|(quote, _)| Some((None, &self.ledger.bound_quote(*quote)?.pinned)));
         let held = held.chain(bound).flat_map(|(job, pinned)| {
-            let legs = pinned.legs.iter().zip(&pinned.pins);
+            let legs = pinned
+                .slices
+                .iter()
+                .flat_map(|slice| slice.legs.iter().zip(&slice.pins));
             legs.map(move |(leg, pin)| (job, leg, pin, leg.amount.0))
         });
-        let captured = self.ledger.settled().flat_map(|settled| {
-            let job = Some(settled.receipt.key.job);
-            let legs = settled.receipt.legs.iter().zip(settled.pins).enumerate();
-            legs.map(move |(index, (leg, pin))| (job, leg, pin, leg.amount.0 - settled.legs_refunded[index].0))
+        let open = self.ledger.open_holds().map(|(_, hold)| (hold.key.job, &hold.cells));
+        let ended = self.ledger.settled().map(|settled| (settled.key.job, &settled.cells));
+        let cells = open
+            .chain(ended)
+            .flat_map(|(job, cells)| cells.iter().map(move |cell| (job, cell)));
+        let captured = cells.flat_map(|(job, cell)| {
+            let legs = cell.legs.iter().zip(&cell.pins).enumerate();
+            let back = |index: usize| cell.legs_refunded.get(index).map_or(0, |refunded| refunded.amount.0);
+            legs.map(move |(index, (leg, pin))| (Some(job), leg, pin, leg.amount.0 - back(index)))
         });
         held.chain(captured)
             .filter(|(job, leg, pin, _)| counts(*job, leg, pin))
             .map(|(_, _, _, amount)| amount)
             .sum()
+    }
+}
+
+// Where a slice begins, and what the slices before it took.
+struct Earlier<'a> {
+    slices: &'a [Slice],
+    from: u64,
+    ms: u64,
+}
+
+impl Earlier<'_> {
+    fn took(&self, which: impl Fn(&Leg) -> bool) -> i64 {
+        let legs = self.slices.iter().flat_map(|slice| &slice.legs);
+        legs.filter(|leg| which(leg)).map(|leg| leg.amount.0).sum()
     }
 }
 
@@ -397,8 +431,8 @@ pub(crate) fn terms(dice: u64) -> Terms {
             },
         ],
         excluded_skus: vec!["storage".into()],
-        cap_per_control_group: (dice >> 14 & 3 == 0).then_some(Fen(1 + (dice >> 16) as i64 % 2_000)),
-        cap_per_job: (dice >> 17 & 3 == 0).then_some(Fen(1 + (dice >> 19) as i64 % 300)),
+        cap_per_control_group: (dice >> 14 & 3 == 0).then_some(Grant(1 + (dice >> 16) as i64 % 2_000)),
+        cap_per_job: (dice >> 17 & 3 == 0).then_some(Grant(1 + (dice >> 19) as i64 % 300)),
         holder_kinds: if dice >> 21 & 3 == 0 {
             vec![OrgKind::Enterprise]
         } else {
@@ -446,6 +480,7 @@ pub(crate) fn request(
             Funding::Auto
         },
         copay_max: None,
+        allow_partial: true,
         job: None,
     }
 }
@@ -467,8 +502,8 @@ impl Fold {
             );
             self.last = (entry.index, entry.hash);
             for (debit, credit, amount) in entry.read().expect("just written").transfers {
-                *self.balances.entry(debit).or_default() += amount.0 * if debit.is_debit() { 1 } else { -1 };
-                *self.balances.entry(credit).or_default() += amount.0 * if credit.is_debit() { -1 } else { 1 };
+                *self.balances.entry(debit).or_default() += amount * if debit.is_debit() { 1 } else { -1 };
+                *self.balances.entry(credit).or_default() += amount * if credit.is_debit() { -1 } else { 1 };
             }
         }
     }
@@ -479,7 +514,7 @@ impl Fold {
             let folded = self.balances.get(&account).copied().unwrap_or(0);
             assert_eq!(
                 folded,
-                ledger.balance(account).0,
+                ledger.balance(account),
                 "{account} by the journal and in the books"
             );
         }

@@ -1,6 +1,6 @@
 //! Vouchers decide where it is cheapest; money in flight is not spent twice.
 
-use hesuan_ledger::types::BasisPoints;
+use hesuan_ledger::types::{BasisPoints, Grant};
 use hesuan_ledger::{Funder, NewProgramme, NewVoucher, Rate, Terms};
 
 use super::*;
@@ -17,7 +17,7 @@ impl World {
                 name: "city".into(),
                 share: 1,
             }],
-            budget: Fen(10_000_000),
+            budget: Grant(10_000_000),
             terms: Terms {
                 rates: vec![Rate {
                     sku: "*".into(),
@@ -28,7 +28,7 @@ impl World {
             ..NewProgramme::default()
         })));
         let (code, until) = (format!("code-{region}"), Timestamp(self.now + 1_000 * HOUR));
-        let (from, face) = (Timestamp(0), Fen(fen));
+        let (from, face) = (Timestamp(0), Grant(fen));
         let voucher = NewVoucher {
             code: (*code).into(),
             holder: "lab".into(),

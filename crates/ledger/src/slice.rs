@@ -1,0 +1,279 @@
+//! The time of a hold in slices: one per calendar month that it reaches into, so that every month's use is rounded, captured and booked by
+//! itself, and what each of them can cost is held from the start. A slice that is over is captured as one *cell*, once.
+
+use std::sync::Arc;
+
+use crate::arithmetic::taken_for;
+use crate::bill::Bill;
+use crate::calendar::month_end;
+use crate::choice::{Choice, best_choice};
+use crate::eligibility::{Asked, Offers, When};
+use crate::flow::solve;
+use crate::price::PricedLine;
+use crate::programme::Redemption;
+use crate::quote::{Leg, LegPin, leg, pin};
+use crate::rejection::Rejection;
+use crate::types::{BasisPoints, Fen, Grant, ProgrammeId, Timestamp};
+
+/// The most slices of one hold that are open at once, and so the most extensions of a running one.
+pub const SLICES_MAX: usize = 128;
+
+/// A part of a hold's time with the money held for it and everything pinned that its capture needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slice {
+    /// From here, in ms from the hold's beginning …
+    pub from_ms: u64,
+    /// … to here.
+    pub until_ms: u64,
+    /// What is reserved, with its prices.
+    pub lines: Arc<[PricedLine]>,
+    /// Held on each voucher.
+    pub legs: Vec<Leg>,
+    /// Rules of each leg.
+    pub pins: Vec<LegPin>,
+    /// All legs together pay at most this part of the list price.
+    pub stack_max: BasisPoints,
+    /// List price of the whole slice.
+    pub gross: Fen,
+    /// Held in the wallet: co-pay, slack, and what the holder advances.
+    pub wallet: Fen,
+}
+
+/// What was used of a slice: `gross = Σ legs + copay`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cell {
+    /// From here, in ms from the hold's beginning …
+    pub from_ms: u64,
+    /// … to here.
+    pub to_ms: u64,
+    /// The accounting period it is booked in.
+    pub period: u32,
+    /// What was reserved, with its prices.
+    pub lines: Arc<[PricedLine]>,
+    /// List price of each line.
+    pub per_line: Box<[Fen]>,
+    /// List price.
+    pub gross: Fen,
+    /// What each voucher paid, in the order of the slice; a leg that paid nothing is shown with 0.
+    pub legs: Vec<Leg>,
+    /// Rules of each leg.
+    pub pins: Vec<LegPin>,
+    /// What remained for the payer.
+    pub copay: Fen,
+    /// What the wallet paid: the co-pay and what the holder advances under holder-redeemed programmes.
+    pub wallet: Fen,
+    /// Given back so far, of `gross`.
+    pub refunded: Fen,
+    /// Per leg, given back so far; empty until the first refund.
+    pub legs_refunded: Vec<LegRefunded>,
+}
+
+/// What has gone back of one leg.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LegRefunded {
+    /// Money.
+    pub amount: Fen,
+    /// In the programme's denomination.
+    pub grant: Grant,
+    /// Of the amount, by funder.
+    pub funders: Vec<Fen>,
+}
+
+/// Plans the time of a bill slice by slice: each takes from the offers what the ones before have left.
+pub(crate) fn plan_slices(
+    asked: &Asked<'_>,
+    lines: &Arc<[PricedLine]>,
+    offers: &mut Offers<'_>,
+    when: When,
+) -> Result<Vec<Slice>, Rejection> {
+    let span_ms = asked.request.walltime_ms_max;
+    let mut slices = Vec::with_capacity(1);
+    let mut from_ms = 0;
+    while from_ms < span_ms {
+        let month_ms = month_end(Timestamp(when.use_from.0 + from_ms)).0 - when.use_from.0;
+        let until_ms = month_ms.min(span_ms);
+        let bill = Bill::new(lines, until_ms - from_ms)?;
+        let choice = best_choice(&bill, offers, from_ms);
+        let mut slice = slice(asked, &bill, offers, &choice, from_ms);
+        slice.lines = lines.clone();
+        slice.from_ms = when.offset_ms + from_ms;
+        slice.until_ms = when.offset_ms + until_ms;
+        slices.push(slice);
+        from_ms = until_ms;
+    }
+    Ok(slices)
+}
+
+fn slice(asked: &Asked<'_>, bill: &Bill<'_>, offers: &mut Offers<'_>, choice: &Choice, from_ms: u64) -> Slice {
+    let mut legs: Vec<Leg> = Vec::with_capacity(choice.legs.len());
+    let mut pins = Vec::with_capacity(choice.legs.len());
+    for (index, amount) in &choice.legs {
+        let candidate = &offers.candidates[*index];
+        let view = &offers.views[candidate.view];
+        let cover_ms = candidate.cover_ms.saturating_sub(from_ms).min(bill.ms);
+        let grant = match view.unit_price {
+            None => Grant(amount.0),
+            // Rounded over all vouchers of the programme together, so that they never take more than its caps leave.
+            Some(price) => {
+                let earlier = legs.iter().filter(|leg| leg.programme == view.programme.id);
+                let before: i64 = earlier.map(|leg| leg.amount.0).sum();
+                Grant(taken_for(Fen(before + amount.0), price).0 - taken_for(Fen(before), price).0)
+            }
+        };
+        legs.push(leg(bill, view, candidate, cover_ms, *amount, grant));
+        pins.push(pin(asked, view, cover_ms));
+        let (view, agreement) = (candidate.view, view.agreement.map(|agreement| agreement.id));
+        offers.candidates[*index].left.0 -= grant.0;
+        offers.views[view].caps_left.0 -= grant.0;
+        if agreement.is_some() {
+            let carried = |view: &&mut crate::eligibility::ProgrammeView<'_>| {
+                view.agreement.map(|agreement| agreement.id) == agreement
+            };
+            offers
+                .views
+                .iter_mut()
+                .filter(carried)
+                .for_each(|view| view.agreement_left.0 -= amount.0);
+        }
+    }
+    let subsidy: i64 = legs.iter().map(|leg| leg.amount.0).sum();
+    assert!(
+        subsidy <= bill.gross.0,
+        "vouchers pay {subsidy} fen of a bill of {}",
+        bill.gross
+    );
+    let copay = bill.gross.0 - subsidy;
+    let wallet = Fen(copay + slack(&legs, &pins, bill.ms, bill.lines.len()).0 + advanced(&legs).0);
+    Slice {
+        from_ms: 0,
+        until_ms: 0,
+        lines: Arc::from([]),
+        legs,
+        pins,
+        stack_max: choice.stack_max,
+        gross: bill.gross,
+        wallet,
+    }
+}
+
+/// What the payer advances under holder-redeemed programmes.
+pub(crate) fn advanced(legs: &[Leg]) -> Fen {
+    let advanced = legs.iter().filter(|leg| leg.redemption == Redemption::Holder);
+    Fen(advanced.map(|leg| leg.amount.0).sum())
+}
+
+/// By how much the co-pay at less than full use can exceed the co-pay at full use, through rounding alone.
+///
+/// Without rounding it never does: scaling a payment plan down scales every bound at least as much. On a line that n programmes
+/// cover whole, each floor loses less than a fen, so n floors lose at most n - 1 whole fen more than at full use (one leg: none). On a
+/// line that some voucher covers in part, the rounding of its own list price comes on top: at most two fen a voucher and one for the line.
+pub(crate) fn slack(legs: &[Leg], pins: &[LegPin], span_ms: u64, lines: usize) -> Fen {
+    let mut slack = 0;
+    for line in 0..lines {
+        let paying = || legs.iter().zip(pins).filter(move |(_, pin)| pin.rates[line].0 > 0);
+        let vouchers = paying().count() as i64;
+        if paying().any(|(_, pin)| pin.cover_ms < span_ms) {
+            slack += 2 * vouchers + 1;
+        } else {
+            let first =
+                |index: usize, leg: &Leg| legs[..index].iter().all(|earlier| earlier.programme != leg.programme);
+            let distinct = legs
+                .iter()
+                .zip(pins)
+                .enumerate()
+                .filter(|(index, (leg, pin))| pin.rates[line].0 > 0 && first(*index, leg));
+            slack += (distinct.count() as i64 - 1).max(0);
+        }
+    }
+    Fen(slack)
+}
+
+impl Cell {
+    /// The legs with their rules.
+    pub(crate) fn legs(&self) -> impl Iterator<Item = (&Leg, &LegPin)> {
+        self.legs.iter().zip(&self.pins)
+    }
+
+    /// List price of its use up to an instant of the hold.
+    pub(crate) fn gross_until(&self, to_ms: u64) -> Fen {
+        if self.to_ms <= to_ms {
+            return self.gross;
+        }
+        let used = Bill::new(&self.lines, to_ms.saturating_sub(self.from_ms));
+        used.expect("less than the cell, which was captured").gross
+    }
+}
+
+impl Slice {
+    /// The legs with their rules.
+    pub(crate) fn legs(&self) -> impl Iterator<Item = (&Leg, &LegPin)> {
+        self.legs.iter().zip(&self.pins)
+    }
+
+    /// The cell of the slice's use up to `to_ms` (from the hold's beginning): the bill for that time, paid by the same legs under the same rules,
+    /// each up to what it holds.
+    pub(crate) fn cell(&self, to_ms: u64, period: u32) -> Cell {
+        let bill = Bill::new(&self.lines, to_ms - self.from_ms).expect("less than the slice, which was accepted");
+        let amounts = self.captured(&bill);
+        let mut legs = self.legs.clone();
+        for ((leg, pin), amount) in legs.iter_mut().zip(&self.pins).zip(amounts) {
+            leg.grant = self.grant_of(leg, Fen(amount));
+            leg.amount = Fen(amount);
+            leg.eligible = bill.eligible(&pin.rates, pin.cover_ms);
+        }
+        let subsidy: i64 = legs.iter().map(|leg| leg.amount.0).sum();
+        let copay = Fen(bill.gross.0 - subsidy);
+        let wallet = Fen(copay.0 + advanced(&legs).0);
+        assert!(
+            copay >= Fen::ZERO && wallet <= self.wallet,
+            "a slice has {} fen in the wallet, {wallet} are due",
+            self.wallet
+        );
+        Cell {
+            from_ms: self.from_ms,
+            to_ms,
+            period,
+            lines: self.lines.clone(),
+            per_line: bill.per_line.into(),
+            gross: bill.gross,
+            legs,
+            pins: self.pins.clone(),
+            copay,
+            wallet,
+            refunded: Fen::ZERO,
+            legs_refunded: Vec::new(),
+        }
+    }
+
+    fn grant_of(&self, leg: &Leg, amount: Fen) -> Grant {
+        if leg.unit_hours {
+            crate::arithmetic::taken_of(leg.grant, amount, leg.amount)
+        } else {
+            Grant(amount.0)
+        }
+    }
+
+    fn captured(&self, bill: &Bill<'_>) -> Vec<i64> {
+        if self.legs.is_empty() || bill.gross == Fen::ZERO {
+            return vec![0; self.legs.len()];
+        }
+        let mut programmes: Vec<ProgrammeId> = Vec::with_capacity(self.legs.len());
+        for leg in &self.legs {
+            if !programmes.contains(&leg.programme) {
+                programmes.push(leg.programme);
+            }
+        }
+        // Caps and budgets were judged at the hold; what each leg holds is all that is left of them.
+        let no_caps = vec![Fen::MAX.0; programmes.len()];
+        let one_group = (vec![Fen::MAX.0], vec![0; programmes.len()]);
+        let mut problem = bill.problem(no_caps, one_group, self.stack_max);
+        for (leg, pin) in self.legs.iter().zip(&self.pins) {
+            let programme = programmes
+                .iter()
+                .position(|known| *known == leg.programme)
+                .expect("collected above");
+            bill.offer(&mut problem, programme, leg.amount, &pin.rates, pin.cover_ms);
+        }
+        solve(problem)
+    }
+}
