@@ -4,7 +4,8 @@ use std::fmt;
 
 use crate::types::{OrgId, ProgrammeId, VoucherId};
 
-/// One account. `Treasury`, `Uncalled`, `Due` and `Unfunded` are debit balances, the others credit balances; none is ever negative.
+/// One account. `Treasury`, `Uncalled`, `Due`, `Unfunded` and `Owes` are debit balances, the others credit balances; none is ever
+/// negative.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Account {
     /// Cash put in by organisations and not taken out.
@@ -15,6 +16,8 @@ pub enum Account {
     Due(ProgrammeId, u8),
     /// Vouchers issued beyond what is committed (commit at hold only).
     Unfunded(ProgrammeId),
+    /// Owed by an organisation: what was taken back from it after it had been paid.
+    Owes(OrgId),
     /// A programme's budget that is not committed.
     Budget(ProgrammeId),
     /// Free on a voucher.
@@ -29,26 +32,30 @@ pub enum Account {
     Receivable(OrgId),
     /// Owed to a holder under a holder-redeemed programme.
     Claim(OrgId),
+    /// Owed to the funds of a programme: what came back after they had paid it in.
+    Recovery(ProgrammeId),
 }
 
 /// How many kinds of accounts there are.
-pub(crate) const KINDS: usize = 11;
+pub(crate) const KINDS: usize = 13;
 
 impl Account {
-    /// The kind's place in the trial balance, 0 to 10.
+    /// The kind's place in the trial balance, 0 to 12.
     pub fn kind(self) -> usize {
         match self {
             Account::Treasury => 0,
             Account::Uncalled(_) => 1,
             Account::Due(..) => 2,
             Account::Unfunded(_) => 3,
-            Account::Budget(_) => 4,
-            Account::Voucher(_) => 5,
-            Account::VoucherHeld(_) => 6,
-            Account::Wallet(_) => 7,
-            Account::WalletHeld(_) => 8,
-            Account::Receivable(_) => 9,
-            Account::Claim(_) => 10,
+            Account::Owes(_) => 4,
+            Account::Budget(_) => 5,
+            Account::Voucher(_) => 6,
+            Account::VoucherHeld(_) => 7,
+            Account::Wallet(_) => 8,
+            Account::WalletHeld(_) => 9,
+            Account::Receivable(_) => 10,
+            Account::Claim(_) => 11,
+            Account::Recovery(_) => 12,
         }
     }
 
@@ -56,12 +63,16 @@ impl Account {
     pub fn code(self) -> u64 {
         let owner = match self {
             Account::Treasury => 0,
-            Account::Uncalled(id) | Account::Unfunded(id) | Account::Budget(id) => u64::from(id.0),
-            Account::Due(id, funder) => u64::from(id.0) << 4 | u64::from(funder),
-            Account::Voucher(id) | Account::VoucherHeld(id) => id.0,
-            Account::Wallet(id) | Account::WalletHeld(id) | Account::Receivable(id) | Account::Claim(id) => {
+            Account::Uncalled(id) | Account::Unfunded(id) | Account::Budget(id) | Account::Recovery(id) => {
                 u64::from(id.0)
             }
+            Account::Due(id, funder) => u64::from(id.0) << 4 | u64::from(funder),
+            Account::Voucher(id) | Account::VoucherHeld(id) => id.0,
+            Account::Owes(id)
+            | Account::Wallet(id)
+            | Account::WalletHeld(id)
+            | Account::Receivable(id)
+            | Account::Claim(id) => u64::from(id.0),
         };
         owner << 4 | self.kind() as u64
     }
@@ -76,13 +87,15 @@ impl Account {
             1 => Account::Uncalled(programme()?),
             2 => Account::Due(ProgrammeId(u32::try_from(owner >> 4).ok()?), (owner & 15) as u8),
             3 => Account::Unfunded(programme()?),
-            4 => Account::Budget(programme()?),
-            5 => Account::Voucher(VoucherId(owner)),
-            6 => Account::VoucherHeld(VoucherId(owner)),
-            7 => Account::Wallet(org()?),
-            8 => Account::WalletHeld(org()?),
-            9 => Account::Receivable(org()?),
-            10 => Account::Claim(org()?),
+            4 => Account::Owes(org()?),
+            5 => Account::Budget(programme()?),
+            6 => Account::Voucher(VoucherId(owner)),
+            7 => Account::VoucherHeld(VoucherId(owner)),
+            8 => Account::Wallet(org()?),
+            9 => Account::WalletHeld(org()?),
+            10 => Account::Receivable(org()?),
+            11 => Account::Claim(org()?),
+            12 => Account::Recovery(programme()?),
             _ => return None,
         })
     }
@@ -94,7 +107,7 @@ impl Account {
 }
 
 /// Kinds up to this one carry debit balances.
-pub(crate) const LAST_DEBIT_KIND: usize = 3;
+pub(crate) const LAST_DEBIT_KIND: usize = 4;
 
 /// Names of the kinds, in order.
 pub(crate) const KIND_NAMES: [&str; KINDS] = [
@@ -102,6 +115,7 @@ pub(crate) const KIND_NAMES: [&str; KINDS] = [
     "funds not yet called",
     "due from funders",
     "issued beyond commitment",
+    "owed by organisations",
     "budget not committed",
     "vouchers available",
     "vouchers held",
@@ -109,6 +123,7 @@ pub(crate) const KIND_NAMES: [&str; KINDS] = [
     "wallets held",
     "owed to providers",
     "owed to holders",
+    "owed back to funds",
 ];
 
 impl fmt::Display for Account {
@@ -118,6 +133,7 @@ impl fmt::Display for Account {
             Account::Uncalled(id) => write!(f, "programme {id} not yet called"),
             Account::Due(id, funder) => write!(f, "programme {id} due from funder {}", funder + 1),
             Account::Unfunded(id) => write!(f, "programme {id} issued beyond commitment"),
+            Account::Owes(id) => write!(f, "owed by organisation {id}"),
             Account::Budget(id) => write!(f, "programme {id} budget"),
             Account::Voucher(id) => write!(f, "voucher {id}"),
             Account::VoucherHeld(id) => write!(f, "voucher {id} held"),
@@ -125,6 +141,7 @@ impl fmt::Display for Account {
             Account::WalletHeld(id) => write!(f, "wallet {id} held"),
             Account::Receivable(id) => write!(f, "owed to provider {id}"),
             Account::Claim(id) => write!(f, "owed to holder {id}"),
+            Account::Recovery(id) => write!(f, "programme {id} owed back to funds"),
         }
     }
 }
@@ -140,6 +157,7 @@ mod tests {
             Account::Uncalled(ProgrammeId(7)),
             Account::Due(ProgrammeId(7), 14),
             Account::Unfunded(ProgrammeId(u32::MAX)),
+            Account::Owes(OrgId(5)),
             Account::Budget(ProgrammeId(1)),
             Account::Voucher(VoucherId(1 << 40)),
             Account::VoucherHeld(VoucherId(3)),
@@ -147,6 +165,7 @@ mod tests {
             Account::WalletHeld(OrgId(5)),
             Account::Receivable(OrgId(5)),
             Account::Claim(OrgId(5)),
+            Account::Recovery(ProgrammeId(7)),
         ];
         assert_eq!(accounts.len(), KINDS);
         for account in accounts {

@@ -61,6 +61,7 @@ impl Ledger {
             spent: zero,
             receivable: zero,
             claim: zero,
+            owes: zero,
         });
         self.write(EntryKind::CreateOrg, by);
         Ok(id)
@@ -108,6 +109,7 @@ impl Ledger {
                 available,
             });
         }
+        self.check_cash(amount)?;
         self.org_mut(org).withdrawn.0 += amount.0;
         self.post(Account::Wallet(org), Account::Treasury, amount);
         self.journal.fact(org.0);
@@ -206,6 +208,7 @@ impl Ledger {
             unfunded: zero,
             uncalled: zero,
             due: vec![zero; new.funders.len()],
+            recovery: zero,
             issued: zero,
             held: zero,
             captured: zero,

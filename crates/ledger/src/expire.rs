@@ -1,4 +1,5 @@
-//! Time passing, in bounded steps: binding quotes and vouchers end, captures leave the settlement window.
+//! Time passing, in bounded steps: binding quotes and vouchers end, captures leave the settlement window,
+//! accounting periods end, and old ones are dropped.
 
 use crate::ledger::Ledger;
 use crate::types::{OrgId, QuoteId, Stamp, Timestamp, VoucherId};
@@ -15,7 +16,8 @@ pub struct Expired {
 }
 
 impl Ledger {
-    /// Ends up to `limit` of what is due at the stamp's time: quotes first, then vouchers, then captures, each in order of time.
+    /// Ends up to `limit` of what is due at the stamp's time: quotes first, then vouchers, then captures, then
+    /// periods, each in order of time.
     pub fn expire_due(&mut self, by: impl Into<Stamp>, limit: usize) -> Expired {
         let by = by.into();
         self.assert_time(by);
@@ -28,11 +30,14 @@ impl Ledger {
         expired
     }
 
-    /// When the next quote, voucher or capture is due.
+    /// When the next quote, voucher, capture or period is due.
     pub fn next_expiry(&self) -> Option<Timestamp> {
         let quote = self.quote_ends.first().map(|((end, _), ())| *end);
         let voucher = self.voucher_ends.first().map(|((end, _), ())| *end);
-        [quote, voucher, self.next_capture_end()].into_iter().flatten().min()
+        let period = self.current_period().map(|period| period.until);
+        let dropping = self.drop_due().then_some(self.time);
+        let all = [quote, voucher, self.next_capture_end(), period, dropping];
+        all.into_iter().flatten().min()
     }
 
     fn expire_next(&mut self, by: Stamp, expired: &mut Expired) -> bool {
@@ -52,7 +57,7 @@ impl Ledger {
             self.forget_oldest_capture();
             return true;
         }
-        false
+        self.roll_period(by) || self.drop_step()
     }
 
     fn due_quote(&self, at: Timestamp) -> Option<QuoteId> {

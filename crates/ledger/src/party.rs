@@ -58,6 +58,8 @@ pub struct Org {
     pub receivable: Fen,
     /// Of a holder: subsidies it has paid in advance and may claim (holder-redeemed programmes).
     pub claim: Fen,
+    /// What was taken back from it after it had been paid, and is not yet collected or set off.
+    pub owes: Fen,
 }
 
 /// A data centre as far as money knows it.

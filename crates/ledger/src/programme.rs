@@ -168,8 +168,10 @@ pub struct Programme {
     pub unfunded: Fen,
     /// Granted and not yet called from the funders: budget less net captures.
     pub uncalled: Fen,
-    /// Called from each funder: net captures, split.
+    /// Called from each funder and not yet paid in: net captures, split.
     pub due: Vec<Fen>,
+    /// Owed back to the funders: refunds of what they had paid in.
+    pub recovery: Fen,
     /// Faces of all vouchers ever issued.
     pub issued: Fen,
     /// On open holds and binding quotes.

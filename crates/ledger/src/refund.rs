@@ -8,6 +8,7 @@ use crate::party::{check_amount, check_text};
 use crate::programme::{BudgetPolicy, Redemption};
 use crate::quote::{Leg, LegPin};
 use crate::rejection::{Rejection, Subject};
+use crate::tally::{CellLine, LegLine};
 use crate::types::{Fen, HoldKey, OrgId, ProgrammeId, Stamp};
 use crate::voucher::VoucherState;
 
@@ -60,6 +61,7 @@ impl Ledger {
         check_amount("amount", amount)?;
 
         let capture = capture.clone();
+        self.roll_periods(by);
         let refund = shares(&capture.receipt.legs, &capture.legs_refunded, available, amount);
         let (payer, provider) = (capture.receipt.payer, capture.receipt.provider);
         let mut funders_refunded = capture.funders_refunded;
@@ -69,11 +71,26 @@ impl Ledger {
             if funders_refunded.len() <= index {
                 funders_refunded.push(vec![Fen::ZERO; self.funder_parts(leg.programme, captured).len()]);
             }
-            self.uncall(leg.programme, captured, back, &mut funders_refunded[index]);
+            let parts = self.uncall(leg.programme, captured, back, &mut funders_refunded[index]);
+            let line = self.leg_line(leg, payer, capture.receipt.site, capture.period, back);
+            self.tally_refund(&LegLine { parts: &parts, ..line });
             self.change_group_use(leg, pin, -back.0);
             self.change_job_use(key.job, leg, pin, -back.0);
         }
-        self.post(Account::Receivable(provider), Account::Wallet(payer), refund.wallet);
+        let unpaid = self.take_receivable(provider, refund.wallet);
+        self.post(Account::Receivable(provider), Account::Wallet(payer), unpaid);
+        let paid = Fen(refund.wallet.0 - unpaid.0);
+        self.post(Account::Owes(provider), Account::Wallet(payer), paid);
+        let site = capture.receipt.site;
+        self.tally_cell_refund(&CellLine {
+            period: capture.period,
+            payer,
+            site,
+            site_region: self.site(site).expect("sites are never removed").region,
+            gross: refund.amount,
+            subsidy: Fen(refund.amount.0 - refund.copay.0),
+            wallet: refund.wallet,
+        });
         self.org_mut(payer).spent.0 -= refund.wallet.0;
 
         let capture = self.captures.get_mut(id).expect("found above");
@@ -99,9 +116,16 @@ impl Ledger {
         if leg.amount == Fen::ZERO {
             return Fen::ZERO;
         }
-        let payee = match leg.redemption {
-            Redemption::Provider => Account::Receivable(provider),
-            Redemption::Holder => Account::Claim(payer),
+        // What the payee has been paid already it owes from now on.
+        let (unpaid, payee, debtor) = match leg.redemption {
+            Redemption::Provider => {
+                let unpaid = self.take_receivable(provider, leg.amount);
+                (unpaid, Account::Receivable(provider), provider)
+            }
+            Redemption::Holder => {
+                let unpaid = self.take_claim(payer, leg.programme, leg.amount);
+                (unpaid, Account::Claim(payer), payer)
+            }
         };
         let programme = self.programme(leg.programme).expect("a leg's programme exists");
         let at_hold = programme.budget_policy == BudgetPolicy::CommitAtHold;
@@ -111,17 +135,19 @@ impl Ledger {
             VoucherState::Active | VoucherState::Suspended | VoucherState::Exhausted
         );
         let reinstate = pin.reinstate && lives && by.at < voucher.until;
-        match (reinstate, at_hold) {
-            (true, false) => self.post(payee, Account::Voucher(leg.voucher), leg.amount),
-            (true, true) => {
-                self.post(payee, Account::Budget(leg.programme), leg.amount);
-                self.post(
-                    Account::Unfunded(leg.programme),
-                    Account::Voucher(leg.voucher),
-                    leg.amount,
-                );
-            }
-            (false, _) => self.post(payee, Account::Budget(leg.programme), leg.amount),
+        let target = if reinstate && !at_hold {
+            Account::Voucher(leg.voucher)
+        } else {
+            Account::Budget(leg.programme)
+        };
+        self.post(payee, target, unpaid);
+        self.post(Account::Owes(debtor), target, Fen(leg.amount.0 - unpaid.0));
+        if reinstate && at_hold {
+            self.post(
+                Account::Unfunded(leg.programme),
+                Account::Voucher(leg.voucher),
+                leg.amount,
+            );
         }
         let voucher = self.voucher_mut(leg.voucher);
         voucher.captured.0 -= leg.amount.0;
@@ -144,21 +170,23 @@ impl Ledger {
     }
 
     // Each funder gets back in proportion to what it still has in this capture: with one odd fen at most, and never more than it paid.
-    fn uncall(&mut self, programme: ProgrammeId, captured: Fen, back: Fen, refunded: &mut [Fen]) {
+    // What a funder has paid in already is owed back to the fund from now on.
+    fn uncall(&mut self, programme: ProgrammeId, captured: Fen, back: Fen, refunded: &mut [Fen]) -> Vec<Fen> {
         let paid = self.funder_parts(programme, captured);
         let left: Vec<u64> = paid
             .iter()
             .zip(&*refunded)
             .map(|(paid, refunded)| (paid.0 - refunded.0) as u64)
             .collect();
-        for (funder, part) in split(back, &left).into_iter().enumerate() {
-            self.post(
-                Account::Uncalled(programme),
-                Account::Due(programme, funder as u8),
-                part,
-            );
+        let parts = split(back, &left);
+        for (funder, part) in parts.iter().enumerate() {
+            let uncalled = Account::Uncalled(programme);
+            let unpaid = self.take_due(programme, funder as u8, *part);
+            self.post(uncalled, Account::Due(programme, funder as u8), unpaid);
+            self.post(uncalled, Account::Recovery(programme), Fen(part.0 - unpaid.0));
             refunded[funder].0 += part.0;
         }
+        parts
     }
 }
 

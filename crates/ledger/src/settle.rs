@@ -16,6 +16,7 @@ use crate::ledger::{KeyState, Ledger};
 use crate::programme::Redemption;
 use crate::quote::{Leg, LegPin};
 use crate::rejection::{Rejection, Subject};
+use crate::tally::{CellLine, LegLine};
 use crate::types::{Fen, HoldId, HoldKey, OrgId, ProgrammeId, SiteId, Sku, Stamp, Timestamp};
 
 /// One line of a receipt.
@@ -68,6 +69,8 @@ pub struct Receipt {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Capture {
     pub(crate) receipt: Receipt,
+    /// What was captured is booked in it.
+    pub(crate) period: u32,
     pub(crate) pins: Vec<LegPin>,
     /// Per leg, given back so far.
     pub(crate) legs_refunded: Vec<Fen>,
@@ -109,7 +112,7 @@ impl Ledger {
     pub fn settle(&mut self, hold: HoldId, wall_ms: u64, by: impl Into<Stamp>) -> Result<Receipt, Rejection> {
         let by = by.into();
         self.assert_time(by);
-        let (hold, receipt) = self.end_hold(hold, wall_ms, by)?;
+        let (hold, receipt, period) = self.end_hold(hold, wall_ms, by)?;
         self.journal.facts([
             receipt.hold.0,
             receipt.wall_ms,
@@ -118,7 +121,7 @@ impl Ledger {
         ]);
         self.journal.facts(receipt.legs.iter().map(|leg| leg.amount.0 as u64));
         self.write(EntryKind::Settle, by);
-        self.keep_capture(receipt.clone(), hold.pinned.pins);
+        self.keep_capture(receipt.clone(), period, hold.pinned.pins);
         Ok(receipt)
     }
 
@@ -126,10 +129,10 @@ impl Ledger {
     pub fn release(&mut self, hold: HoldId, by: impl Into<Stamp>) -> Result<(), Rejection> {
         let by = by.into();
         self.assert_time(by);
-        let (hold, receipt) = self.end_hold(hold, 0, by)?;
+        let (hold, receipt, period) = self.end_hold(hold, 0, by)?;
         self.journal.fact(receipt.hold.0);
         self.write(EntryKind::Release, by);
-        self.keep_capture(receipt, hold.pinned.pins);
+        self.keep_capture(receipt, period, hold.pinned.pins);
         Ok(())
     }
 
@@ -163,21 +166,24 @@ impl Ledger {
         self.window = window;
     }
 
-    fn end_hold(&mut self, id: HoldId, wall_ms: u64, by: Stamp) -> Result<(Hold, Receipt), Rejection> {
-        if self.holds.get(id.0).is_none() {
+    fn end_hold(&mut self, id: HoldId, wall_ms: u64, by: Stamp) -> Result<(Hold, Receipt, u32), Rejection> {
+        let Some(hold) = self.holds.get(id.0) else {
             let ended = id.0 > 0 && id.0 < self.holds.next_id();
             return Err(if ended {
                 Rejection::HoldEnded { hold: id }
             } else {
                 Rejection::unknown(Subject::Hold, id)
             });
-        }
+        };
+        let used_ms = wall_ms.min(hold.pinned.walltime_ms_max);
+        let usage_end = Timestamp(hold.opened_at.0.saturating_add(used_ms).min(by.at.0));
+        let period = self.period_for(usage_end, by);
         let hold = self.holds.remove(id.0).expect("found above");
         let receipt = receipt(id, &hold, wall_ms, by.at);
         let pinned = &hold.pinned;
         let legs = pinned.legs.iter().zip(&pinned.pins).zip(&receipt.legs);
         for ((held, pin), captured) in legs {
-            self.capture_leg(pinned, held, captured.amount);
+            self.capture_leg(pinned, held, captured.amount, period);
             let rest = Fen(held.amount.0 - captured.amount.0);
             self.release_leg(held, rest);
             let programme = self.programme_mut(held.programme);
@@ -198,11 +204,20 @@ impl Ledger {
             Fen(pinned.wallet.0 - receipt.wallet.0),
         );
         self.org_mut(pinned.payer).spent.0 += receipt.wallet.0;
-        Ok((hold, receipt))
+        self.tally_cell(&CellLine {
+            period,
+            payer: pinned.payer,
+            site: pinned.site,
+            site_region: self.site(pinned.site).expect("sites are never removed").region,
+            gross: receipt.gross,
+            subsidy: Fen(receipt.gross.0 - receipt.copay.0),
+            wallet: receipt.wallet,
+        });
+        Ok((hold, receipt, period))
     }
 
     // The payee is credited from the voucher, and the funders now owe what was only granted.
-    fn capture_leg(&mut self, pinned: &Pinned, leg: &Leg, amount: Fen) {
+    fn capture_leg(&mut self, pinned: &Pinned, leg: &Leg, amount: Fen, period: u32) {
         let payee = match leg.redemption {
             Redemption::Provider => Account::Receivable(pinned.provider),
             Redemption::Holder => Account::Claim(pinned.payer),
@@ -210,17 +225,40 @@ impl Ledger {
         self.post(Account::VoucherHeld(leg.voucher), payee, amount);
         let voucher = self.voucher_mut(leg.voucher);
         voucher.captured.0 += amount.0;
+        let line = self.leg_line(leg, pinned.payer, pinned.site, period, amount);
         let programme = self.programme(leg.programme).expect("a leg's programme exists");
         if programme.funders.len() == 1 {
             self.post(Account::Due(leg.programme, 0), Account::Uncalled(leg.programme), amount);
-            return;
+            return self.tally_capture(&line);
         }
-        for (funder, part) in self.funder_parts(leg.programme, amount).into_iter().enumerate() {
+        let parts = self.funder_parts(leg.programme, amount);
+        for (funder, part) in parts.iter().enumerate() {
             self.post(
                 Account::Due(leg.programme, funder as u8),
                 Account::Uncalled(leg.programme),
-                part,
+                *part,
             );
+        }
+        self.tally_capture(&LegLine { parts: &parts, ..line });
+    }
+
+    /// A leg as it is counted, of one funder.
+    pub(crate) fn leg_line(&self, leg: &Leg, payer: OrgId, site: SiteId, period: u32, amount: Fen) -> LegLine<'static> {
+        let holder = self.org(payer).expect("organisations are never removed");
+        let site_region = self.site(site).expect("sites are never removed").region;
+        let (payee_region, claimant) = match leg.redemption {
+            Redemption::Provider => (site_region, None),
+            Redemption::Holder => (holder.registered.region, Some(payer)),
+        };
+        LegLine {
+            period,
+            programme: leg.programme,
+            agreement: leg.agreement,
+            site,
+            payee_region,
+            claimant,
+            amount,
+            parts: &[],
         }
     }
 
@@ -230,11 +268,12 @@ impl Ledger {
         split(amount, &programme.weights())
     }
 
-    fn keep_capture(&mut self, receipt: Receipt, pins: Vec<LegPin>) {
+    fn keep_capture(&mut self, receipt: Receipt, period: u32, pins: Vec<LegPin>) {
         let key = receipt.key;
         let legs_refunded = vec![Fen::ZERO; pins.len()];
         let id = self.captures.push(Capture {
             receipt,
+            period,
             pins,
             legs_refunded,
             funders_refunded: Vec::new(),

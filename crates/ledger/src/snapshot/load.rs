@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::SnapshotError;
+use super::closing;
 use super::records::*;
 use crate::account::LAST_DEBIT_KIND;
 use crate::agreement::{Agreement, NewAgreement};
@@ -36,7 +37,7 @@ const STATES: [VoucherState; 6] = [
 pub(super) struct Loader {
     ledger: Ledger,
     records: u64,
-    next_ids: [u64; 3],
+    next_ids: [u64; 4],
     ended: bool,
 }
 
@@ -69,10 +70,12 @@ impl Loader {
             record: self.records - 1,
             what,
         };
-        let [quotes, holds, captures] = self.next_ids;
+        let [quotes, holds, captures, claims] = self.next_ids;
         self.ledger.quotes.skip_to(quotes);
         self.ledger.holds.skip_to(holds);
         self.ledger.captures.skip_to(captures);
+        self.ledger.claims.skip_to(claims);
+        closing::check_loaded(&self.ledger).map_err(impossible)?;
         let mut totals = [0; crate::account::KINDS];
         for account in self.ledger.accounts() {
             let balance = self.ledger.balance(account);
@@ -108,6 +111,14 @@ impl Loader {
                 Ok(())
             }
             Table::JobUse(record) => self.job_use(record),
+            Table::Period(record) => closing::load_period(&mut self.ledger, record),
+            Table::Tally(record) => closing::load_tally(&mut self.ledger, record),
+            Table::HolderTotals(record) => closing::load_holder_totals(&mut self.ledger, record),
+            Table::Settlement(record) => closing::load_settlement(&mut self.ledger, record),
+            Table::Claim(record) => closing::load_claim(&mut self.ledger, record),
+            Table::Claimable(record) => closing::load_claimable(&mut self.ledger, record),
+            Table::FunderAccount(record) => closing::load_funder(&mut self.ledger, record),
+            Table::ProviderAccount(record) => closing::load_provider(&mut self.ledger, record),
             Table::Entry(record) => {
                 let hash = record.hash.try_into().map_err(|_| "a hash of another length")?;
                 self.ledger.journal.pending.push(JournalEntry {
@@ -144,7 +155,7 @@ impl Loader {
 
     fn org(&mut self, record: OrgRecord) -> Result<(), &'static str> {
         let id = OrgId(record.id);
-        let [available, held, topped_up, withdrawn, spent, receivable, claim] = amounts(record.amounts)?;
+        let [available, held, topped_up, withdrawn, spent, receivable, claim, owes] = amounts(record.amounts)?;
         let registered = NewOrg {
             name: record.name.into(),
             kind: *KINDS
@@ -168,6 +179,7 @@ impl Loader {
             spent,
             receivable,
             claim,
+            owes,
         };
         dense(&mut self.ledger.orgs, u64::from(id.0), org)
     }
@@ -234,6 +246,7 @@ impl Loader {
             unfunded,
             uncalled,
             due: record.due.into_iter().map(Fen).collect(),
+            recovery: Fen(record.recovery),
             issued,
             held,
             captured,
@@ -359,6 +372,7 @@ impl Loader {
             record.id,
             Capture {
                 receipt,
+                period: record.period,
                 pins,
                 legs_refunded,
                 funders_refunded,
@@ -510,12 +524,12 @@ fn redemption(holder_redeemed: bool) -> Redemption {
     }
 }
 
-fn amounts<const N: usize>(given: Vec<i64>) -> Result<[Fen; N], &'static str> {
+pub(super) fn amounts<const N: usize>(given: Vec<i64>) -> Result<[Fen; N], &'static str> {
     let given: [i64; N] = given.try_into().map_err(|_| "another number of amounts")?;
     Ok(given.map(Fen))
 }
 
-fn dense<T: Clone>(table: &mut PagedVec<T>, id: u64, value: T) -> Result<(), &'static str> {
+pub(super) fn dense<T: Clone>(table: &mut PagedVec<T>, id: u64, value: T) -> Result<(), &'static str> {
     if id < table.next_id() {
         return Err("an id out of order");
     }

@@ -3,9 +3,17 @@
 
 use prost::{Message, Oneof};
 
+use super::closing::{
+    ClaimRecord, ClaimableRecord, FunderAccountRecord, HolderTotalsRecord, PeriodRecord, ProviderAccountRecord,
+    SettlementRecord, TallyRecord,
+};
+
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Record {
-    #[prost(oneof = "Table", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13")]
+    #[prost(
+        oneof = "Table",
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 20, 21, 22, 23, 24, 25, 26, 27"
+    )]
     pub(super) table: Option<Table>,
 }
 
@@ -37,6 +45,22 @@ pub(super) enum Table {
     End(EndRecord),
     #[prost(message, tag = "13")]
     JobUse(JobUseRecord),
+    #[prost(message, tag = "20")]
+    Period(PeriodRecord),
+    #[prost(message, tag = "21")]
+    Tally(TallyRecord),
+    #[prost(message, tag = "22")]
+    HolderTotals(HolderTotalsRecord),
+    #[prost(message, tag = "23")]
+    Settlement(SettlementRecord),
+    #[prost(message, tag = "24")]
+    Claim(ClaimRecord),
+    #[prost(message, tag = "25")]
+    Claimable(ClaimableRecord),
+    #[prost(message, tag = "26")]
+    FunderAccount(FunderAccountRecord),
+    #[prost(message, tag = "27")]
+    ProviderAccount(ProviderAccountRecord),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -55,7 +79,7 @@ pub(super) struct Header {
     pub(super) window_keep_ms: u64,
     #[prost(uint64, tag = "7")]
     pub(super) window_count_max: u64,
-    // Of quotes, holds and captures, whose records come and go.
+    // Of quotes, holds, captures and claims, whose records come and go.
     #[prost(uint64, repeated, tag = "8")]
     pub(super) next_ids: Vec<u64>,
 }
@@ -83,7 +107,7 @@ pub(super) struct OrgRecord {
     pub(super) credit_code: String,
     #[prost(uint32, tag = "7")]
     pub(super) group: u32,
-    // available, held, topped up, withdrawn, spent, receivable, claim
+    // available, held, topped up, withdrawn, spent, receivable, claim, owes
     #[prost(int64, repeated, tag = "8")]
     pub(super) amounts: Vec<i64>,
 }
@@ -174,6 +198,8 @@ pub(super) struct ProgrammeRecord {
     pub(super) amounts: Vec<i64>,
     #[prost(int64, repeated, tag = "9")]
     pub(super) due: Vec<i64>,
+    #[prost(int64, tag = "10")]
+    pub(super) recovery: i64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -365,6 +391,8 @@ pub(super) struct CaptureRecord {
     // gross, copay, wallet, refunded
     #[prost(int64, repeated, tag = "11")]
     pub(super) amounts: Vec<i64>,
+    #[prost(uint32, tag = "12")]
+    pub(super) period: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]

@@ -22,6 +22,7 @@ impl From<&Org> for OrgRecord {
             org.spent,
             org.receivable,
             org.claim,
+            org.owes,
         ];
         Self {
             id: org.id.0,
@@ -81,6 +82,7 @@ impl From<&Programme> for ProgrammeRecord {
             revisions: programme.revisions.iter().map(revision_record).collect(),
             amounts: committed.iter().chain(&vouchers).map(|amount| amount.0).collect(),
             due: programme.due.iter().map(|due| due.0).collect(),
+            recovery: programme.recovery.0,
         }
     }
 }
@@ -201,6 +203,7 @@ pub(super) fn capture_record(id: u64, capture: &Capture) -> CaptureRecord {
         wall_ms: receipt.wall_ms,
         lines: receipt.lines.iter().map(line).collect(),
         legs,
+        period: capture.period,
         amounts: [receipt.gross, receipt.copay, receipt.wallet, receipt.refunded]
             .map(|fen| fen.0)
             .to_vec(),
