@@ -558,7 +558,7 @@ impl fmt::Display for Rejection {
             Rejection::TreasuryShort { needed, available } => {
                 write!(
                     f,
-                    "the treasury has {available} fen to pay out, deposits in wallets aside, {needed} are needed: "
+                    "the treasury has {available} fen that may be paid out, {needed} are needed: "
                 )?;
                 write!(f, "{} fen short", needed.0 - available.0)
             }

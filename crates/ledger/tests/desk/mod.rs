@@ -1,5 +1,6 @@
 //! A counter clerk: reads one command of a transcript, does it, says what happened in words and fen.
 
+mod finance;
 mod words;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,8 @@ pub(crate) struct Desk {
     at: Timestamp,
     sites: BTreeMap<String, SiteId>,
     holds: BTreeMap<HoldKey, HoldId>,
+    // By the names given after `by=`.
+    principals: BTreeMap<String, u32>,
     // Index and hash of the last journal entry seen.
     journal: (u64, [u8; 32]),
 }
@@ -145,7 +148,7 @@ impl Desk {
             "voucher" => Ok(self.voucher(words.name(0))),
             "fund" => Ok(self.fund(words.name(0))),
             "trial" => Ok(self.trial()),
-            verb => panic!("no command {verb}"),
+            verb => self.finance(words).unwrap_or_else(|| panic!("no command {verb}")),
         }
     }
 
@@ -344,7 +347,11 @@ impl Desk {
     fn wallet(&self, name: &str) -> String {
         let org = self.ledger.org_by_name(name).expect("an organisation");
         let mut out = format!("{} free, {} held, {} spent", org.available, org.held, org.spent);
-        for (what, amount) in [("earned", org.receivable), ("to claim", org.claim)] {
+        for (what, amount) in [
+            ("earned", org.receivable),
+            ("to claim", org.claim),
+            ("owed by it", org.owes),
+        ] {
             if amount.0 > 0 {
                 write!(out, ", {amount} {what}").expect("a string takes any text");
             }
@@ -374,10 +381,14 @@ impl Desk {
             .zip(&programme.due)
             .map(|(funder, due)| format!("{} owes {due}", funder.name));
         let due = due.collect::<Vec<_>>().join(", ");
-        format!(
+        let mut out = format!(
             "budget {}, {} not committed; {due}",
             programme.budget, programme.uncommitted
-        )
+        );
+        if programme.recovery.0 > 0 {
+            write!(out, "; {} to be given back to the fund", programme.recovery).expect("a string takes any text");
+        }
+        out
     }
 
     fn trial(&self) -> String {
