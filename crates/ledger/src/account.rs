@@ -143,7 +143,7 @@ impl fmt::Display for Account {
             Account::Uncalled(id) => write!(f, "programme {id} not used"),
             Account::Due(id, funder) => write!(f, "programme {id} due from funder {}", funder + 1),
             Account::Unfunded(id) => write!(f, "programme {id} issued beyond commitment"),
-            Account::Owes(id) => write!(f, "owed by {id}"),
+            Account::Owes(id) => write!(f, "owed by organisation {id}"),
             Account::Budget(id) => write!(f, "programme {id} budget"),
             Account::Voucher(id) => write!(f, "voucher {id}"),
             Account::VoucherHeld(id) => write!(f, "voucher {id} held"),

@@ -23,6 +23,7 @@ impl Ledger {
         self.check_programmes();
         self.check_counters();
         self.check_indexes();
+        self.reconcile();
     }
 
     fn pinned(&self) -> impl Iterator<Item = &Pinned> {

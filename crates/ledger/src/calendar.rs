@@ -19,24 +19,34 @@ pub(crate) fn fiscal_year(at: Timestamp) -> u32 {
     year as u32
 }
 
-/// The first instant after `at` at which a month begins, in Shanghai.
-pub(crate) fn month_end(at: Timestamp) -> Timestamp {
-    let day = (at.0.min(Timestamp::FAR.0) as i64 + SHANGHAI_OFFSET_MS) / DAY_MS;
-    let year = i64::from(fiscal_year(at));
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    let mut end = days_before(year);
-    for days in [31, if leap { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] {
-        end += days;
-        if day < end {
-            break;
-        }
-    }
-    Timestamp((end * DAY_MS - SHANGHAI_OFFSET_MS) as u64)
-}
-
 /// The first instant of a year, in Shanghai.
 pub(crate) fn year_start(year: u32) -> Timestamp {
     Timestamp((days_before(i64::from(year)) * DAY_MS - SHANGHAI_OFFSET_MS).max(0) as u64)
+}
+
+/// The first instant of the month of an instant, in Shanghai.
+pub(crate) fn month_start(at: Timestamp) -> Timestamp {
+    month_starts(at)
+        .rfind(|start| *start <= at)
+        .expect("a year's first month begins before its instants")
+}
+
+/// The first instant of the month after an instant, in Shanghai.
+pub(crate) fn month_end(at: Timestamp) -> Timestamp {
+    // Past every date there is no end any more, so that nothing waits for one in vain.
+    let next = month_starts(at).find(|start| *start > at);
+    next.filter(|_| at < Timestamp::FAR).unwrap_or(Timestamp(u64::MAX))
+}
+
+// Of the year of an instant, with the first month of the next year.
+fn month_starts(at: Timestamp) -> impl DoubleEndedIterator<Item = Timestamp> {
+    let year = i64::from(fiscal_year(at));
+    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let days_in = [0, 31, 28 + i64::from(leap), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    let starts: [i64; 13] = std::array::from_fn(|month| days_before(year) + days_in[..=month].iter().sum::<i64>());
+    starts
+        .into_iter()
+        .map(|day| Timestamp((day * DAY_MS - SHANGHAI_OFFSET_MS).max(0) as u64))
 }
 
 // Days from 1970-01-01 to January 1 of the year.
@@ -48,6 +58,33 @@ fn days_before(year: i64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn months_turn_at_midnight_in_shanghai() {
+        // 2024-02-29 16:00:00 UTC is 2024-03-01 00:00 +08:00.
+        let march = Timestamp(1_709_222_400_000);
+        assert_eq!(month_end(Timestamp(march.0 - 1)), march);
+        assert_eq!(month_start(march), march);
+        assert_eq!(
+            month_start(Timestamp(march.0 - 1)),
+            Timestamp(march.0 - 29 * DAY_MS as u64)
+        );
+        let mut start = month_start(Timestamp(0));
+        for month in 0..12 * 300 {
+            let end = month_end(start);
+            let days = (end.0 + (SHANGHAI_OFFSET_MS as u64) * u64::from(start.0 == 0) - start.0) / DAY_MS as u64;
+            assert!((28..=31).contains(&days), "month {month} has {days} days");
+            assert_eq!(
+                (month_end(Timestamp(end.0 - 1)), month_start(Timestamp(end.0 - 1))),
+                (end, start)
+            );
+            if month % 12 == 11 {
+                assert_eq!(end, year_start(fiscal_year(end)));
+            }
+            start = end;
+        }
+        assert_eq!(month_end(Timestamp::FAR), Timestamp(u64::MAX));
+    }
 
     #[test]
     fn years_turn_at_midnight_in_shanghai() {

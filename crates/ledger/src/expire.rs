@@ -1,4 +1,5 @@
-//! Time passing, in bounded steps: binding quotes and vouchers end, captures leave the settlement window.
+//! Time passing, in bounded steps: binding quotes and vouchers end, captures leave the settlement window,
+//! accounting periods end, and old ones are dropped.
 
 use crate::ledger::Ledger;
 use crate::types::{HoldKey, OrgId, QuoteId, Stamp, Timestamp, VoucherId};
@@ -19,8 +20,8 @@ pub struct Expired {
 }
 
 impl Ledger {
-    /// Ends up to `limit` of what is due at the stamp's time: covers under open holds and months first, then quotes, vouchers and captures,
-    /// each in order of time.
+    /// Ends up to `limit` of what is due at the stamp's time: covers under open holds and months first, then quotes, vouchers, captures and
+    /// periods, each in order of time.
     pub fn expire_due(&mut self, by: impl Into<Stamp>, limit: usize) -> Expired {
         let by = by.into();
         self.assert_time(by);
@@ -37,10 +38,11 @@ impl Ledger {
     pub fn next_expiry(&self) -> Option<Timestamp> {
         let quote = self.quote_ends.first().map(|((end, _), ())| *end);
         let voucher = self.voucher_ends.first().map(|((end, _), ())| *end);
-        [self.next_sweep(), quote, voucher, self.next_capture_end()]
-            .into_iter()
-            .flatten()
-            .min()
+        let period = self.current_period().map(|period| period.until);
+        let dropping = self.drop_due().then_some(self.time);
+        let captures = self.next_capture_end();
+        let all = [self.next_sweep(), quote, voucher, captures, period, dropping];
+        all.into_iter().flatten().min()
     }
 
     fn expire_next(&mut self, by: Stamp, expired: &mut Expired) -> bool {
@@ -67,7 +69,7 @@ impl Ledger {
             expired.ended += 1;
             return true;
         }
-        false
+        self.roll_period(by) || self.drop_step()
     }
 
     fn due_quote(&self, at: Timestamp) -> Option<QuoteId> {

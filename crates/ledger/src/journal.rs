@@ -76,6 +76,27 @@ pub enum EntryKind {
     Extend = 26,
     /// facts: org, region, group; texts: control group.
     UpdateOrg = 27,
+    /// facts: period, its end. The cluster writes it when a month is over, a principal when it ends the period earlier.
+    EndPeriod = 28,
+    /// facts: period, number of rows, rows; a row is of, programme, agreement, site, payee region, captured, refunded, captures, refunds,
+    /// number of funders, net of each (zigzag).
+    ClosePeriod = 29,
+    /// facts: claim, org, programme, amount.
+    FileClaim = 30,
+    /// facts: claim, approved 0 or 1; texts: reason.
+    ReviewClaim = 31,
+    /// facts: claim; texts: reference.
+    PayClaim = 32,
+    /// facts: period, provider.
+    ReviewSettlement = 33,
+    /// facts: period, provider, cash; texts: reference.
+    PaySettlement = 34,
+    /// facts: programme, the funder's place from 0, amount; texts: reference.
+    PayIn = 35,
+    /// facts: org, amount; texts: reference.
+    Collect = 36,
+    /// facts: programme, amount; texts: reference.
+    RepayFund = 37,
 }
 
 /// An entry as it is written: its record and its place in the chain.

@@ -4,16 +4,21 @@ use std::sync::Arc;
 
 use crate::account::{Account, KINDS, LAST_DEBIT_KIND};
 use crate::agreement::Agreement;
+use crate::claim::{Claim, Claimable};
 use crate::hold::{BoundQuote, Hold};
 use crate::journal::{EntryKind, Journal, JournalEntry};
 use crate::paged::{PagedMap, PagedVec};
 use crate::party::{Funds, Org, Site};
+use crate::payment::{FunderAccount, ProviderAccount};
+use crate::period::Period;
 use crate::programme::Programme;
 use crate::rejection::{Rejection, Subject};
 use crate::settle::{CaptureWindow, Settled};
+use crate::settlement::Settlement;
 use crate::sweep::Sweeps;
+use crate::tally::{HolderTotals, Tally, TallyKey};
 use crate::types::{
-    AgreementId, Fen, Grant, HoldId, HoldKey, OrgId, ProgrammeId, QuoteId, SiteId, Stamp, Timestamp, VoucherId,
+    AgreementId, ClaimId, Fen, Grant, HoldId, HoldKey, OrgId, ProgrammeId, QuoteId, SiteId, Stamp, Timestamp, VoucherId,
 };
 use crate::voucher::{Voucher, VoucherState};
 
@@ -75,6 +80,14 @@ pub struct Ledger {
     pub(crate) group_use: PagedMap<(ProgrammeId, OrgId, u32), Grant>,
     pub(crate) job_use: PagedMap<(u64, JobCap), JobUse>,
     pub(crate) sweeps: Sweeps,
+    pub(crate) periods: PagedVec<Period>,
+    pub(crate) tallies: PagedMap<TallyKey, Tally>,
+    pub(crate) holder_totals: PagedMap<(u32, OrgId), HolderTotals>,
+    pub(crate) settlements: PagedMap<(u32, OrgId), Settlement>,
+    pub(crate) claims: PagedVec<Claim>,
+    pub(crate) claimable: PagedMap<(OrgId, ProgrammeId), Claimable>,
+    pub(crate) funder_accounts: PagedMap<(ProgrammeId, u8), FunderAccount>,
+    pub(crate) provider_accounts: PagedMap<OrgId, ProviderAccount>,
     // Indexes: derived from the tables above, not part of a snapshot.
     pub(crate) org_names: PagedMap<Arc<str>, OrgId>,
     pub(crate) groups: PagedMap<Arc<str>, OrgId>,
@@ -85,6 +98,9 @@ pub struct Ledger {
     pub(crate) voucher_ends: PagedMap<(Timestamp, VoucherId), ()>,
     pub(crate) quote_ends: PagedMap<(Timestamp, QuoteId), ()>,
     pub(crate) keys: PagedMap<HoldKey, KeyState>,
+    pub(crate) open_claims: PagedMap<(OrgId, ProgrammeId, ClaimId), ()>,
+    // By the period they were finished in.
+    pub(crate) finished_claims: PagedMap<(u32, ClaimId), ()>,
 }
 
 impl Default for Ledger {
@@ -114,6 +130,14 @@ impl Ledger {
             group_use: PagedMap::new(),
             job_use: PagedMap::new(),
             sweeps: Sweeps::default(),
+            periods: PagedVec::starting_at(1),
+            tallies: PagedMap::new(),
+            holder_totals: PagedMap::new(),
+            settlements: PagedMap::new(),
+            claims: PagedVec::starting_at(1),
+            claimable: PagedMap::new(),
+            funder_accounts: PagedMap::new(),
+            provider_accounts: PagedMap::new(),
             org_names: PagedMap::new(),
             groups: PagedMap::new(),
             programme_names: PagedMap::new(),
@@ -122,6 +146,8 @@ impl Ledger {
             voucher_ends: PagedMap::new(),
             quote_ends: PagedMap::new(),
             keys: PagedMap::new(),
+            open_claims: PagedMap::new(),
+            finished_claims: PagedMap::new(),
         }
     }
 
@@ -360,6 +386,9 @@ impl Ledger {
         }
         self.time = stamp.at;
         self.journal.write(kind, stamp);
+        if self.current_period().is_none() {
+            self.begin_periods(stamp.at);
+        }
     }
 
     /// Log entries come in order of time; a ledger that went back would let an expired voucher pay.

@@ -9,8 +9,10 @@ use crate::party::{check_amount, check_text};
 use crate::programme::{BudgetPolicy, Redemption};
 use crate::quote::{Leg, LegPin, merged};
 use crate::rejection::{Rejection, Subject};
+use crate::settle::Settled;
 use crate::slice::{Cell, LegRefunded, advanced};
-use crate::types::{Fen, Grant, HoldKey, OrgId, ProgrammeId, Stamp};
+use crate::tally::{CellLine, LegLine};
+use crate::types::{Fen, Grant, HoldKey, ProgrammeId, Stamp};
 use crate::voucher::VoucherState;
 
 /// What went back: `amount = Σ legs + copay`.
@@ -72,6 +74,7 @@ impl Ledger {
     }
 
     fn give_refund(&mut self, id: u64, amount: Fen, reason: &str, by: Stamp) -> Refund {
+        self.roll_periods(by);
         let settled = self.captures.get(id).expect("the caller found it").clone();
         let key = settled.key;
         let mut refund = Refund::default();
@@ -92,7 +95,7 @@ impl Ledger {
             .facts([key.job, u64::from(key.task), u64::from(key.attempt), cells.len() as u64]);
         for (place, part) in cells {
             let mut cell = settled.cells[place].clone();
-            let back = self.refund_cell(key.job, (settled.payer, settled.provider), place, &mut cell, part, by);
+            let back = self.refund_cell(&settled, place, &mut cell, part, by);
             self.captures.get_mut(id).expect("found above").cells[place] = cell;
             refund.amount.0 += back.amount.0;
             refund.legs.extend(back.legs);
@@ -105,96 +108,78 @@ impl Ledger {
         refund
     }
 
-    fn refund_cell(
-        &mut self,
-        job: u64,
-        (payer, provider): (OrgId, OrgId),
-        place: usize,
-        cell: &mut Cell,
-        amount: Fen,
-        by: Stamp,
-    ) -> Refund {
+    fn refund_cell(&mut self, settled: &Settled, place: usize, cell: &mut Cell, amount: Fen, by: Stamp) -> Refund {
         if cell.legs_refunded.is_empty() {
-            let funders =
-                |leg: &Leg| vec![Fen::ZERO; self.programme(leg.programme).map_or(0, |known| known.funders.len())];
-            cell.legs_refunded = cell
-                .legs
-                .iter()
-                .map(|leg| LegRefunded {
-                    funders: funders(leg),
-                    ..LegRefunded::default()
-                })
-                .collect();
+            let nothing = |leg: &Leg| LegRefunded {
+                funders: vec![Fen::ZERO; self.programme(leg.programme).map_or(0, |known| known.funders.len())],
+                ..LegRefunded::default()
+            };
+            cell.legs_refunded = cell.legs.iter().map(nothing).collect();
         }
         let refund = shares(cell, amount);
-        let booked = self.period_for_refund(cell.period, by);
+        let line = CellLine {
+            period: cell.period,
+            payer: settled.payer,
+            site: settled.site,
+            site_region: self.site(settled.site).expect("sites are never removed").region,
+            gross: refund.amount,
+            subsidy: Fen(refund.amount.0 - refund.copay.0),
+            wallet: refund.wallet,
+        };
+        let booked = self.tally_cell_refund(&line);
         self.journal
             .facts([place as u64, u64::from(cell.period), u64::from(booked)]);
         self.journal.facts([amount.0 as u64, refund.wallet.0 as u64]);
-        for (index, (leg, pin)) in refund.legs.iter().zip(&cell.pins).enumerate() {
-            let reinstated = self.refund_leg(
-                payer,
-                provider,
-                leg,
-                pin,
-                &cell.legs[index],
-                &mut cell.legs_refunded[index],
-                by,
-            );
+        for (index, leg) in refund.legs.iter().enumerate() {
+            let reinstated = leg.amount > Fen::ZERO && self.refund_leg(settled, cell, index, leg, by);
             self.journal
                 .facts([leg.amount.0 as u64, leg.grant.0 as u64, u64::from(reinstated)]);
-            self.change_group_use(leg, pin, -leg.grant.0);
-            self.uncount_job(job, leg, pin, (leg.amount, leg.grant));
         }
-        self.take_back(
-            Account::Receivable(provider),
-            provider,
-            &[(Account::Wallet(payer), refund.wallet)],
-        );
-        self.org_mut(payer).spent.0 -= refund.wallet.0;
+        let provider = settled.provider;
+        let unpaid = self.take_receivable(provider, refund.wallet);
+        let wallet = Account::Wallet(settled.payer);
+        self.post(Account::Receivable(provider), wallet, unpaid);
+        self.post(Account::Owes(provider), wallet, Fen(refund.wallet.0 - unpaid.0));
+        self.org_mut(settled.payer).spent.0 -= refund.wallet.0;
         cell.refunded.0 += amount.0;
         refund
     }
 
-    // Takes the subsidy back from whoever was paid it; `true` if it went back on the voucher.
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "a leg with its rules, what it captured and what of it has gone back"
-    )]
-    fn refund_leg(
-        &mut self,
-        payer: OrgId,
-        provider: OrgId,
-        leg: &Leg,
-        pin: &LegPin,
-        captured: &Leg,
-        refunded: &mut LegRefunded,
-        by: Stamp,
-    ) -> bool {
-        if leg.amount == Fen::ZERO {
-            return false;
-        }
+    // Takes a subsidy back from whoever was paid it; `true` if it went back on the voucher.
+    fn refund_leg(&mut self, settled: &Settled, cell: &mut Cell, index: usize, leg: &Leg, by: Stamp) -> bool {
+        let (pin, captured) = (&cell.pins[index], cell.legs[index].amount);
         let reinstate = self.grant_back(leg, pin, by);
-        let (payee, debtor) = match leg.redemption {
-            Redemption::Provider => (Account::Receivable(provider), provider),
-            Redemption::Holder => (Account::Claim(payer), payer),
-        };
-        let credits = self.uncalled_parts(leg.programme, captured.amount, leg.amount, &mut refunded.funders);
-        self.take_back(payee, debtor, &credits);
+        self.change_group_use(leg, pin, -leg.grant.0);
+        self.uncount_job(settled.key.job, leg, pin, (leg.amount, leg.grant));
+        let refunded = &mut cell.legs_refunded[index];
+        let parts = self.funders_back(leg.programme, captured, leg.amount, &mut refunded.funders);
         refunded.amount.0 += leg.amount.0;
         refunded.grant.0 += leg.grant.0;
+        // What the payee has been paid already it owes from now on.
+        let (unpaid, payee, debtor) = match leg.redemption {
+            Redemption::Provider => {
+                let unpaid = self.take_receivable(settled.provider, leg.amount);
+                (unpaid, Account::Receivable(settled.provider), settled.provider)
+            }
+            Redemption::Holder => {
+                let unpaid = self.take_claim(settled.payer, leg.programme, leg.amount);
+                (unpaid, Account::Claim(settled.payer), settled.payer)
+            }
+        };
+        let owed = Fen(leg.amount.0 - unpaid.0);
+        self.uncall(leg.programme, &parts, [(payee, unpaid), (Account::Owes(debtor), owed)]);
+        let line = self.leg_line(leg, settled.payer, cell.payer_region, settled.site, cell.period);
+        self.tally_refund(&LegLine { parts: &parts, ..line });
         let voucher = self.voucher_mut(leg.voucher);
         voucher.paid.0 -= leg.amount.0;
         let (fraud, holder) = (voucher.fraud, voucher.holder);
         self.programme_mut(leg.programme).paid.0 -= leg.amount.0;
         if fraud {
             // The holder owes the fund only what it was not given back.
-            let owed = self.org(holder).expect("a voucher has a holder").owes;
-            let recovery = self
-                .programme(leg.programme)
-                .expect("a leg's programme exists")
-                .recovery;
-            let less = leg.amount.min(owed).min(recovery);
+            let owes = self
+                .balance(Account::Owes(holder))
+                .min(self.balance(Account::Recovery(leg.programme)));
+            let less = leg.amount.min(Fen(owes));
             self.post(Account::Recovery(leg.programme), Account::Owes(holder), less);
         }
         reinstate
@@ -248,40 +233,47 @@ impl Ledger {
         reinstate
     }
 
-    // Each funder gets back in proportion to what it still has in this cell: with one odd fen at most, and never more than it paid. What it
-    // has paid in already is owed to it.
-    fn uncalled_parts(
-        &self,
-        programme: ProgrammeId,
-        captured: Fen,
-        back: Fen,
-        refunded: &mut [Fen],
-    ) -> Vec<(Account, Fen)> {
+    // Each funder gets back in proportion to what it still has in this cell: with one odd fen at most, and never more than it paid.
+    fn funders_back(&self, programme: ProgrammeId, captured: Fen, back: Fen, refunded: &mut [Fen]) -> Vec<Fen> {
         let paid = self.funder_parts(programme, captured);
         let left: Vec<u64> = paid
             .iter()
             .zip(&*refunded)
             .map(|(paid, refunded)| (paid.0 - refunded.0) as u64)
             .collect();
-        let due = &self.programme(programme).expect("a leg's programme exists").due;
-        let mut parts = Vec::with_capacity(due.len() + 1);
-        let mut paid_in = Fen::ZERO;
-        for (funder, part) in split(back, &left).into_iter().enumerate() {
-            let not_paid = part.min(due[funder]);
-            parts.push((Account::Due(programme, funder as u8), not_paid));
-            paid_in.0 += part.0 - not_paid.0;
-            refunded[funder].0 += part.0;
+        let parts = split(back, &left);
+        for (refunded, part) in refunded.iter_mut().zip(&parts) {
+            refunded.0 += part.0;
         }
-        parts.push((Account::Recovery(programme), paid_in));
         parts
     }
 
-    // Takes amounts from what somebody is owed; what was paid out already it owes from now on.
-    fn take_back(&mut self, payee: Account, debtor: OrgId, credits: &[(Account, Fen)]) {
-        for (credit, amount) in credits {
-            let owed = Fen(self.balance(payee).min(amount.0));
-            self.post(payee, *credit, owed);
-            self.post(Account::Owes(debtor), *credit, Fen(amount.0 - owed.0));
+    // What comes back from the debits, in their order, no longer is due from the funders, in theirs; what a funder has paid in already is
+    // owed back to the fund.
+    fn uncall(&mut self, programme: ProgrammeId, parts: &[Fen], debits: [(Account, Fen); 2]) {
+        let mut credits = Vec::with_capacity(parts.len() + 1);
+        let mut paid_in = 0;
+        for (funder, part) in parts.iter().enumerate() {
+            let not_paid = self.take_due(programme, funder as u8, *part);
+            credits.push((Account::Due(programme, funder as u8), not_paid));
+            paid_in += part.0 - not_paid.0;
+        }
+        credits.push((Account::Recovery(programme), Fen(paid_in)));
+        let mut debits = debits.into_iter();
+        let mut debit = debits.next();
+        for (credit, mut left) in credits {
+            while left > Fen::ZERO
+                && let Some((account, available)) = &mut debit
+            {
+                let amount = left.min(*available);
+                self.post(*account, credit, amount);
+                left.0 -= amount.0;
+                available.0 -= amount.0;
+                if *available == Fen::ZERO {
+                    debit = debits.next();
+                }
+            }
+            assert!(left == Fen::ZERO, "{left} fen come back from nobody");
         }
     }
 }

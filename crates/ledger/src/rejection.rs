@@ -2,8 +2,9 @@
 
 use std::fmt;
 
+use crate::account::Account;
 use crate::types::{
-    AgreementId, Fen, Grant, HoldId, HoldKey, OrgId, ProgrammeId, QuoteId, SiteId, Sku, Timestamp, VoucherId,
+    AgreementId, ClaimId, Fen, Grant, HoldId, HoldKey, OrgId, ProgrammeId, QuoteId, SiteId, Sku, Timestamp, VoucherId,
 };
 
 /// Why a command or a quote was refused.
@@ -148,6 +149,115 @@ pub enum Rejection {
         /// The agreement.
         agreement: AgreementId,
     },
+    /// The period does not allow it.
+    PeriodRefused {
+        /// The period.
+        period: u32,
+        /// What is in the way.
+        rule: PeriodRule,
+    },
+    /// The settlement does not allow it.
+    SettlementRefused {
+        /// Its period.
+        period: u32,
+        /// Its provider.
+        provider: OrgId,
+        /// What is in the way.
+        rule: SettlementRule,
+    },
+    /// The claim does not allow it.
+    ClaimRefused {
+        /// The claim.
+        claim: ClaimId,
+        /// What is in the way.
+        rule: ClaimRule,
+    },
+    /// More is claimed than the holder has to claim.
+    ClaimTooLarge {
+        /// The holder.
+        holder: OrgId,
+        /// The programme.
+        programme: ProgrammeId,
+        /// What is claimed.
+        needed: Fen,
+        /// What it has to claim and has not claimed yet.
+        available: Fen,
+    },
+    /// The holder already has as many claims waiting as it may.
+    TooManyClaims {
+        /// The holder.
+        holder: OrgId,
+        /// The programme.
+        programme: ProgrammeId,
+        /// The bound.
+        allowed: usize,
+    },
+    /// Whoever did one step may not do the next.
+    SamePrincipal {
+        /// The principal.
+        actor: u32,
+    },
+    /// More would be paid than is owed.
+    OverBalance {
+        /// What is owed.
+        account: Account,
+        /// What is to be paid.
+        needed: Fen,
+        /// What is owed.
+        available: Fen,
+    },
+    /// The treasury has too little, deposits in wallets aside.
+    TreasuryShort {
+        /// What is to be paid out.
+        needed: Fen,
+        /// What there is.
+        available: Fen,
+    },
+}
+
+/// Why a period refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeriodRule {
+    /// It is not closed yet.
+    Open,
+    /// It is closed.
+    Closed,
+    /// It has not ended yet; it will at this instant.
+    NotEnded(Timestamp),
+    /// It began at this very instant.
+    Empty,
+    /// This earlier one is not closed yet.
+    OutOfOrder(u32),
+    /// What ended in it is still being captured.
+    Sweeping,
+}
+
+/// Why a settlement refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SettlementRule {
+    /// It is not reviewed.
+    NotReviewed,
+    /// It is reviewed.
+    Reviewed,
+    /// It is paid.
+    Paid,
+    /// The provider's settlement of this earlier period is not paid yet.
+    OutOfOrder(u32),
+}
+
+/// Why a claim refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClaimRule {
+    /// It is not reviewed.
+    NotReviewed,
+    /// It is reviewed.
+    Reviewed,
+    /// Its reviewer refused it.
+    Refused,
+    /// It is paid.
+    Paid,
+    /// Refunds have cut it to nothing.
+    Void,
 }
 
 /// Kinds of things a refusal may say are unknown.
@@ -169,6 +279,14 @@ pub enum Subject {
     Quote,
     /// A settled hold inside the settlement window.
     Capture,
+    /// An accounting period that is kept.
+    Period,
+    /// A provider's settlement for a closed period.
+    Settlement,
+    /// A claim that is kept.
+    Claim,
+    /// A funder of the programme.
+    Funder,
 }
 
 /// Why a voucher cannot pay here, in the order the rules are asked.
@@ -252,6 +370,14 @@ impl Rejection {
             Rejection::HoldOver { .. } => "HOLD_OVER",
             Rejection::HoldSwept { .. } => "HOLD_SWEPT",
             Rejection::AgreementEnded { .. } => "AGREEMENT_ENDED",
+            Rejection::PeriodRefused { rule, .. } => rule.code(),
+            Rejection::SettlementRefused { rule, .. } => rule.code(),
+            Rejection::ClaimRefused { rule, .. } => rule.code(),
+            Rejection::ClaimTooLarge { .. } => "CLAIM_TOO_LARGE",
+            Rejection::TooManyClaims { .. } => "TOO_MANY_CLAIMS",
+            Rejection::SamePrincipal { .. } => "SAME_PRINCIPAL",
+            Rejection::OverBalance { .. } => "MORE_THAN_OWED",
+            Rejection::TreasuryShort { .. } => "TREASURY_SHORT",
         }
     }
 
@@ -266,7 +392,10 @@ impl Rejection {
             | Rejection::BudgetExhausted { .. }
             | Rejection::VoucherRefused { .. }
             | Rejection::SubsidyPartial { .. }
-            | Rejection::RefundTooLarge { .. } => RejectionKind::Funds,
+            | Rejection::RefundTooLarge { .. }
+            | Rejection::ClaimTooLarge { .. }
+            | Rejection::OverBalance { .. }
+            | Rejection::TreasuryShort { .. } => RejectionKind::Funds,
             Rejection::NoPrice { .. }
             | Rejection::BudgetCommitted { .. }
             | Rejection::TooManyVouchers { .. }
@@ -275,7 +404,12 @@ impl Rejection {
             | Rejection::HoldEnded { .. }
             | Rejection::HoldOver { .. }
             | Rejection::HoldSwept { .. }
-            | Rejection::AgreementEnded { .. } => RejectionKind::Precondition,
+            | Rejection::AgreementEnded { .. }
+            | Rejection::PeriodRefused { .. }
+            | Rejection::SettlementRefused { .. }
+            | Rejection::ClaimRefused { .. }
+            | Rejection::TooManyClaims { .. }
+            | Rejection::SamePrincipal { .. } => RejectionKind::Precondition,
         }
     }
 
@@ -293,6 +427,10 @@ impl Rejection {
             Rejection::CopayOverMax { .. } => "copay_max",
             Rejection::SubsidyPartial { .. } => "allow_partial",
             Rejection::BudgetCommitted { .. } => "budget",
+            Rejection::PeriodRefused { .. } | Rejection::SettlementRefused { .. } => "period",
+            Rejection::ClaimRefused { .. } => "claim",
+            Rejection::ClaimTooLarge { .. } | Rejection::OverBalance { .. } => "amount",
+            Rejection::TooManyClaims { .. } => "programme",
             _ => "",
         }
     }
@@ -303,7 +441,10 @@ impl Rejection {
         match *self {
             Rejection::InsufficientFunds { needed, available, .. }
             | Rejection::SubsidyPartial { needed, available }
-            | Rejection::RefundTooLarge { needed, available, .. } => Some((needed.0, available.0)),
+            | Rejection::RefundTooLarge { needed, available, .. }
+            | Rejection::ClaimTooLarge { needed, available, .. }
+            | Rejection::OverBalance { needed, available, .. }
+            | Rejection::TreasuryShort { needed, available } => Some((needed.0, available.0)),
             Rejection::BudgetExhausted { needed, available, .. } => Some((needed.0, available.0)),
             Rejection::CopayOverMax { needed, allowed } => Some((needed.0, allowed.0)),
             Rejection::BudgetCommitted { needed, committed, .. } => Some((committed.0, needed.0)),
@@ -329,6 +470,18 @@ impl Rejection {
             what,
             named: named.to_string().into(),
         }
+    }
+
+    pub(crate) fn period(period: u32, rule: PeriodRule) -> Self {
+        Rejection::PeriodRefused { period, rule }
+    }
+
+    pub(crate) fn settlement(period: u32, provider: OrgId, rule: SettlementRule) -> Self {
+        Rejection::SettlementRefused { period, provider, rule }
+    }
+
+    pub(crate) fn claim(claim: ClaimId, rule: ClaimRule) -> Self {
+        Rejection::ClaimRefused { claim, rule }
     }
 
     pub(crate) fn voucher(voucher: VoucherId, rule: VoucherRule) -> Self {
@@ -416,6 +569,48 @@ impl fmt::Display for Rejection {
                 )
             }
             Rejection::AgreementEnded { agreement } => write!(f, "agreement {agreement} has ended"),
+            Rejection::PeriodRefused { period, rule } => {
+                write!(f, "period {period} ")?;
+                rule.describe(f)
+            }
+            Rejection::SettlementRefused { period, provider, rule } => {
+                write!(f, "the settlement of organisation {provider} for period {period} ")?;
+                rule.describe(f)
+            }
+            Rejection::ClaimRefused { claim, rule } => write!(f, "claim {claim} {}", rule.text()),
+            Rejection::ClaimTooLarge {
+                holder,
+                programme,
+                needed,
+                available,
+            } => write!(
+                f,
+                "organisation {holder} has {available} fen left to claim under programme {programme}, {needed} were asked"
+            ),
+            Rejection::TooManyClaims {
+                holder,
+                programme,
+                allowed,
+            } => write!(
+                f,
+                "organisation {holder} already has {allowed} claims waiting under programme {programme}, the most it may have"
+            ),
+            Rejection::SamePrincipal { actor } => write!(
+                f,
+                "principal {actor} did the step before this one, and another principal has to do this one"
+            ),
+            Rejection::OverBalance {
+                account,
+                needed,
+                available,
+            } => write!(f, "{account}: {available} fen are outstanding, {needed} were given"),
+            Rejection::TreasuryShort { needed, available } => {
+                write!(
+                    f,
+                    "the treasury has {available} fen that may be paid out, {needed} are needed: "
+                )?;
+                write!(f, "{} fen short", needed.0 - available.0)
+            }
         }
     }
 }
@@ -438,6 +633,10 @@ impl Subject {
             Subject::Hold => "UNKNOWN_HOLD",
             Subject::Quote => "UNKNOWN_QUOTE",
             Subject::Capture => "UNKNOWN_CAPTURE",
+            Subject::Period => "UNKNOWN_PERIOD",
+            Subject::Settlement => "UNKNOWN_SETTLEMENT",
+            Subject::Claim => "UNKNOWN_CLAIM",
+            Subject::Funder => "UNKNOWN_FUNDER",
         }
     }
 
@@ -451,6 +650,81 @@ impl Subject {
             Subject::Hold => "hold",
             Subject::Quote => "quote",
             Subject::Capture => "capture",
+            Subject::Period => "period",
+            Subject::Settlement => "settlement",
+            Subject::Claim => "claim",
+            Subject::Funder => "funder",
+        }
+    }
+}
+
+impl PeriodRule {
+    /// The stable code.
+    pub fn code(self) -> &'static str {
+        match self {
+            PeriodRule::Open => "PERIOD_OPEN",
+            PeriodRule::Closed => "PERIOD_CLOSED",
+            PeriodRule::NotEnded(_) => "PERIOD_NOT_ENDED",
+            PeriodRule::Empty => "PERIOD_EMPTY",
+            PeriodRule::OutOfOrder(_) => "PERIOD_OUT_OF_ORDER",
+            PeriodRule::Sweeping => "PERIOD_SWEEPING",
+        }
+    }
+
+    fn describe(self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PeriodRule::Open => write!(f, "is not closed yet"),
+            PeriodRule::Closed => write!(f, "is closed already"),
+            PeriodRule::NotEnded(until) => write!(f, "ends by itself at {until} ms; end it first, or wait"),
+            PeriodRule::Empty => write!(f, "began at this very instant and cannot end at it"),
+            PeriodRule::OutOfOrder(first) => write!(f, "comes after period {first}, which is to be closed first"),
+            PeriodRule::Sweeping => write!(f, "has use that is still to be captured; try again shortly"),
+        }
+    }
+}
+
+impl SettlementRule {
+    /// The stable code.
+    pub fn code(self) -> &'static str {
+        match self {
+            SettlementRule::NotReviewed => "SETTLEMENT_NOT_REVIEWED",
+            SettlementRule::Reviewed => "SETTLEMENT_REVIEWED",
+            SettlementRule::Paid => "SETTLEMENT_PAID",
+            SettlementRule::OutOfOrder(_) => "SETTLEMENT_OUT_OF_ORDER",
+        }
+    }
+
+    fn describe(self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SettlementRule::NotReviewed => write!(f, "is not reviewed yet"),
+            SettlementRule::Reviewed => write!(f, "is reviewed already"),
+            SettlementRule::Paid => write!(f, "is paid already"),
+            SettlementRule::OutOfOrder(first) => {
+                write!(f, "comes after that for period {first}, which is to be paid first")
+            }
+        }
+    }
+}
+
+impl ClaimRule {
+    /// The stable code.
+    pub fn code(self) -> &'static str {
+        match self {
+            ClaimRule::NotReviewed => "CLAIM_NOT_REVIEWED",
+            ClaimRule::Reviewed => "CLAIM_REVIEWED",
+            ClaimRule::Refused => "CLAIM_REFUSED",
+            ClaimRule::Paid => "CLAIM_PAID",
+            ClaimRule::Void => "CLAIM_VOID",
+        }
+    }
+
+    fn text(self) -> &'static str {
+        match self {
+            ClaimRule::NotReviewed => "is not reviewed yet",
+            ClaimRule::Reviewed => "is reviewed already",
+            ClaimRule::Refused => "was refused by its reviewer",
+            ClaimRule::Paid => "is paid already",
+            ClaimRule::Void => "was cut to nothing by refunds",
         }
     }
 }

@@ -13,7 +13,8 @@ use crate::programme::Redemption;
 use crate::quote::{Leg, merged};
 use crate::rejection::Rejection;
 use crate::slice::{Cell, LegRefunded, Slice};
-use crate::types::{Fen, Grant, HoldId, HoldKey, OrgId, ProgrammeId, SiteId, Sku, Stamp, Timestamp};
+use crate::tally::{CellLine, LegLine};
+use crate::types::{Fen, Grant, HoldId, HoldKey, OrgId, ProgrammeId, RegionCode, SiteId, Sku, Stamp, Timestamp};
 
 /// One line of a receipt; a class whose price changed while it was used has a line for each price.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -168,6 +169,7 @@ impl Ledger {
         let by = by.into();
         self.assert_time(by);
         self.known_hold(hold)?;
+        self.roll_periods(by);
         self.catch_up(hold, by);
         let open = self.holds.remove(hold.0).expect("found above");
         let wall_ms = wall_ms.min(open.pinned.walltime_ms_max);
@@ -186,6 +188,7 @@ impl Ledger {
         let by = by.into();
         self.assert_time(by);
         self.known_hold(hold)?;
+        self.roll_periods(by);
         let open = self.holds.remove(hold.0).expect("found above");
         self.capture_until(Parties::of(&open), &open.pinned.slices, 0, by);
         self.journal.fact(hold.0);
@@ -237,10 +240,12 @@ impl Ledger {
 
     /// Captures one slice up to an instant of its hold and releases the rest of it.
     pub(crate) fn capture(&mut self, parties: Parties, slice: &Slice, to_ms: u64, by: Stamp) -> Cell {
-        let period = self.period_for(Timestamp(parties.opened_at.0.saturating_add(to_ms)), by);
-        let cell = slice.cell(to_ms, period);
+        let used_until = Timestamp(parties.opened_at.0.saturating_add(to_ms).min(by.at.0));
+        let period = self.period_of(used_until);
+        let region = self.org(parties.payer).expect("a holder").registered.region;
+        let cell = slice.cell(to_ms, period, region);
         for ((held, pin), captured) in slice.legs().zip(&cell.legs) {
-            self.capture_leg(parties, held, captured);
+            self.capture_leg(parties, held, captured, period);
             let rest = (
                 Fen(held.amount.0 - captured.amount.0),
                 Grant(held.grant.0 - captured.grant.0),
@@ -262,11 +267,20 @@ impl Ledger {
             Fen(slice.wallet.0 - cell.wallet.0),
         );
         self.org_mut(parties.payer).spent.0 += cell.wallet.0;
+        self.tally_cell(&CellLine {
+            period,
+            payer: parties.payer,
+            site: parties.site,
+            site_region: self.site(parties.site).expect("sites are never removed").region,
+            gross: cell.gross,
+            subsidy: Fen(cell.gross.0 - cell.copay.0),
+            wallet: cell.wallet,
+        });
         cell
     }
 
     // The voucher is used and the funders owe the payee. Of a voucher that was revoked for fraud the holder owes it to the fund.
-    fn capture_leg(&mut self, parties: Parties, held: &Leg, captured: &Leg) {
+    fn capture_leg(&mut self, parties: Parties, held: &Leg, captured: &Leg, period: u32) {
         if captured.amount == Fen::ZERO {
             return;
         }
@@ -277,18 +291,22 @@ impl Ledger {
         let (voucher, programme) = (held.voucher, held.programme);
         let (used, left) = (Account::VoucherHeld(voucher), Account::Uncalled(programme));
         self.grant(held.unit_hours, used, left, captured.grant);
-        if self
+        let region = self.org(parties.payer).expect("a holder").registered.region;
+        let line = self.leg_line(captured, parties.payer, region, parties.site, period);
+        let funders = self
             .programme(programme)
             .expect("a leg's programme exists")
             .funders
-            .len()
-            == 1
-        {
+            .len();
+        if funders == 1 {
             self.post(Account::Due(programme, 0), payee, captured.amount);
+            self.tally_capture(&line);
         } else {
-            for (funder, part) in self.funder_parts(programme, captured.amount).into_iter().enumerate() {
-                self.post(Account::Due(programme, funder as u8), payee, part);
+            let parts = self.funder_parts(programme, captured.amount);
+            for (funder, part) in parts.iter().enumerate() {
+                self.post(Account::Due(programme, funder as u8), payee, *part);
             }
+            self.tally_capture(&LegLine { parts: &parts, ..line });
         }
         let voucher = self.voucher_mut(voucher);
         voucher.captured.0 += captured.grant.0;
@@ -296,6 +314,31 @@ impl Ledger {
         if voucher.fraud {
             let holder = voucher.holder;
             self.post(Account::Owes(holder), Account::Recovery(programme), captured.amount);
+        }
+    }
+
+    /// A leg as it is counted, of one funder. The region is the holder's at the capture.
+    pub(crate) fn leg_line(
+        &self,
+        leg: &Leg,
+        payer: OrgId,
+        region: RegionCode,
+        site: SiteId,
+        period: u32,
+    ) -> LegLine<'static> {
+        let (payee_region, claimant) = match leg.redemption {
+            Redemption::Provider => (self.site(site).expect("sites are never removed").region, None),
+            Redemption::Holder => (region, Some(payer)),
+        };
+        LegLine {
+            period,
+            programme: leg.programme,
+            agreement: leg.agreement,
+            site,
+            payee_region,
+            claimant,
+            amount: leg.amount,
+            parts: &[],
         }
     }
 

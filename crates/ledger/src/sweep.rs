@@ -170,6 +170,7 @@ impl Ledger {
     }
 
     fn apply_sweep(&mut self, sweep: &Sweep, id: HoldId, by: Stamp) -> Option<(HoldKey, u64)> {
+        self.roll_periods(by);
         if sweep.cause == Cause::Month {
             self.capture_ended(id, sweep.at, by);
             return None;

@@ -4,7 +4,7 @@ use crate::account::{Account, GRANT_KINDS, KIND_NAMES, KINDS, LAST_DEBIT_KIND};
 use crate::ledger::Ledger;
 use crate::party::Org;
 use crate::programme::Programme;
-use crate::types::Sku;
+use crate::types::{Fen, Sku};
 
 /// One kind of accounts in the trial balance.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,6 +104,11 @@ impl Ledger {
             Account::Recovery(id) => programme(id, |programme| programme.recovery.0),
         };
         balance.unwrap_or_default()
+    }
+
+    /// The balance of a money account.
+    pub(crate) fn money(&self, account: Account) -> Fen {
+        Fen(self.balance(account))
     }
 
     /// Whether an account is kept in unit-hours.

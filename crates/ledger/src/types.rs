@@ -50,6 +50,10 @@ id!(
     QuoteId(u64)
 );
 id!(
+    /// A holder's claim; dense, from 1, given by the ledger.
+    ClaimId(u64)
+);
+id!(
     /// An amount of money in fen (1/100 yuan).
     Fen(i64)
 );

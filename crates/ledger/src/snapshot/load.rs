@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::SnapshotError;
+use super::closing;
 use super::records::*;
 use crate::account::LAST_DEBIT_KIND;
 use crate::agreement::{Agreement, NewAgreement};
@@ -40,7 +41,7 @@ const STATES: [VoucherState; 6] = [
 pub(super) struct Loader {
     ledger: Ledger,
     records: u64,
-    next_ids: [u64; 3],
+    next_ids: [u64; 4],
     ended: bool,
 }
 
@@ -73,10 +74,12 @@ impl Loader {
             record: self.records - 1,
             what,
         };
-        let [quotes, holds, captures] = self.next_ids;
+        let [quotes, holds, captures, claims] = self.next_ids;
         self.ledger.quotes.skip_to(quotes);
         self.ledger.holds.skip_to(holds);
         self.ledger.captures.skip_to(captures);
+        self.ledger.claims.skip_to(claims);
+        closing::check_loaded(&self.ledger).map_err(impossible)?;
         let (mut totals, mut unit_totals) = ([0; crate::account::KINDS], [0; crate::account::KINDS]);
         for account in self.ledger.accounts() {
             let balance = self.ledger.balance(account);
@@ -121,6 +124,14 @@ impl Loader {
             }
             Table::JobUse(record) => self.job_use(record),
             Table::Sweep(record) => self.sweep(record),
+            Table::Period(record) => closing::load_period(&mut self.ledger, record),
+            Table::Tally(record) => closing::load_tally(&mut self.ledger, record),
+            Table::HolderTotals(record) => closing::load_holder_totals(&mut self.ledger, record),
+            Table::Settlement(record) => closing::load_settlement(&mut self.ledger, record),
+            Table::Claim(record) => closing::load_claim(&mut self.ledger, record),
+            Table::Claimable(record) => closing::load_claimable(&mut self.ledger, record),
+            Table::FunderAccount(record) => closing::load_funder(&mut self.ledger, record),
+            Table::ProviderAccount(record) => closing::load_provider(&mut self.ledger, record),
             Table::Entry(record) => {
                 let hash = record.hash.try_into().map_err(|_| "a hash of another length")?;
                 self.ledger.journal.pending.push(JournalEntry {
@@ -384,6 +395,7 @@ impl Loader {
             from_ms: record.from_ms,
             to_ms: record.to_ms,
             period: record.period,
+            payer_region: RegionCode(record.payer_region),
             lines: lines(record.lines),
             per_line,
             gross,
@@ -575,11 +587,15 @@ fn redemption(holder_redeemed: bool) -> Redemption {
     }
 }
 
-fn amounts<const N: usize>(given: Vec<i64>) -> Result<[i64; N], &'static str> {
+pub(super) fn fen<const N: usize>(given: Vec<i64>) -> Result<[Fen; N], &'static str> {
+    amounts(given).map(|amounts| amounts.map(Fen))
+}
+
+pub(super) fn amounts<const N: usize>(given: Vec<i64>) -> Result<[i64; N], &'static str> {
     given.try_into().map_err(|_| "another number of amounts")
 }
 
-fn dense<T: Clone>(table: &mut PagedVec<T>, id: u64, value: T) -> Result<(), &'static str> {
+pub(super) fn dense<T: Clone>(table: &mut PagedVec<T>, id: u64, value: T) -> Result<(), &'static str> {
     if id < table.next_id() {
         return Err("an id out of order");
     }

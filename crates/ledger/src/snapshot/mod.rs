@@ -2,6 +2,7 @@
 //!
 //! Indexes and sums are not written; they are rebuilt from the tables.
 
+mod closing;
 mod load;
 mod records;
 mod store;
@@ -139,6 +140,30 @@ impl Ledger {
         for sweep in &self.sweeps.queue {
             writer.write(Table::Sweep(store::sweep_record(sweep)));
         }
+        for (_, period) in self.periods.iter() {
+            writer.write(Table::Period(closing::period_record(period)));
+        }
+        for (key, tally) in self.tallies.iter() {
+            writer.write(Table::Tally(closing::tally_record(key, tally)));
+        }
+        for (key, totals) in self.holder_totals.iter() {
+            writer.write(Table::HolderTotals(closing::holder_totals_record(*key, totals)));
+        }
+        for (_, settlement) in self.settlements.iter() {
+            writer.write(Table::Settlement(closing::settlement_record(settlement)));
+        }
+        for (_, claim) in self.claims.iter() {
+            writer.write(Table::Claim(closing::claim_record(claim)));
+        }
+        for (key, claimable) in self.claimable.iter() {
+            writer.write(Table::Claimable(closing::claimable_record(*key, claimable)));
+        }
+        for (key, account) in self.funder_accounts.iter() {
+            writer.write(Table::FunderAccount(closing::funder_record(*key, account)));
+        }
+        for (provider, account) in self.provider_accounts.iter() {
+            writer.write(Table::ProviderAccount(closing::provider_record(*provider, account)));
+        }
         for entry in &self.journal.pending {
             let (record, hash) = (entry.record.to_vec(), entry.hash.to_vec());
             writer.write(Table::Entry(EntryRecord {
@@ -183,7 +208,12 @@ impl Ledger {
             window_keep_ms: self.window.keep_ms,
             window_count_max: self.window.count_max,
             month_end: self.sweeps.month_end.0,
-            next_ids: vec![self.quotes.next_id(), self.holds.next_id(), self.captures.next_id()],
+            next_ids: vec![
+                self.quotes.next_id(),
+                self.holds.next_id(),
+                self.captures.next_id(),
+                self.claims.next_id(),
+            ],
         }
     }
 }

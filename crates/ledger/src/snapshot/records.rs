@@ -3,9 +3,17 @@
 
 use prost::{Message, Oneof};
 
+use super::closing::{
+    ClaimRecord, ClaimableRecord, FunderAccountRecord, HolderTotalsRecord, PeriodRecord, ProviderAccountRecord,
+    SettlementRecord, TallyRecord,
+};
+
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Record {
-    #[prost(oneof = "Table", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14")]
+    #[prost(
+        oneof = "Table",
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 20, 21, 22, 23, 24, 25, 26, 27"
+    )]
     pub(super) table: Option<Table>,
 }
 
@@ -39,6 +47,22 @@ pub(super) enum Table {
     JobUse(JobUseRecord),
     #[prost(message, tag = "14")]
     Sweep(SweepRecord),
+    #[prost(message, tag = "20")]
+    Period(PeriodRecord),
+    #[prost(message, tag = "21")]
+    Tally(TallyRecord),
+    #[prost(message, tag = "22")]
+    HolderTotals(HolderTotalsRecord),
+    #[prost(message, tag = "23")]
+    Settlement(SettlementRecord),
+    #[prost(message, tag = "24")]
+    Claim(ClaimRecord),
+    #[prost(message, tag = "25")]
+    Claimable(ClaimableRecord),
+    #[prost(message, tag = "26")]
+    FunderAccount(FunderAccountRecord),
+    #[prost(message, tag = "27")]
+    ProviderAccount(ProviderAccountRecord),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -57,7 +81,7 @@ pub(super) struct Header {
     pub(super) window_keep_ms: u64,
     #[prost(uint64, tag = "7")]
     pub(super) window_count_max: u64,
-    // Of quotes, holds and captures, whose records come and go.
+    // Of quotes, holds, captures and claims, whose records come and go.
     #[prost(uint64, repeated, tag = "8")]
     pub(super) next_ids: Vec<u64>,
     // When the next month ends; 0 before the first hold.
@@ -88,7 +112,7 @@ pub(super) struct OrgRecord {
     pub(super) credit_code: String,
     #[prost(uint32, tag = "7")]
     pub(super) group: u32,
-    // available, held, topped up, withdrawn, spent, receivable, claim
+    // available, held, topped up, withdrawn, spent, receivable, claim, owes
     #[prost(int64, repeated, tag = "8")]
     pub(super) amounts: Vec<i64>,
 }
@@ -333,6 +357,8 @@ pub(super) struct CellRecord {
     // gross, copay, wallet, refunded
     #[prost(int64, repeated, tag = "6")]
     pub(super) amounts: Vec<i64>,
+    #[prost(uint32, tag = "7")]
+    pub(super) payer_region: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]

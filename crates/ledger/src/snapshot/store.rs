@@ -210,6 +210,7 @@ fn cell_record(cell: &Cell) -> CellRecord {
         from_ms: cell.from_ms,
         to_ms: cell.to_ms,
         period: cell.period,
+        payer_region: cell.payer_region.0,
         lines,
         legs,
         amounts: [cell.gross, cell.copay, cell.wallet, cell.refunded]

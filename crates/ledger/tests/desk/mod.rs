@@ -1,5 +1,6 @@
 //! A counter clerk: reads one command of a transcript, does it, says what happened in words and fen.
 
+mod finance;
 mod words;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,8 @@ pub(crate) struct Desk {
     at: Timestamp,
     sites: BTreeMap<String, SiteId>,
     holds: BTreeMap<HoldKey, HoldId>,
+    // By the names given after `by=`.
+    principals: BTreeMap<String, u32>,
     // Index and hash of the last journal entry seen.
     journal: (u64, [u8; 32]),
 }
@@ -168,7 +171,7 @@ impl Desk {
             "voucher" => Ok(self.voucher(words.name(0))),
             "fund" => Ok(self.fund(words.name(0))),
             "trial" => Ok(self.trial()),
-            verb => panic!("no command {verb}"),
+            verb => self.finance(words).unwrap_or_else(|| panic!("no command {verb}")),
         }
     }
 
@@ -411,7 +414,11 @@ impl Desk {
     fn wallet(&self, name: &str) -> String {
         let org = self.ledger.org_by_name(name).expect("an organisation");
         let mut out = format!("{} free, {} held, {} spent", org.available, org.held, org.spent);
-        for (what, amount) in [("earned", org.receivable), ("to claim", org.claim), ("owed", org.owes)] {
+        for (what, amount) in [
+            ("earned", org.receivable),
+            ("to claim", org.claim),
+            ("owed by it", org.owes),
+        ] {
             if amount.0 > 0 {
                 write!(out, ", {amount} {what}").expect("a string takes any text");
             }
@@ -462,7 +469,7 @@ impl Desk {
             shown(programme.uncommitted)
         );
         if programme.recovery.0 > 0 {
-            write!(out, "; {} to be recovered", programme.recovery).expect("a string takes any text");
+            write!(out, "; {} to be given back to the fund", programme.recovery).expect("a string takes any text");
         }
         out
     }

@@ -275,3 +275,21 @@ pub(crate) fn instant(word: &str) -> Timestamp {
     let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 719_468;
     Timestamp(((days * 24 + integer(hours) - 8) * 60 + integer(minutes)) as u64 * 60_000)
 }
+
+/// The inverse of [`instant`], to the minute.
+pub(crate) fn date(at: Timestamp) -> String {
+    let minutes = at.0 / 60_000 + 8 * 60;
+    let (days, minutes) = (minutes / 1_440, minutes % 1_440);
+    // Days since 0000-03-01, so that a leap day is the last of its year.
+    let day = days as i64 + 719_468;
+    let era = day / 146_097;
+    let day_of_era = day % 146_097;
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let year = era * 400 + year_of_era + i64::from(month >= 10);
+    let month = (month + 2) % 12 + 1;
+    let (hours, minutes) = (minutes / 60, minutes % 60);
+    format!("{year:04}-{month:02}-{day:02} {hours:02}:{minutes:02}")
+}
