@@ -14,7 +14,7 @@ use crate::programme::{
 };
 use crate::rejection::{Rejection, Subject};
 use crate::sweep::Cause;
-use crate::types::{AgreementId, Fen, Grant, OrgId, ProgrammeId, RegionCode, SiteId, Sku, Stamp, Timestamp};
+use crate::types::{AgreementId, Fen, Grant, GroupId, OrgId, ProgrammeId, RegionCode, SiteId, Sku, Stamp, Timestamp};
 
 // All money that is ever in the books at once stays under this, so that no balance can overflow.
 const BOOKS_MAX: i128 = 4_000_000_000_000_000_000;
@@ -39,7 +39,7 @@ impl Ledger {
         if registered.control_group.is_empty() {
             registered.control_group = registered.name.clone();
         }
-        let group = self.join_group(&registered.control_group, id);
+        let group = self.join_group(&registered.control_group);
         self.org_names.insert(Arc::from(&*registered.name), id);
         self.journal.facts([
             u64::from(id.0),
@@ -88,7 +88,7 @@ impl Ledger {
         if registered.control_group.is_empty() {
             registered.control_group = registered.name.clone();
         }
-        let group = self.join_group(&registered.control_group, id);
+        let group = self.join_group(&registered.control_group);
         let facts = [u64::from(id.0), u64::from(registered.region.0), u64::from(group.0)];
         self.journal.facts(facts);
         self.journal.text(&registered.control_group);
@@ -102,9 +102,12 @@ impl Ledger {
         Ok(())
     }
 
-    // A group is named in counters by the organisation that founded it.
-    fn join_group(&mut self, control_group: &str, org: OrgId) -> OrgId {
-        let group = self.groups.get(control_group).copied().unwrap_or(org);
+    // A group gets its number with its first member and keeps it.
+    fn join_group(&mut self, control_group: &str) -> GroupId {
+        if let Some(group) = self.groups.get(control_group) {
+            return *group;
+        }
+        let group = GroupId(self.groups.len() as u32 + 1);
         self.groups.insert(Arc::from(control_group), group);
         group
     }

@@ -244,7 +244,14 @@ impl Ledger {
         }
         let BoundQuote { expires_at, mut pinned } = self.quotes.remove(quote.0).expect("found above");
         self.quote_ends.remove(&(expires_at, quote));
-        pinned.walltime_ms_max = request.request.walltime_ms_max;
+        let limit = request.request.walltime_ms_max;
+        pinned.walltime_ms_max = limit;
+        let within = pinned.slices.partition_point(|slice| slice.from_ms < limit);
+        let after = pinned.slices.split_off(within);
+        self.give_back(pinned.payer, &after);
+        if let Some(last) = pinned.slices.last_mut() {
+            last.until_ms = last.until_ms.min(limit);
+        }
         self.count_job(request.key.job, &pinned.slices);
         let id = HoldId(self.holds.next_id());
         let HoldKey { job, task, attempt } = request.key;

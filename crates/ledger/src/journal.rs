@@ -56,7 +56,7 @@ pub enum EntryKind {
     Hold = 17,
     /// As [`EntryKind::Hold`], with the quote in place of the hold, its end in place of the job, and task and attempt 0.
     HoldQuote = 18,
-    /// facts: hold, job, task, attempt, quote, time limit.
+    /// facts: hold, job, task, attempt, quote, time limit. Slices after the limit are released, the last one before it is cut there.
     TakeUpQuote = 19,
     /// facts: hold, wall time, number of cells, the cells. What is still held is released.
     Settle = 20,

@@ -18,7 +18,8 @@ use crate::settlement::Settlement;
 use crate::sweep::Sweeps;
 use crate::tally::{HolderTotals, Tally, TallyKey};
 use crate::types::{
-    AgreementId, ClaimId, Fen, Grant, HoldId, HoldKey, OrgId, ProgrammeId, QuoteId, SiteId, Stamp, Timestamp, VoucherId,
+    AgreementId, ClaimId, Fen, Grant, GroupId, HoldId, HoldKey, OrgId, ProgrammeId, QuoteId, SiteId, Stamp, Timestamp,
+    VoucherId,
 };
 use crate::voucher::{Voucher, VoucherState};
 
@@ -68,6 +69,8 @@ pub struct Ledger {
     pub(crate) journal: Journal,
     pub(crate) window: CaptureWindow,
     pub(crate) orgs: PagedVec<Org>,
+    // Control groups by name. One that lost all its members keeps its number: counters and pins hold it.
+    pub(crate) groups: PagedMap<Arc<str>, GroupId>,
     pub(crate) sites: PagedMap<SiteId, Site>,
     pub(crate) programmes: PagedVec<Programme>,
     pub(crate) agreements: PagedVec<Agreement>,
@@ -77,7 +80,7 @@ pub struct Ledger {
     // In order of settlement, for the settlement window.
     pub(crate) captures: PagedVec<Settled>,
     // Open holds and net captures per programme, control group and fiscal year.
-    pub(crate) group_use: PagedMap<(ProgrammeId, OrgId, u32), Grant>,
+    pub(crate) group_use: PagedMap<(ProgrammeId, GroupId, u32), Grant>,
     pub(crate) job_use: PagedMap<(u64, JobCap), JobUse>,
     pub(crate) sweeps: Sweeps,
     pub(crate) periods: PagedVec<Period>,
@@ -90,7 +93,6 @@ pub struct Ledger {
     pub(crate) provider_accounts: PagedMap<OrgId, ProviderAccount>,
     // Indexes: derived from the tables above, not part of a snapshot.
     pub(crate) org_names: PagedMap<Arc<str>, OrgId>,
-    pub(crate) groups: PagedMap<Arc<str>, OrgId>,
     pub(crate) programme_names: PagedMap<Arc<str>, ProgrammeId>,
     pub(crate) voucher_codes: PagedMap<Arc<str>, VoucherId>,
     // Vouchers in use: redeemed and neither spent, expired nor revoked.
@@ -120,6 +122,7 @@ impl Ledger {
             journal: Journal::default(),
             window: CaptureWindow::default(),
             orgs: PagedVec::starting_at(1),
+            groups: PagedMap::new(),
             sites: PagedMap::new(),
             programmes: PagedVec::starting_at(1),
             agreements: PagedVec::starting_at(1),
@@ -139,7 +142,6 @@ impl Ledger {
             funder_accounts: PagedMap::new(),
             provider_accounts: PagedMap::new(),
             org_names: PagedMap::new(),
-            groups: PagedMap::new(),
             programme_names: PagedMap::new(),
             voucher_codes: PagedMap::new(),
             by_holder: PagedMap::new(),

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::price::PriceSheets;
 use crate::rejection::Rejection;
-use crate::types::{Fen, Grant, OrgId, RegionCode};
+use crate::types::{Fen, Grant, GroupId, OrgId, RegionCode};
 
 /// What an organisation is; programmes name the kinds they are for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,8 +42,8 @@ pub struct Org {
     pub id: OrgId,
     /// As registered.
     pub registered: NewOrg,
-    /// The first organisation of its control group: the group's name in counters.
-    pub group: OrgId,
+    /// Its control group.
+    pub group: GroupId,
     /// Free in the wallet.
     pub available: Fen,
     /// Held in the wallet for open holds and binding quotes.

@@ -10,7 +10,7 @@ use crate::programme::{Redemption, Stacking};
 use crate::rejection::{Rejection, VoucherRule};
 use crate::slice::{Slice, advanced, plan_slices};
 use crate::types::{
-    AgreementId, BasisPoints, Fen, Funding, Grant, Line, OrgId, ProgrammeId, SiteId, Timestamp, VoucherId,
+    AgreementId, BasisPoints, Fen, Funding, Grant, GroupId, Line, OrgId, ProgrammeId, SiteId, Timestamp, VoucherId,
 };
 
 /// A bill to be: who pays for what, where, for how long at most, and with which money.
@@ -88,7 +88,7 @@ pub struct LegPin {
     /// Version of the agreement.
     pub agreement_version: u32,
     /// The cap counter it counts in: the payer's control group …
-    pub group: OrgId,
+    pub group: GroupId,
     /// … and the fiscal year of the hold.
     pub year: u32,
     /// How much of the slice's time, from its beginning, is covered.

@@ -22,6 +22,10 @@ id!(
     OrgId(u32)
 );
 id!(
+    /// A control group: organisations under one actual controller; dense, from 1, given by the ledger to each name of a group.
+    GroupId(u32)
+);
+id!(
     /// A jurisdiction by its GB/T 2260 code, such as 310117.
     RegionCode(u32)
 );

@@ -21,8 +21,8 @@ use crate::settle::{CaptureWindow, Settled};
 use crate::slice::{Cell, LegRefunded, Slice};
 use crate::sweep::{Cause, Sweep};
 use crate::types::{
-    AgreementId, BasisPoints, Fen, Funding, Grant, HoldId, HoldKey, Line, OrgId, ProgrammeId, QuoteId, RegionCode,
-    SiteId, Sku, Timestamp, VoucherId,
+    AgreementId, BasisPoints, Fen, Funding, Grant, GroupId, HoldId, HoldKey, Line, OrgId, ProgrammeId, QuoteId,
+    RegionCode, SiteId, Sku, Timestamp, VoucherId,
 };
 use crate::voucher::{Voucher, VoucherState};
 
@@ -118,12 +118,16 @@ impl Loader {
             Table::Hold(record) => self.hold(record),
             Table::Capture(record) => self.capture(record),
             Table::GroupUse(record) => {
-                let key = (ProgrammeId(record.programme), OrgId(record.group), record.year);
+                let key = (ProgrammeId(record.programme), GroupId(record.group), record.year);
                 self.ledger.group_use.insert(key, Grant(record.used));
                 Ok(())
             }
             Table::JobUse(record) => self.job_use(record),
             Table::Sweep(record) => self.sweep(record),
+            Table::Group(record) => {
+                self.ledger.groups.insert(record.name.into(), GroupId(record.weight));
+                Ok(())
+            }
             Table::Period(record) => closing::load_period(&mut self.ledger, record),
             Table::Tally(record) => closing::load_tally(&mut self.ledger, record),
             Table::HolderTotals(record) => closing::load_holder_totals(&mut self.ledger, record),
@@ -179,9 +183,11 @@ impl Loader {
             control_group: record.control_group.into(),
             credit_code: record.credit_code.into(),
         };
-        let group = OrgId(record.group);
+        let group = GroupId(record.group);
         self.ledger.org_names.insert(Arc::from(&*registered.name), id);
-        self.ledger.groups.insert(Arc::from(&*registered.control_group), group);
+        if self.ledger.groups.get(&*registered.control_group) != Some(&group) {
+            return Err("an organisation of an unknown control group");
+        }
         let org = Org {
             id,
             registered,
@@ -489,7 +495,7 @@ impl Loader {
             both.1.push(LegPin {
                 revision: record.revision,
                 agreement_version: record.agreement_version,
-                group: OrgId(record.group),
+                group: GroupId(record.group),
                 year: record.year,
                 cover_ms: record.cover_ms,
                 rates: record.rates.into_iter().map(BasisPoints).collect(),

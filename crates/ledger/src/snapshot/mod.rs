@@ -12,7 +12,7 @@ use std::fmt;
 use prost::Message;
 
 use self::load::Loader;
-use self::records::{EndRecord, EntryRecord, GroupUseRecord, Header, Record, Table};
+use self::records::{EndRecord, EntryRecord, GroupUseRecord, Header, NamedWeight, Record, Table};
 use crate::ledger::Ledger;
 
 /// No chunk is larger.
@@ -101,6 +101,10 @@ impl Ledger {
             records: 0,
         };
         writer.write(Table::Header(self.header()));
+        for (name, group) in self.groups.iter() {
+            let (name, weight) = (name.to_string(), group.0);
+            writer.write(Table::Group(NamedWeight { name, weight }));
+        }
         for (_, org) in self.orgs.iter() {
             writer.write(Table::Org(org.into()));
         }

@@ -12,7 +12,7 @@ use super::closing::{
 pub(super) struct Record {
     #[prost(
         oneof = "Table",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 20, 21, 22, 23, 24, 25, 26, 27"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 20, 21, 22, 23, 24, 25, 26, 27"
     )]
     pub(super) table: Option<Table>,
 }
@@ -47,6 +47,9 @@ pub(super) enum Table {
     JobUse(JobUseRecord),
     #[prost(message, tag = "14")]
     Sweep(SweepRecord),
+    // A control group and its number.
+    #[prost(message, tag = "15")]
+    Group(NamedWeight),
     #[prost(message, tag = "20")]
     Period(PeriodRecord),
     #[prost(message, tag = "21")]
