@@ -413,16 +413,22 @@ impl Ledger {
         }
     }
 
-    /// A leg's record leaves: what it used still counts in the job's caps, until the last one goes.
-    pub(crate) fn forget_job(&mut self, job: u64, leg: &Leg, pin: &LegPin) {
+    /// A leg's record leaves: what it used still counts in the job's caps, until the last one goes. Gives the caps that are forgotten with
+    /// something counted in them.
+    pub(crate) fn forget_job(&mut self, job: u64, leg: &Leg, pin: &LegPin) -> Vec<JobCap> {
+        let mut forgotten = Vec::new();
         for cap in job_caps(leg, pin) {
             let counted = self.job_use.get_mut(&(job, cap));
             let entry = counted.expect("counted when the slice was opened");
             entry.records -= 1;
             if entry.records == 0 {
+                if entry.used > 0 {
+                    forgotten.push(cap);
+                }
                 self.job_use.remove(&(job, cap));
             }
         }
+        forgotten
     }
 
     pub(crate) fn known_hold(&self, id: HoldId) -> Result<&Hold, Rejection> {

@@ -97,6 +97,8 @@ pub enum EntryKind {
     Collect = 36,
     /// facts: programme, amount; texts: reference.
     RepayFund = 37,
+    /// The last record of a job left the settlement window, and with it what it had used of a cap. facts: job, programme or 0, agreement or 0.
+    ForgetJobCap = 38,
 }
 
 /// An entry as it is written: its record and its place in the chain.

@@ -8,7 +8,7 @@ use crate::account::Account;
 use crate::arithmetic::split;
 use crate::hold::Hold;
 use crate::journal::EntryKind;
-use crate::ledger::{KeyState, Ledger};
+use crate::ledger::{JobCap, KeyState, Ledger};
 use crate::programme::Redemption;
 use crate::quote::{Leg, merged};
 use crate::rejection::Rejection;
@@ -368,17 +368,25 @@ impl Ledger {
         });
         self.keys.insert(key, KeyState::Ended(settled));
         if self.captures.len() as u64 > self.window.count_max.max(1) {
-            self.forget_oldest_capture();
+            self.forget_oldest_capture(by.at);
         }
         settled
     }
 
-    pub(crate) fn forget_oldest_capture(&mut self) {
+    pub(crate) fn forget_oldest_capture(&mut self, at: Timestamp) {
         let Some((id, _)) = self.captures.first() else { return };
         let settled = self.captures.remove(id).expect("found above");
+        let job = settled.key.job;
         self.keys.remove(&settled.key);
         for (leg, pin) in settled.cells.iter().flat_map(Cell::legs) {
-            self.forget_job(settled.key.job, leg, pin);
+            for cap in self.forget_job(job, leg, pin) {
+                let (programme, agreement) = match cap {
+                    JobCap::Programme(id) => (id.0, 0),
+                    JobCap::Agreement(id) => (0, id.0),
+                };
+                self.journal.facts([job, u64::from(programme), u64::from(agreement)]);
+                self.write(EntryKind::ForgetJobCap, Stamp { at, actor: 0 });
+            }
         }
     }
 
