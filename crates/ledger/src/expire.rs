@@ -1,7 +1,7 @@
 //! Time passing, in bounded steps: binding quotes and vouchers end, captures leave the settlement window.
 
 use crate::ledger::Ledger;
-use crate::types::{OrgId, QuoteId, Stamp, Timestamp, VoucherId};
+use crate::types::{HoldKey, OrgId, QuoteId, Stamp, Timestamp, VoucherId};
 
 /// What ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub struct Expired {
     pub funds_grew: Vec<OrgId>,
     /// Uncommitted budget of some programme grew.
     pub budgets_grew: bool,
+    /// Holds whose time limit is another now, in milliseconds; it may have passed.
+    pub limits_changed: Vec<(HoldKey, u64)>,
 }
 
 impl Ledger {

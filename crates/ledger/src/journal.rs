@@ -60,6 +60,8 @@ pub enum EntryKind {
     ReleaseQuote = 22,
     /// facts: job, task, attempt, paid back to the wallet, per leg what went back; texts: reason.
     Refund = 23,
+    /// facts: hold, new time limit, held in the wallet for it.
+    Extend = 26,
 }
 
 /// An entry as it is written: its record and its place in the chain.

@@ -14,6 +14,7 @@ mod calendar;
 mod choice;
 mod eligibility;
 mod expire;
+mod extend;
 mod flow;
 mod hold;
 mod issue;
