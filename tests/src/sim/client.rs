@@ -135,10 +135,11 @@ impl Client {
         let back = self.rng.random_range(1..=self.done.len().min(3));
         let (operation, job) = &self.done[self.done.len() - back];
         let (org, job_id) = (operation.org, *job);
+        let named = self.rng.random_range(0..2) == 0;
         let extend = ExtendJobRequest {
             request_id: id.to_be_bytes().to_vec(),
             job_id,
-            task: self.rng.random_range(0..2).eq(&0).then_some(0),
+            task: named.then_some(0),
             more_ms: self.rng.random_range(1..10_000),
         };
         (id, Kind::Extend, Some(Body::ExtendJob(extend)), Some(org))

@@ -238,8 +238,8 @@ impl World {
         });
     }
 
-    /// The agent crashes. Its tasks go on, each watched by its own supervisor, which minds its time and the lease; unless the whole `machine`
-    /// goes, and with it every task and what was written of their ends.
+    /// The agent crashes. Its tasks go on, each watched by its own supervisor, which minds its time and the lease; unless the
+    /// whole `machine` goes, and with it every task and what was written of their ends.
     pub(crate) fn site_crash(&mut self, site: usize, machine: bool) {
         if self.sites[site].core.is_none() {
             return;
