@@ -5,7 +5,7 @@
 
 mod naive;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hesuan_ledger::types::{
     BasisPoints, ClaimId, Fen, Funding, Grant, HoldId, HoldKey, Line, OrgId, ProgrammeId, RegionCode, SiteId, Stamp,
@@ -145,6 +145,8 @@ struct World {
     // Statements as they were at the close.
     frozen: BTreeMap<u32, String>,
     balances: BTreeMap<Account, i64>,
+    // Providers that owed something at any time: what they are paid is less than what they earned.
+    owed: BTreeSet<OrgId>,
 }
 
 proptest! {
@@ -264,6 +266,7 @@ impl World {
             jobs: 0,
             frozen: BTreeMap::new(),
             balances: BTreeMap::new(),
+            owed: BTreeSet::new(),
         };
         world.fold();
         world
@@ -356,7 +359,16 @@ impl World {
             }
             Command::Pay { settlement, actor } => {
                 let (period, provider) = self.settlement(settlement);
-                self.ledger.pay_settlement(period, provider, "", by(actor)).map(drop)
+                let (receivable, expected) = self.outstanding(period, provider);
+                let cash = self.ledger.pay_settlement(period, provider, "", by(actor))?;
+                if !self.owed.contains(&provider) {
+                    assert_eq!(
+                        cash.0,
+                        expected.max(0).min(receivable),
+                        "paid to {provider} for period {period}"
+                    );
+                }
+                Ok(())
             }
             Command::PayIn {
                 programme,
@@ -443,6 +455,20 @@ impl World {
         chosen.unwrap_or((self.books.current(), PROVIDERS[usize::from(index) % 2]))
     }
 
+    // What a provider has to receive in all, and by its sheets up to a period less what it was paid.
+    fn outstanding(&self, period: u32, provider: OrgId) -> (i64, i64) {
+        let lines = self.books.lines.iter();
+        let earned = lines.filter(|line| line.key.period <= period && line.provider == provider && !line.to_holder);
+        let earned: i64 = earned.map(|line| line.captured - line.refunded).sum();
+        let settlements = self.ledger.settlements_after(0, OrgId(0));
+        let paid = settlements.filter(|settlement| settlement.provider == provider);
+        let paid: i64 = paid
+            .filter_map(|settlement| settlement.paid)
+            .map(|paid| paid.cash.0)
+            .sum();
+        (self.ledger.balance(Account::Receivable(provider)), earned - paid)
+    }
+
     fn statements(&self, number: u32) -> String {
         let sheets = PROVIDERS.map(|provider| self.ledger.sheet(number, provider));
         let totals: Vec<_> = self.ledger.holder_totals_after(number, OrgId(0)).collect();
@@ -454,6 +480,10 @@ impl World {
     }
 
     fn compare(&mut self) {
+        let owing = PROVIDERS
+            .into_iter()
+            .filter(|provider| self.ledger.balance(Account::Owes(*provider)) > 0);
+        self.owed.extend(owing);
         self.ledger.check();
         self.fold();
         for account in self.ledger.accounts() {
