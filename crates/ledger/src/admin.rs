@@ -18,6 +18,8 @@ use crate::types::{AgreementId, Fen, Grant, OrgId, ProgrammeId, RegionCode, Site
 
 // All money that is ever in the books at once stays under this, so that no balance can overflow.
 const BOOKS_MAX: i128 = 4_000_000_000_000_000_000;
+// Control groups that are not named by their founder are numbered from here.
+const LATER_GROUPS: u32 = 1 << 31;
 
 impl Ledger {
     /// A new organisation with an empty wallet.
@@ -31,10 +33,8 @@ impl Ledger {
                 name: new.name.clone(),
             });
         }
-        let id = OrgId(
-            u32::try_from(self.orgs.next_id())
-                .map_err(|_| Rejection::invalid("name", &new.name, "no more organisations"))?,
-        );
+        let id = u32::try_from(self.orgs.next_id()).ok().filter(|id| *id < LATER_GROUPS);
+        let id = OrgId(id.ok_or_else(|| Rejection::invalid("name", &new.name, "no more organisations"))?);
         let mut registered = new.clone();
         if registered.control_group.is_empty() {
             registered.control_group = registered.name.clone();
@@ -102,9 +102,18 @@ impl Ledger {
         Ok(())
     }
 
-    // A group is named in counters by the organisation that founded it.
+    // A group is named in counters by the organisation that founded it, once: what an organisation founds after its first group has a number
+    // that no organisation has. Names are kept for ever, so that nobody leaves what a cap has counted behind by going away and coming back.
     fn join_group(&mut self, control_group: &str, org: OrgId) -> OrgId {
-        let group = self.groups.get(control_group).copied().unwrap_or(org);
+        if let Some(group) = self.groups.get(control_group) {
+            return *group;
+        }
+        let founded = self.org(org).is_some() && self.groups.iter().any(|(_, group)| *group == org);
+        let group = if founded {
+            OrgId(LATER_GROUPS + self.groups.len() as u32)
+        } else {
+            org
+        };
         self.groups.insert(Arc::from(control_group), group);
         group
     }
@@ -119,10 +128,17 @@ impl Ledger {
     ) -> Result<(), Rejection> {
         let by = by.into();
         self.assert_time(by);
-        self.known_org(org)?;
+        let topped_up = self.known_org(org)?.topped_up;
         check_amount("amount", amount)?;
         check_text("reference", reference)?;
         self.check_room("amount", amount.0)?;
+        if i128::from(topped_up.0) + i128::from(amount.0) > BOOKS_MAX {
+            return Err(Rejection::invalid(
+                "amount",
+                amount,
+                "less: this wallet was filled too often",
+            ));
+        }
         self.org_mut(org).topped_up.0 += amount.0;
         self.post(Account::Treasury, Account::Wallet(org), amount);
         self.journal.fact(org.0);

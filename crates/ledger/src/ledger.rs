@@ -88,9 +88,10 @@ pub struct Ledger {
     pub(crate) claimable: PagedMap<(OrgId, ProgrammeId), Claimable>,
     pub(crate) funder_accounts: PagedMap<(ProgrammeId, u8), FunderAccount>,
     pub(crate) provider_accounts: PagedMap<OrgId, ProviderAccount>,
+    // Every control group there ever was, by name.
+    pub(crate) groups: PagedMap<Arc<str>, OrgId>,
     // Indexes: derived from the tables above, not part of a snapshot.
     pub(crate) org_names: PagedMap<Arc<str>, OrgId>,
-    pub(crate) groups: PagedMap<Arc<str>, OrgId>,
     pub(crate) programme_names: PagedMap<Arc<str>, ProgrammeId>,
     pub(crate) voucher_codes: PagedMap<Arc<str>, VoucherId>,
     // Vouchers in use: redeemed and neither spent, expired nor revoked.

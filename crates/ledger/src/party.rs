@@ -42,7 +42,7 @@ pub struct Org {
     pub id: OrgId,
     /// As registered.
     pub registered: NewOrg,
-    /// The first organisation of its control group: the group's name in counters.
+    /// Its control group's name in counters: the organisation that founded it, or a number above 2^31 for an organisation's later groups.
     pub group: OrgId,
     /// Free in the wallet.
     pub available: Fen,

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use crate::calendar::month_end;
+use crate::calendar::{month_end, month_start};
 use crate::eligibility::When;
 use crate::hold::{Hold, rest_of};
 use crate::journal::EntryKind;
@@ -85,9 +85,9 @@ impl Ledger {
     /// One step; `false` when there is nothing to do. Holds whose time became shorter are added to `shortened`.
     pub(crate) fn sweep_step(&mut self, by: Stamp, shortened: &mut Vec<(HoldKey, u64)>) -> bool {
         if self.sweeps.month_end != Timestamp(0) && self.sweeps.month_end <= by.at {
-            let ended = self.sweeps.month_end;
+            // Several months may be over when nobody looked: what ended in any of them is captured.
             self.sweeps.month_end = month_end(by.at);
-            self.sweep(Cause::Month, ended);
+            self.sweep(Cause::Month, month_start(by.at));
         }
         let Some(mut sweep) = self.sweeps.queue.front().copied() else {
             return false;

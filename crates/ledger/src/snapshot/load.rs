@@ -79,6 +79,10 @@ impl Loader {
         self.ledger.holds.skip_to(holds);
         self.ledger.captures.skip_to(captures);
         self.ledger.claims.skip_to(claims);
+        let in_its_group = |org: &Org| self.ledger.groups.get(&*org.registered.control_group) == Some(&org.group);
+        if !self.ledger.orgs.iter().all(|(_, org)| in_its_group(org)) {
+            return Err(impossible("an organisation in a group of another name"));
+        }
         closing::check_loaded(&self.ledger).map_err(impossible)?;
         let (mut totals, mut unit_totals) = ([0; crate::account::KINDS], [0; crate::account::KINDS]);
         for account in self.ledger.accounts() {
@@ -110,6 +114,10 @@ impl Loader {
         match table {
             Table::Header(header) => self.header(header),
             Table::Org(record) => self.org(record),
+            Table::Group(record) => {
+                self.ledger.groups.insert(Arc::from(&*record.name), OrgId(record.group));
+                Ok(())
+            }
             Table::Site(record) => self.site(record),
             Table::Programme(record) => self.programme(record),
             Table::Agreement(record) => self.agreement(record),
@@ -181,7 +189,6 @@ impl Loader {
         };
         let group = OrgId(record.group);
         self.ledger.org_names.insert(Arc::from(&*registered.name), id);
-        self.ledger.groups.insert(Arc::from(&*registered.control_group), group);
         let org = Org {
             id,
             registered,

@@ -12,7 +12,7 @@ use std::fmt;
 use prost::Message;
 
 use self::load::Loader;
-use self::records::{EndRecord, EntryRecord, GroupUseRecord, Header, Record, Table};
+use self::records::{EndRecord, EntryRecord, GroupRecord, GroupUseRecord, Header, Record, Table};
 use crate::ledger::Ledger;
 
 /// No chunk is larger.
@@ -103,6 +103,10 @@ impl Ledger {
         writer.write(Table::Header(self.header()));
         for (_, org) in self.orgs.iter() {
             writer.write(Table::Org(org.into()));
+        }
+        for (name, group) in self.groups.iter() {
+            let (name, group) = (name.to_string(), group.0);
+            writer.write(Table::Group(GroupRecord { name, group }));
         }
         for (id, site) in self.sites.iter() {
             writer.write(Table::Site(store::site_record(*id, site)));

@@ -12,7 +12,7 @@ use super::closing::{
 pub(super) struct Record {
     #[prost(
         oneof = "Table",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 20, 21, 22, 23, 24, 25, 26, 27"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 20, 21, 22, 23, 24, 25, 26, 27"
     )]
     pub(super) table: Option<Table>,
 }
@@ -47,6 +47,8 @@ pub(super) enum Table {
     JobUse(JobUseRecord),
     #[prost(message, tag = "14")]
     Sweep(SweepRecord),
+    #[prost(message, tag = "15")]
+    Group(GroupRecord),
     #[prost(message, tag = "20")]
     Period(PeriodRecord),
     #[prost(message, tag = "21")]
@@ -115,6 +117,14 @@ pub(super) struct OrgRecord {
     // available, held, topped up, withdrawn, spent, receivable, claim, owes
     #[prost(int64, repeated, tag = "8")]
     pub(super) amounts: Vec<i64>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct GroupRecord {
+    #[prost(string, tag = "1")]
+    pub(super) name: String,
+    #[prost(uint32, tag = "2")]
+    pub(super) group: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]
