@@ -151,7 +151,11 @@ impl Ledger {
         let hold = self.known_hold(id)?;
         let (key, limit) = (hold.key, hold.pinned.walltime_ms_max);
         // A quote that was taken up for a shorter time holds money for the rest of its own.
-        let held_ms = hold.pinned.slices.last().map_or(limit, |slice| slice.until_ms.max(limit));
+        let held_ms = hold
+            .pinned
+            .slices
+            .last()
+            .map_or(limit, |slice| slice.until_ms.max(limit));
         let room = WALLTIME_MS_MAX - limit;
         if more_ms == 0 || more_ms > room {
             return Err(Rejection::invalid(
@@ -168,7 +172,10 @@ impl Ledger {
             return Err(Rejection::HoldSwept { hold: id });
         }
         let limit = limit + more_ms;
-        let (request, before) = (rest_of(&hold.pinned, limit.saturating_sub(held_ms)), hold.wallet_so_far());
+        let (request, before) = (
+            rest_of(&hold.pinned, limit.saturating_sub(held_ms)),
+            hold.wallet_so_far(),
+        );
         let slices = hold.pinned.slices.len();
         let added = if limit > held_ms {
             let when = When {
@@ -286,7 +293,10 @@ impl Ledger {
             if affiliated {
                 return Err(Rejection::voucher(leg.voucher, VoucherRule::Affiliated));
             }
-            let later = self.known_programme(leg.programme)?.revisions.get(pin.revision as usize..);
+            let later = self
+                .known_programme(leg.programme)?
+                .revisions
+                .get(pin.revision as usize..);
             if later.is_some_and(|later| later.iter().any(|revision| revision.immediate)) {
                 let field = "revision of its programme";
                 return Err(Rejection::QuoteMismatch { quote, field });

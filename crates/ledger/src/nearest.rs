@@ -220,7 +220,10 @@ impl Asked<'_> {
         }
         let mut books = self.ledger.clone();
         books.redeem_voucher(&known.code, known.holder, self.at).ok()?;
-        let then = Asked { ledger: &books, ..*self };
+        let then = Asked {
+            ledger: &books,
+            ..*self
+        };
         let wallet = then.payable(self.request)?.wallet;
         Some(Nearest::Redeem { voucher, wallet })
     }
@@ -299,10 +302,7 @@ impl fmt::Display for Nearest {
                 wallet,
             } => {
                 let minutes = walltime_ms_max / MINUTE_MS;
-                write!(
-                    f,
-                    "for {minutes} minutes at most, with {wallet} fen held in the wallet"
-                )
+                write!(f, "for {minutes} minutes at most, with {wallet} fen held in the wallet")
             }
             Nearest::TopUp { org, amount } => write!(f, "after {amount} fen more in the wallet of organisation {org}"),
             Nearest::CopayMax { needed } => write!(f, "with {needed} fen allowed to be held in the wallet"),

@@ -197,8 +197,8 @@ impl Ledger {
         }
     }
 
-    // Captures what was used under the covers that end, and pays the rest anew by today's rules: from other vouchers and the wallet. If they
-    // cannot, the hold's time ends there.
+    // Captures what was used under the covers that end, and pays the rest anew by the rules of that instant, however long ago it is: from other
+    // vouchers and the wallet. If they cannot, the hold's time ends there.
     fn repin(&mut self, id: HoldId, at: Timestamp, by: Stamp) -> Option<(HoldKey, u64)> {
         let hold = self.hold_mut(id);
         let (key, opened_at, parties) = (hold.key, hold.opened_at, Parties::of(hold));
@@ -212,7 +212,7 @@ impl Ledger {
         let request = rest_of(&hold.pinned, before - offset_ms);
         let paid = Fen(hold.cells.iter().map(|cell| cell.wallet.0).sum());
         let when = When {
-            at: by.at,
+            at,
             use_from: Timestamp(opened_at.0 + offset_ms),
             offset_ms,
             lenient: true,
