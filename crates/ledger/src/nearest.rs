@@ -6,7 +6,7 @@ use std::fmt;
 use crate::ledger::Ledger;
 use crate::price::WALLTIME_MS_MAX;
 use crate::quote::{Quote, QuoteRequest};
-use crate::rejection::{Rejection, VoucherRule};
+use crate::rejection::{Rejection, Subject, VoucherRule};
 use crate::types::{Fen, Funding, Grant, OrgId, ProgrammeId, SiteId, Timestamp, VoucherId};
 use crate::voucher::VoucherState;
 
@@ -144,7 +144,14 @@ impl Ledger {
                 field: "lines" | "walltime_ms_max",
                 ..
             } => asked.shorter(),
-            Rejection::QuoteExpired { .. } | Rejection::QuoteMismatch { .. } | Rejection::Unknown { .. } => {
+            Rejection::Unknown {
+                what: Subject::Voucher, ..
+            } => asked.other_vouchers().or_else(|| asked.wallet_only()),
+            Rejection::QuoteExpired { .. }
+            | Rejection::QuoteMismatch { .. }
+            | Rejection::Unknown {
+                what: Subject::Quote, ..
+            } => {
                 let wallet = asked.payable(request)?.wallet;
                 Some(Nearest::WithoutQuote { wallet })
             }
