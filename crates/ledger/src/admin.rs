@@ -31,10 +31,8 @@ impl Ledger {
                 name: new.name.clone(),
             });
         }
-        let id = OrgId(
-            u32::try_from(self.orgs.next_id())
-                .map_err(|_| Rejection::invalid("name", &new.name, "no more organisations"))?,
-        );
+        let id = u32::try_from(self.orgs.next_id());
+        let id = OrgId(id.map_err(|_| Rejection::invalid("name", &new.name, "no more organisations"))?);
         let mut registered = new.clone();
         if registered.control_group.is_empty() {
             registered.control_group = registered.name.clone();
@@ -102,7 +100,8 @@ impl Ledger {
         Ok(())
     }
 
-    // A group gets its number with its first member and keeps it.
+    // A group gets its number with its first member and keeps it, so that nobody leaves what a cap has counted behind by going away and
+    // coming back.
     fn join_group(&mut self, control_group: &str) -> GroupId {
         if let Some(group) = self.groups.get(control_group) {
             return *group;
@@ -122,10 +121,17 @@ impl Ledger {
     ) -> Result<(), Rejection> {
         let by = by.into();
         self.assert_time(by);
-        self.known_org(org)?;
+        let topped_up = self.known_org(org)?.topped_up;
         check_amount("amount", amount)?;
         check_text("reference", reference)?;
         self.check_room("amount", amount.0)?;
+        if i128::from(topped_up.0) + i128::from(amount.0) > BOOKS_MAX {
+            return Err(Rejection::invalid(
+                "amount",
+                amount,
+                "less: this wallet was filled too often",
+            ));
+        }
         self.org_mut(org).topped_up.0 += amount.0;
         self.post(Account::Treasury, Account::Wallet(org), amount);
         self.journal.fact(org.0);

@@ -9,7 +9,7 @@ use crate::ledger::{JobCap, KeyState, Ledger};
 use crate::price::{PricedLine, WALLTIME_MS_MAX};
 use crate::programme::BudgetPolicy;
 use crate::quote::{Leg, LegPin, Plan, QuoteRequest, merged};
-use crate::rejection::{Rejection, Subject};
+use crate::rejection::{Rejection, Subject, VoucherRule};
 use crate::slice::{Cell, SLICES_MAX, Slice};
 use crate::types::{Fen, Funding, Grant, HoldId, HoldKey, Line, OrgId, QuoteId, SiteId, Stamp, Timestamp};
 
@@ -173,23 +173,23 @@ impl Ledger {
             lenient: false,
         };
         let slices = hold.pinned.slices.len();
-        let plan = self.plan(&request, Some(key.job), when)?;
-        if slices + plan.slices.len() > SLICES_MAX {
+        let added = self.plan(&request, Some(key.job), when)?;
+        if slices + added.slices.len() > SLICES_MAX {
             return Err(Rejection::invalid(
                 "more_ms",
                 more_ms,
                 "fewer extensions of one hold, each longer",
             ));
         }
-        self.afford_wallet(&request, plan.wallet(), before)?;
-        self.set_aside(request.payer, &plan.slices);
-        self.count_job(key.job, &plan.slices);
+        self.afford_wallet(&request, added.wallet(), before)?;
+        self.set_aside(request.payer, &added.slices);
+        self.count_job(key.job, &added.slices);
         let limit = limit + more_ms;
         self.journal.facts([id.0, limit]);
-        self.journal_slices(&plan.slices);
+        self.journal_slices(&added.slices);
         let pinned = &mut self.hold_mut(id).pinned;
         pinned.walltime_ms_max = limit;
-        pinned.slices.extend(plan.slices);
+        pinned.slices.extend(added.slices);
         self.write(EntryKind::Extend, by);
         Ok(limit)
     }
@@ -242,6 +242,7 @@ impl Ledger {
         if let Some(field) = difference(&bound.pinned, &request.request) {
             return Err(Rejection::QuoteMismatch { quote, field });
         }
+        self.check_covers(quote, &bound.pinned)?;
         let BoundQuote { expires_at, mut pinned } = self.quotes.remove(quote.0).expect("found above");
         self.quote_ends.remove(&(expires_at, quote));
         let limit = request.request.walltime_ms_max;
@@ -273,6 +274,28 @@ impl Ledger {
         });
         self.write(EntryKind::TakeUpQuote, by);
         Ok(id)
+    }
+
+    // Covers that ended under open holds while the quote waited are not there to be taken up either.
+    fn check_covers(&self, quote: QuoteId, pinned: &Pinned) -> Result<(), Rejection> {
+        let affiliated = self.known_org(pinned.payer)?.group == self.known_org(pinned.provider)?.group;
+        for (leg, pin) in pinned.slices.iter().flat_map(Slice::legs) {
+            if self.known_voucher(leg.voucher)?.fraud {
+                return Err(Rejection::voucher(leg.voucher, VoucherRule::Revoked));
+            }
+            if affiliated {
+                return Err(Rejection::voucher(leg.voucher, VoucherRule::Affiliated));
+            }
+            let later = self
+                .known_programme(leg.programme)?
+                .revisions
+                .get(pin.revision as usize..);
+            if later.is_some_and(|later| later.iter().any(|revision| revision.immediate)) {
+                let field = "revision of its programme";
+                return Err(Rejection::QuoteMismatch { quote, field });
+            }
+        }
+        Ok(())
     }
 
     fn same_hold(&self, id: HoldId, request: &HoldRequest) -> Result<HoldId, Rejection> {

@@ -92,8 +92,14 @@ pub(crate) fn plan_slices(
     let mut slices = Vec::with_capacity(1);
     let mut from_ms = 0;
     while from_ms < span_ms {
-        let month_ms = month_end(Timestamp(when.use_from.0 + from_ms)).0 - when.use_from.0;
-        let until_ms = month_ms.min(span_ms);
+        let begins = Timestamp(when.use_from.0.saturating_add(from_ms));
+        let month_ms = month_end(begins).0 - when.use_from.0;
+        // At the very end of time there is no month after it.
+        let until_ms = if month_ms > from_ms {
+            month_ms.min(span_ms)
+        } else {
+            span_ms
+        };
         let bill = Bill::new(lines, until_ms - from_ms)?;
         let choice = best_choice(&bill, offers, from_ms);
         let mut slice = slice(asked, &bill, offers, &choice, from_ms);

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use crate::calendar::month_end;
+use crate::calendar::{month_end, month_start};
 use crate::eligibility::When;
 use crate::hold::{Hold, rest_of};
 use crate::journal::EntryKind;
@@ -51,7 +51,8 @@ pub(crate) struct Sweeps {
 impl Ledger {
     /// Whether some hold may still have use before an instant that is not captured although it could be.
     pub fn sweep_pending(&self, until: Timestamp) -> bool {
-        let begun = |sweep: &Sweep| sweep.cause == Cause::Month && sweep.at <= until;
+        // One pass captures what ended in all the months before it.
+        let begun = |sweep: &Sweep| sweep.cause == Cause::Month;
         let due = self.sweeps.month_end != Timestamp(0) && self.sweeps.month_end <= until && !self.holds.is_empty();
         due || self.sweeps.queue.iter().any(begun)
     }
@@ -85,9 +86,9 @@ impl Ledger {
     /// One step; `false` when there is nothing to do. Holds whose time became shorter are added to `shortened`.
     pub(crate) fn sweep_step(&mut self, by: Stamp, shortened: &mut Vec<(HoldKey, u64)>) -> bool {
         if self.sweeps.month_end != Timestamp(0) && self.sweeps.month_end <= by.at {
-            let ended = self.sweeps.month_end;
+            // Several months may be over when nobody looked: what ended in any of them is captured.
             self.sweeps.month_end = month_end(by.at);
-            self.sweep(Cause::Month, ended);
+            self.sweep(Cause::Month, month_start(by.at));
         }
         let Some(mut sweep) = self.sweeps.queue.front().copied() else {
             return false;
@@ -194,8 +195,8 @@ impl Ledger {
         }
     }
 
-    // Captures what was used under the covers that end, and pays the rest anew by today's rules: from other vouchers and the wallet. If they
-    // cannot, the hold's time ends there.
+    // Captures what was used under the covers that end, and pays the rest anew by the rules of that instant, however long ago it is: from other
+    // vouchers and the wallet. If they cannot, the hold's time ends there.
     fn repin(&mut self, id: HoldId, at: Timestamp, by: Stamp) -> Option<(HoldKey, u64)> {
         let hold = self.hold_mut(id);
         let (key, opened_at, parties) = (hold.key, hold.opened_at, Parties::of(hold));
@@ -209,7 +210,7 @@ impl Ledger {
         let request = rest_of(&hold.pinned, before - offset_ms);
         let paid = Fen(hold.cells.iter().map(|cell| cell.wallet.0).sum());
         let when = When {
-            at: by.at,
+            at,
             use_from: Timestamp(opened_at.0 + offset_ms),
             offset_ms,
             lenient: true,

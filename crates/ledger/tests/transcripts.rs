@@ -14,6 +14,7 @@ fn transcripts() {
     let mut files: Vec<_> = std::fs::read_dir(&directory)
         .expect("testdata exists")
         .map(|file| file.expect("readable").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "txt"))
         .collect();
     files.sort();
     assert!(files.len() >= 10, "transcripts are missing");

@@ -40,7 +40,7 @@ impl Desk {
                     encoded(&self.ledger) == before,
                     "a refusal changed the books: {command}"
                 );
-                refusal(&rejection)
+                refusal(&rejection) + &self.nearest(&words, &rejection)
             }
         };
         self.ledger.check();
@@ -129,11 +129,10 @@ impl Desk {
             "quote" => {
                 let request = self.request(words, 0);
                 let quote = self.ledger.quote(&request, self.at)?;
-                let afford = self
-                    .ledger
-                    .afford(&request, &quote)
-                    .err()
-                    .map_or(String::new(), |rejection| refusal(&rejection));
+                let afford = self.ledger.afford(&request, &quote).err();
+                let afford = afford.map_or(String::new(), |rejection| {
+                    refusal(&rejection) + &self.nearest(words, &rejection)
+                });
                 Ok(self.shown_quote(&quote) + &afford)
             }
             "bind" => {
@@ -171,8 +170,34 @@ impl Desk {
             "voucher" => Ok(self.voucher(words.name(0))),
             "fund" => Ok(self.fund(words.name(0))),
             "trial" => Ok(self.trial()),
+            "restore" => Ok(self.restore()),
             verb => self.finance(words).unwrap_or_else(|| panic!("no command {verb}")),
         }
+    }
+
+    // After a refusal, what would be accepted.
+    fn nearest(&self, words: &Words, refused: &Rejection) -> String {
+        let request = match words.verb() {
+            "quote" | "bind" => self.request(words, 0),
+            "hold" => QuoteRequest {
+                job: Some(words.key(0).job),
+                ..self.request(words, 1)
+            },
+            "issue" | "budget" => QuoteRequest::default(),
+            _ => return String::new(),
+        };
+        let nearest = self.ledger.nearest(&request, refused, self.at);
+        nearest.map_or(String::new(), |nearest| format!("what works: {nearest}\n"))
+    }
+
+    // The replica is lost and starts again from its snapshot.
+    fn restore(&mut self) -> String {
+        let bytes = encoded(&self.ledger);
+        let restored = Ledger::decode_snapshot([&bytes]).expect("what was written can be read");
+        let (entries, _) = restored.journal_head();
+        let holds = restored.open_hold_count();
+        self.ledger = restored;
+        format!("the books are restored: {entries} entries, {holds} open holds")
     }
 
     fn org(&mut self, words: &Words) -> Result<String, Rejection> {
@@ -286,7 +311,9 @@ impl Desk {
 
     // What an open hold has captured already and what it still holds.
     fn slices(&self, id: HoldId) -> String {
-        let hold = self.ledger.open_hold(id).expect("an open hold");
+        let Some(hold) = self.ledger.open_hold(id) else {
+            return "no open hold".into();
+        };
         let mut out = String::new();
         for cell in &hold.cells {
             let (from, to) = (words::shown_duration(cell.from_ms), words::shown_duration(cell.to_ms));

@@ -1,24 +1,32 @@
-//! A small world to run random commands in, a fold of the journal, and a naive second opinion on subsidies that shares no code
-//! with the ledger: it tries every set of programmes and writes the bounds down one by one.
+//! A small world to run random commands in, the commands, a fold of the journal, and a naive second opinion on subsidies that shares no code
+//! with the ledger.
 
-use std::collections::BTreeMap;
+mod cells;
+pub(crate) mod commands;
+mod fold;
+mod opinion;
+pub(crate) mod pace;
+
+pub(crate) use fold::Fold;
 
 use hesuan_ledger::types::{
     AgreementId, BasisPoints, Fen, Funding, Grant, HoldId, Line, OrgId, ProgrammeId, QuoteId, RegionCode, SiteId,
     Timestamp, VoucherId,
 };
 use hesuan_ledger::{
-    Account, BudgetPolicy, CaptureWindow, Funder, HoldRequest, Ledger, Leg, LegPin, NewAgreement, NewOrg, NewProgramme,
-    NewVoucher, OrgKind, QuoteRequest, Rate, Redemption, Rejection, Slice, Stacking, Terms, VoucherState,
+    BudgetPolicy, CaptureWindow, Denomination, Funder, Ledger, NewAgreement, NewOrg, NewProgramme, NewVoucher, OrgKind,
+    QuoteRequest, Rate, Redemption, Rejection, Stacking, Terms,
 };
 
 const HOUR: u64 = 3_600_000;
 // 2026-12-28 00:00 in Shanghai: the turn of the year comes by in most runs.
 const START: Timestamp = Timestamp(1_798_387_200_000);
-const YEAR_END: u64 = 1_798_732_800_000;
+pub(crate) const YEAR_END: u64 = 1_798_732_800_000;
 const HOME: RegionCode = RegionCode(310_117);
 const ABROAD: RegionCode = RegionCode(330_100);
 const FAR_AWAY: RegionCode = RegionCode(340_100);
+// Amounts of a programme in unit-hours are drawn in hundredths of an hour.
+const UNITS: i64 = Grant::UNIT_HOUR.0 / 100;
 
 #[derive(Clone)]
 pub(crate) struct World {
@@ -31,7 +39,7 @@ pub(crate) struct World {
 
 impl World {
     /// Three sites (at home, in a region that recognises, in one that does not), three holders (two under one controller) and
-    /// five programmes whose terms come from the seed.
+    /// five programmes whose terms come from the seed; in half the worlds the last one grants card-hours.
     pub(crate) fn new(seed: u64) -> Self {
         let mut ledger = Ledger::new();
         let org = |name: &str, kind, region, group: &str| NewOrg {
@@ -70,7 +78,14 @@ impl World {
         }
         for index in 0..5u32 {
             let dice = seed.rotate_left(index * 11);
+            let in_units = index == 4 && seed & 16 == 0;
+            let scale = if in_units { UNITS } else { 1 };
             let new = NewProgramme {
+                denomination: if in_units {
+                    Denomination::UnitHours("gpu/a800".into())
+                } else {
+                    Denomination::Money
+                },
                 name: format!("programme {index}").into(),
                 region: if dice & 1 == 0 { HOME } else { ABROAD },
                 funders: (0..1 + (dice >> 1) % 3)
@@ -79,7 +94,7 @@ impl World {
                         share: 1 + n as u32 * 2,
                     })
                     .collect(),
-                budget: Grant(500 + (dice >> 3) as i64 % 20_000),
+                budget: Grant((500 + (dice >> 3) as i64 % 20_000) * scale),
                 budget_policy: if dice >> 17 & 1 == 0 {
                     BudgetPolicy::CommitAtIssue
                 } else {
@@ -90,7 +105,7 @@ impl World {
                 } else {
                     Redemption::Provider
                 },
-                terms: terms(dice >> 20),
+                terms: terms(dice >> 20, in_units),
                 ..NewProgramme::default()
             };
             ledger.create_programme(&new, START).expect("well formed");
@@ -161,25 +176,54 @@ impl World {
         open.get(usize::from(index) % open.len().max(1)).copied()
     }
 
-    pub(crate) fn price(&mut self, site: u8, price: u64) -> Result<(), Rejection> {
+    /// Cores become dearer or cheaper, or cards, or cards come for nothing or next to it.
+    pub(crate) fn price(&mut self, site: u8, price: u16) -> Result<(), Rejection> {
+        let price = u64::from(price);
+        let (sku, price) = match price % 8 {
+            0 => ("gpu/a800", price / 8 % 3),
+            1 | 2 => ("gpu/a800", price),
+            _ => ("cpu", price),
+        };
         self.ledger
-            .set_prices(self.site(site), &[("cpu".into(), price)], None, self.at)
+            .set_prices(self.site(site), &[(sku.into(), price)], None, self.at)
             .map(drop)
+    }
+
+    /// Every capture stays open to refunds.
+    pub(crate) fn keep_all(&mut self) {
+        self.keeps_captures = true;
+        self.ledger.set_capture_window(CaptureWindow {
+            keep_ms: u64::MAX,
+            count_max: u64::MAX,
+        });
+    }
+
+    /// Whether a programme grants unit-hours.
+    pub(crate) fn in_units(&self, programme: ProgrammeId) -> bool {
+        self.ledger
+            .programme(programme)
+            .is_some_and(|known| known.unit_hours_of().is_some())
+    }
+
+    /// A drawn amount in the programme's denomination.
+    pub(crate) fn grant(&self, programme: ProgrammeId, amount: u16) -> Grant {
+        let scale = if self.in_units(programme) { UNITS } else { 1 };
+        Grant(i64::from(amount) * scale)
     }
 
     /// Issues a voucher and puts it into use.
     pub(crate) fn issue(&mut self, programme: u8, holder: u8, face: u16, lasts: u8) -> Result<(), Rejection> {
-        let holder = self.holder(holder);
+        let (holder, programme) = (self.holder(holder), self.programme(programme));
         self.codes += 1;
         let code = format!("V-{}", self.codes);
         let new = NewVoucher {
             code: code.as_str().into(),
             holder: self.ledger.org(holder).expect("made above").registered.name.clone(),
-            face: Grant(i64::from(face)),
+            face: self.grant(programme, face),
             from: Timestamp(0),
             until: Timestamp(self.at.0 + u64::from(lasts) * HOUR),
         };
-        self.ledger.issue_vouchers(self.programme(programme), &[new], self.at)?;
+        self.ledger.issue_vouchers(programme, &[new], self.at)?;
         self.ledger
             .redeem_voucher(&code, holder, self.at)
             .expect("just issued to this holder");
@@ -204,223 +248,14 @@ impl World {
             .revise_programme(id, &terms, None, false, self.at)
             .expect("terms may be revised");
     }
-
-    /// The subsidy of one slice of a new hold by the naive model, given what the slices before it took; `None` where it has no opinion (several
-    /// lines subsidised, or nobody remembers what caps have used).
-    pub(crate) fn expected_subsidy(&self, request: &HoldRequest, before: &[Slice], slice: &Slice) -> Option<i64> {
-        let bill = &request.request;
-        if bill.funding == Funding::WalletOnly {
-            return Some(0);
-        }
-        if !self.keeps_captures {
-            return None;
-        }
-        let site = self.ledger.site(bill.site)?;
-        let (from, ms) = (slice.from_ms, slice.until_ms - slice.from_ms);
-        let cost = |line: &Line, ms: u64| {
-            let price = site
-                .prices
-                .at(&line.sku, self.at)
-                .map_or(0, |price| price.millifen_per_unit_hour);
-            ((u128::from(line.milli_units) * u128::from(ms) * u128::from(price) + 1_800_000_000_000)
-                / 3_600_000_000_000) as i64
-        };
-        let gross: i64 = bill.lines.iter().map(|line| cost(line, ms)).sum();
-        let subsidised = |line: &&Line| line.sku.as_str() != "storage";
-        let mut lines = bill.lines.iter().filter(subsidised).filter(|line| line.milli_units > 0);
-        let Some(line) = lines.next() else { return Some(0) };
-        if lines.next().is_some() {
-            return None;
-        }
-        let programmes: Vec<Pays> = (1..=5)
-            .filter_map(|id| {
-                let earlier = Earlier {
-                    slices: before,
-                    from,
-                    ms,
-                };
-                self.programme_pays(ProgrammeId(id), request, &earlier, |ms| cost(line, ms), &line.sku)
-            })
-            .collect();
-        let mut best = 0;
-        for set in 0u32..1 << programmes.len() {
-            let chosen: Vec<_> = programmes
-                .iter()
-                .enumerate()
-                .filter(|(index, _)| set >> index & 1 == 1)
-                .map(|(_, pays)| pays)
-                .collect();
-            let alone = chosen.iter().any(|pays| pays.stacking == Stacking::Exclusive);
-            if alone && chosen.len() > 1 {
-                continue;
-            }
-            let cap = |stacking: &Stacking| match stacking {
-                Stacking::Exclusive => 10_000,
-                Stacking::Stackable { total_max } => i64::from(total_max.0),
-            };
-            let cap = chosen.iter().map(|pays| cap(&pays.stacking)).min().unwrap_or(10_000);
-            // What one agreement carries shares its cap; what none carries has none.
-            let home: i64 = chosen
-                .iter()
-                .filter(|pays| pays.agreement.is_none())
-                .map(|pays| pays.amount)
-                .sum();
-            let abroad = [1, 2].map(|id| {
-                let carried = chosen.iter().filter_map(|pays| Some((pays.amount, pays.agreement?)));
-                let carried = carried.filter(|(_, agreement)| agreement.0 == AgreementId(id));
-                carried.fold((0, i64::MAX), |(sum, _), (amount, (_, left))| (sum + amount, left))
-            });
-            let sum = home + abroad.iter().map(|(sum, left)| (*sum).min(*left)).sum::<i64>();
-            best = best.max(sum.min(cost(line, ms)).min(gross * cap / 10_000));
-        }
-        Some(best)
-    }
-
-    // What one programme would pay of the one line by itself.
-    fn programme_pays(
-        &self,
-        id: ProgrammeId,
-        request: &HoldRequest,
-        earlier: &Earlier<'_>,
-        cost: impl Fn(u64) -> i64,
-        sku: &hesuan_ledger::types::Sku,
-    ) -> Option<Pays> {
-        let bill = &request.request;
-        let programme = self.ledger.programme(id)?;
-        let terms = &programme.revisions.last()?.terms;
-        let payer = self.ledger.org(bill.payer)?;
-        if payer.group == self.ledger.org(OrgId(1))?.group {
-            return None;
-        }
-        if !terms.holder_kinds.is_empty() && !terms.holder_kinds.contains(&payer.registered.kind) {
-            return None;
-        }
-        let named = |name: &str| {
-            terms
-                .rates
-                .iter()
-                .find(|rate| rate.sku.as_str() == name)
-                .map(|rate| rate.rate.0)
-        };
-        let mut rate = i64::from(named(sku.as_str()).or(named("*"))?);
-        let mut caps = i64::MAX;
-        let mut carried = None;
-        let site = self.ledger.site(bill.site)?;
-        if site.region != programme.region {
-            let agreement = self
-                .ledger
-                .agreement(AgreementId(if programme.region == HOME { 1 } else { 2 }))?;
-            if agreement.agreed.provider_region != Some(site.region) || agreement.agreed.until <= self.at {
-                return None;
-            }
-            rate = rate.min(i64::from(agreement.agreed.rate.0));
-            if let Some(cap) = agreement.agreed.cap_per_job {
-                let used = self.used(|job, leg, pin| {
-                    job == Some(request.key.job) && pin.agreement_job_cap && leg.agreement == agreement.id
-                });
-                let now = earlier.took(|leg| leg.agreement == agreement.id);
-                carried = Some((agreement.id, (cap.0 - used - now).max(0)));
-            }
-        }
-        let now = earlier.took(|leg| leg.programme == id);
-        if programme.budget_policy == BudgetPolicy::CommitAtHold {
-            caps = caps.min(programme.budget.0 - programme.held.0 - programme.captured.0 - now);
-        }
-        let year = if self.at.0 < YEAR_END { 2026 } else { 2027 };
-        if let Some(cap) = terms.cap_per_control_group {
-            let used = self.used(|_, leg, pin| leg.programme == id && pin.group == payer.group && pin.year == year);
-            caps = caps.min(cap.0 - used - now);
-        }
-        if let Some(cap) = terms.cap_per_job {
-            let used =
-                self.used(|job, leg, pin| job == Some(request.key.job) && pin.programme_job_cap && leg.programme == id);
-            caps = caps.min(cap.0 - used - now);
-        }
-        let (begins, ms) = (self.at.0 + earlier.from, earlier.ms);
-        let (mut balance, mut whole) = (0, 0);
-        for voucher in self.ledger.vouchers_after(VoucherId(0)) {
-            let usable =
-                voucher.programme == id && voucher.holder == bill.payer && voucher.state == VoucherState::Active;
-            if !usable || voucher.until <= self.at {
-                continue;
-            }
-            let year_end = if year == 2026 && !terms.carry_over {
-                YEAR_END
-            } else {
-                u64::MAX
-            };
-            let covered = ms.min(voucher.until.0.min(year_end).saturating_sub(begins));
-            let pays = cost(covered) * rate / 10_000;
-            let left = voucher.available.0 - earlier.took(|leg| leg.voucher == voucher.id);
-            balance += left.min(pays);
-            whole = whole.max(pays);
-        }
-        Some(Pays {
-            stacking: terms.stacking,
-            amount: balance.min(whole).min(caps).max(0),
-            agreement: carried,
-        })
-    }
-
-    // Open holds, binding quotes and net captures that count in a cap. A leg counts in a cap per job only if there was one when it was held.
-    fn used(&self, counts: impl Fn(Option<u64>, &Leg, &LegPin) -> bool) -> i64 {
-        let held = self
-            .ledger
-            .open_holds()
-            .map(|(_, hold)| (Some(hold.key.job), &hold.pinned));
-        let bound = self
-            .quotes
-            .iter()
-            .filter_map(|(quote, _)| Some((None, &self.ledger.bound_quote(*quote)?.pinned)));
-        let held = held.chain(bound).flat_map(|(job, pinned)| {
-            let legs = pinned
-                .slices
-                .iter()
-                .flat_map(|slice| slice.legs.iter().zip(&slice.pins));
-            legs.map(move |(leg, pin)| (job, leg, pin, leg.amount.0))
-        });
-        let open = self.ledger.open_holds().map(|(_, hold)| (hold.key.job, &hold.cells));
-        let ended = self.ledger.settled().map(|settled| (settled.key.job, &settled.cells));
-        let cells = open
-            .chain(ended)
-            .flat_map(|(job, cells)| cells.iter().map(move |cell| (job, cell)));
-        let captured = cells.flat_map(|(job, cell)| {
-            let legs = cell.legs.iter().zip(&cell.pins).enumerate();
-            let back = |index: usize| cell.legs_refunded.get(index).map_or(0, |refunded| refunded.amount.0);
-            legs.map(move |(index, (leg, pin))| (Some(job), leg, pin, leg.amount.0 - back(index)))
-        });
-        held.chain(captured)
-            .filter(|(job, leg, pin, _)| counts(*job, leg, pin))
-            .map(|(_, _, _, amount)| amount)
-            .sum()
-    }
 }
 
-// Where a slice begins, and what the slices before it took.
-struct Earlier<'a> {
-    slices: &'a [Slice],
-    from: u64,
-    ms: u64,
-}
-
-impl Earlier<'_> {
-    fn took(&self, which: impl Fn(&Leg) -> bool) -> i64 {
-        let legs = self.slices.iter().flat_map(|slice| &slice.legs);
-        legs.filter(|leg| which(leg)).map(|leg| leg.amount.0).sum()
-    }
-}
-
-// What one programme would pay by itself, and the agreement with a cap that carries it, with what the cap leaves.
-struct Pays {
-    stacking: Stacking,
-    amount: i64,
-    agreement: Option<(AgreementId, i64)>,
-}
-
-/// Terms from a seed; storage is never subsidised.
-pub(crate) fn terms(dice: u64) -> Terms {
+/// Terms from a seed; storage is never subsidised, and unit-hours pay for cards only.
+pub(crate) fn terms(dice: u64, in_units: bool) -> Terms {
+    let scale = if in_units { UNITS } else { 1 };
+    let skip = usize::from(in_units);
     Terms {
-        rates: vec![
+        rates: [
             Rate {
                 sku: "*".into(),
                 rate: BasisPoints(1 + (dice % 10_000) as u32),
@@ -429,10 +264,11 @@ pub(crate) fn terms(dice: u64) -> Terms {
                 sku: "gpu/a800".into(),
                 rate: BasisPoints(1 + (dice >> 7) as u32 % 10_000),
             },
-        ],
+        ][skip..]
+            .to_vec(),
         excluded_skus: vec!["storage".into()],
-        cap_per_control_group: (dice >> 14 & 3 == 0).then_some(Grant(1 + (dice >> 16) as i64 % 2_000)),
-        cap_per_job: (dice >> 17 & 3 == 0).then_some(Grant(1 + (dice >> 19) as i64 % 300)),
+        cap_per_control_group: (dice >> 14 & 3 == 0).then_some(Grant((1 + (dice >> 16) as i64 % 2_000) * scale)),
+        cap_per_job: (dice >> 17 & 3 == 0).then_some(Grant((1 + (dice >> 19) as i64 % 300) * scale)),
         holder_kinds: if dice >> 21 & 3 == 0 {
             vec![OrgKind::Enterprise]
         } else {
@@ -460,7 +296,7 @@ pub(crate) fn request(
     payer: OrgId,
     site: SiteId,
     amounts: [(&str, u8); 3],
-    hours: u8,
+    hours: u16,
     wallet_only: bool,
 ) -> QuoteRequest {
     let lines = amounts.iter().filter(|(sku, amount)| *amount > 0 || *sku == "cpu");
@@ -485,38 +321,9 @@ pub(crate) fn request(
     }
 }
 
-/// Balances as the journal tells them.
-#[derive(Default)]
-pub(crate) struct Fold {
-    balances: BTreeMap<Account, i64>,
-    last: (u64, [u8; 32]),
-}
-
-impl Fold {
-    pub(crate) fn take(&mut self, ledger: &mut Ledger) {
-        for entry in ledger.take_journal() {
-            assert!(
-                entry.follows(self.last.0, &self.last.1),
-                "entry {} does not follow",
-                entry.index
-            );
-            self.last = (entry.index, entry.hash);
-            for (debit, credit, amount) in entry.read().expect("just written").transfers {
-                *self.balances.entry(debit).or_default() += amount * if debit.is_debit() { 1 } else { -1 };
-                *self.balances.entry(credit).or_default() += amount * if credit.is_debit() { -1 } else { 1 };
-            }
-        }
-    }
-
-    pub(crate) fn compare(&self, ledger: &Ledger) {
-        assert_eq!(self.last, ledger.journal_head());
-        for account in ledger.accounts() {
-            let folded = self.balances.get(&account).copied().unwrap_or(0);
-            assert_eq!(
-                folded,
-                ledger.balance(account),
-                "{account} by the journal and in the books"
-            );
-        }
-    }
+/// The books as bytes.
+pub(crate) fn bytes(ledger: &Ledger) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    ledger.encode_snapshot(&mut |chunk| bytes.extend_from_slice(chunk));
+    bytes
 }
