@@ -454,7 +454,8 @@ impl Rejection {
 
     /// How much is short, where the refusal is about an amount.
     pub fn short_by(&self) -> Option<i64> {
-        self.figures().map(|(needed, available)| needed - available)
+        self.figures()
+            .map(|(needed, available)| needed.saturating_sub(available))
     }
 
     pub(crate) fn invalid(field: &'static str, given: impl fmt::Display, allowed: &'static str) -> Self {
@@ -730,11 +731,6 @@ impl ClaimRule {
 }
 
 impl VoucherRule {
-    /// The voucher would pay but for a cap or a budget.
-    pub(crate) fn is_cap(self) -> bool {
-        matches!(self, VoucherRule::Budget | VoucherRule::GroupCap | VoucherRule::JobCap)
-    }
-
     /// The stable code.
     pub fn code(self) -> &'static str {
         match self {
