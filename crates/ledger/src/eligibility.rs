@@ -73,6 +73,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) payer: &'a Org,
     site: &'a Site,
     affiliated: bool,
+    // The payer's own choice of vouchers shall pay all that the rates give.
+    whole: bool,
     at: Timestamp,
     /// The fiscal year of `at`.
     pub(crate) year: u32,
@@ -99,12 +101,12 @@ impl Ledger {
     pub(crate) fn offers<'a>(&'a self, asked: &Asked<'a>, when: When) -> Result<Offers<'a>, Rejection> {
         match &asked.request.funding {
             Funding::WalletOnly => Ok(Offers::default()),
-            Funding::Auto => self.usable_vouchers(asked, when.lenient),
+            Funding::Auto => Ok(self.usable_vouchers(asked)),
             Funding::Vouchers(named) => self.named_vouchers(asked, named, when.lenient),
         }
     }
 
-    fn usable_vouchers<'a>(&'a self, asked: &Asked<'a>, lenient: bool) -> Result<Offers<'a>, Rejection> {
+    fn usable_vouchers<'a>(&'a self, asked: &Asked<'a>) -> Offers<'a> {
         let mut seen: Vec<(ProgrammeId, Option<usize>)> = Vec::new();
         let mut offers = Offers::default();
         for voucher in self.vouchers_in_use(asked.payer.id) {
@@ -118,10 +120,6 @@ impl Ledger {
                         Ok(view) => {
                             offers.views.push(view);
                             Some(offers.views.len() - 1)
-                        }
-                        // It would pay but for a cap: nobody shall pay the full price without having said so.
-                        Err(rule) if rule.is_cap() && !lenient && !asked.request.allow_partial => {
-                            return Err(Rejection::voucher(voucher.id, rule));
                         }
                         Err(_) => None,
                     };
@@ -141,7 +139,7 @@ impl Ledger {
             }
         }
         sort_by_preference(&mut offers);
-        Ok(offers)
+        offers
     }
 
     // In order of preference; refused with the rule when one may not pay.
@@ -217,6 +215,7 @@ impl Ledger {
             payer,
             site,
             affiliated,
+            whole: request.funding == Funding::Auto && !request.allow_partial && !when.lenient,
             at: when.at,
             year,
             year_end: year_start(year + 1),
@@ -283,6 +282,11 @@ impl Ledger {
 
     fn caps_left(&self, asked: &Asked<'_>, programme: &Programme, terms: &Terms) -> Result<Grant, VoucherRule> {
         let mut left = Grant::MAX;
+        // Who wants it whole or not at all is told how much of it a cap takes away, also where that is all of it; see `check_whole`.
+        let positive = |left: i64, rule| match asked.whole {
+            true => Ok(left.max(0)),
+            false => positive(left, rule),
+        };
         if programme.budget_policy == BudgetPolicy::CommitAtHold {
             left = Grant(positive(programme.uncommitted.0, VoucherRule::Budget)?);
         }
@@ -301,8 +305,11 @@ impl Ledger {
     fn agreement_left(&self, asked: &Asked<'_>, agreement: Option<&Agreement>) -> Result<Fen, VoucherRule> {
         let capped = agreement.and_then(|agreement| Some((agreement.id, agreement.agreed.cap_per_job?)));
         let Some((id, cap)) = capped else { return Ok(Fen::MAX) };
-        let used = self.used_by_job(asked, JobCap::Agreement(id));
-        positive(cap.0 - used, VoucherRule::JobCap).map(Fen)
+        let left = cap.0 - self.used_by_job(asked, JobCap::Agreement(id));
+        if asked.whole {
+            return Ok(Fen(left.max(0)));
+        }
+        positive(left, VoucherRule::JobCap).map(Fen)
     }
 
     fn used_by_job(&self, asked: &Asked<'_>, cap: JobCap) -> i64 {

@@ -206,9 +206,6 @@ impl Asked<'_> {
     }
 
     fn without(&self, voucher: VoucherId, rule: VoucherRule) -> Option<Nearest> {
-        if rule.is_cap() && !self.request.allow_partial && self.request.funding == Funding::Auto {
-            return self.partial();
-        }
         let elsewhere = match rule {
             VoucherRule::Scope | VoucherRule::Affiliated => self.other_site(),
             VoucherRule::NotRedeemed => self.redeemed(voucher),

@@ -143,6 +143,9 @@ impl Ledger {
     /// promised for longer than it lasts; in the middle of a hold for what is added to it).
     pub(crate) fn plan(&self, request: &QuoteRequest, job: Option<u64>, when: When) -> Result<Plan, Rejection> {
         self.known_org(request.payer)?;
+        if let Some(most) = request.copay_max.filter(|most| *most < Fen::ZERO) {
+            return Err(Rejection::invalid("copay_max", most, "0 fen or more, or no bound"));
+        }
         check_lines(&request.lines, request.walltime_ms_max)?;
         let lines = self.priced(request, when.at)?;
         // The whole is bounded before it is cut.
@@ -156,7 +159,7 @@ impl Ledger {
         let before = capped.then(|| offers.clone());
         let slices = plan_slices(&asked, &lines, &mut offers, when)?;
         if let Some(before) = before {
-            check_whole(&asked, &lines, &slices, before, &offers, when)?;
+            check_whole(&asked, &lines, &slices, before, when)?;
         }
         Ok(Plan { lines, slices })
     }
@@ -234,18 +237,21 @@ fn check_exclusive(offers: &Offers<'_>) -> Result<(), Rejection> {
     Err(Rejection::voucher(voucher, VoucherRule::Stacking))
 }
 
-// Whether the vouchers pay as much as their rates and balances give. Only where a cap was used up can it be otherwise.
+// Whether the vouchers pay as much as their rates and balances give: the same bill is planned without caps and budgets. A cap that leaves more than the
+// bill cannot be in the way; any other may be, also that of a programme that is not chosen because of it.
 fn check_whole(
     asked: &Asked<'_>,
     lines: &Arc<[PricedLine]>,
     slices: &[Slice],
     mut before: Offers<'_>,
-    after: &Offers<'_>,
     when: When,
 ) -> Result<(), Rejection> {
-    let used_up =
-        |view: &ProgrammeView<'_>| view.worth(view.caps_left) == Fen::ZERO || view.agreement_left == Fen::ZERO;
-    if !after.views.iter().any(used_up) {
+    let gross = slices.iter().map(|slice| slice.gross.0).sum::<i64>();
+    let ample = |view: &ProgrammeView<'_>| {
+        let caps = view.unit_price.is_none() && view.caps_left.0 >= gross || view.caps_left == Grant::MAX;
+        caps && view.agreement_left.0 >= gross
+    };
+    if before.views.iter().all(ample) {
         return Ok(());
     }
     for view in &mut before.views {

@@ -731,11 +731,6 @@ impl ClaimRule {
 }
 
 impl VoucherRule {
-    /// The voucher would pay but for a cap or a budget.
-    pub(crate) fn is_cap(self) -> bool {
-        matches!(self, VoucherRule::Budget | VoucherRule::GroupCap | VoucherRule::JobCap)
-    }
-
     /// The stable code.
     pub fn code(self) -> &'static str {
         match self {
