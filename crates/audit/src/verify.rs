@@ -36,14 +36,14 @@ impl Default for Options {
     }
 }
 
-/// Checks a file. `progress` is called with the index of every entry and the last index announced.
+/// Checks a file. `progress` is called with the index of every entry and the last index announced, and says whether to go on.
 ///
 /// # Errors
-/// Only when the file cannot be read from the disk; everything in it that is wrong is a finding.
+/// Only when the file cannot be read from the disk, or the check was broken off; everything in the file that is wrong is a finding.
 pub fn verify(
     file: impl BufRead,
     options: &Options,
-    mut progress: impl FnMut(u64, u64),
+    mut progress: impl FnMut(u64, u64) -> bool,
 ) -> Result<Report, std::io::Error> {
     let mut reader = Reader::new(file);
     let mut check = Checker::new(options);
@@ -52,8 +52,10 @@ pub fn verify(
         check.findings.line = reader.line();
         match next {
             Ok(Some((line, flaw))) => {
-                if let Line::Entry(entry) = &line {
-                    progress(entry.index, check.announced);
+                if let Line::Entry(entry) = &line
+                    && !progress(entry.index, check.announced)
+                {
+                    return Err(std::io::ErrorKind::Interrupted.into());
                 }
                 check.line(line, flaw);
             }
