@@ -133,8 +133,6 @@ pub(crate) struct Leg {
     pub(crate) year: u64,
     /// The payer's control group when it was pinned.
     pub(crate) group: u32,
-    /// Where the payee is: the site's region, or the payer's when the holder redeems.
-    pub(crate) payee_region: u32,
     pub(crate) cover_ms: u64,
     pub(crate) amount: i128,
     pub(crate) grant: i128,
@@ -192,6 +190,7 @@ pub(crate) struct CellLeg {
     pub(crate) agreement: u32,
     pub(crate) year: u32,
     pub(crate) group: u32,
+    /// Where the payee was at the capture: the site's region, or the payer's when the holder redeems.
     pub(crate) payee_region: u32,
     pub(crate) by_holder: bool,
     pub(crate) amount: i128,
@@ -221,7 +220,10 @@ pub(crate) enum JobCap {
 #[derive(Debug, Default)]
 pub(crate) struct Books {
     balances: HashMap<Account, i128>,
+    /// In fen.
     totals: [i128; KINDS],
+    /// In milli-unit-seconds, by class.
+    unit_totals: BTreeMap<String, [i128; KINDS]>,
     pub(crate) orgs: Vec<Org>,
     pub(crate) org_names: HashSet<String>,
     /// Control groups by name.
@@ -253,9 +255,27 @@ impl Books {
         self.balances.get(&account).copied().unwrap_or(0)
     }
 
-    /// Sum of the balances of a kind of accounts.
+    /// Sum of the balances in fen of a kind of accounts.
     pub(crate) fn total(&self, kind: usize) -> i128 {
         self.totals[kind]
+    }
+
+    /// Sums of the balances in milli-unit-seconds, by class.
+    pub(crate) fn unit_totals(&self) -> &BTreeMap<String, [i128; KINDS]> {
+        &self.unit_totals
+    }
+
+    // Where an account is summed up.
+    fn total_mut(&mut self, account: Account) -> &mut i128 {
+        let class = self
+            .unit_of(account)
+            .and_then(|programme| self.programme(programme))
+            .map(|programme| &programme.denomination)
+            .filter(|class| !class.is_empty());
+        match class.cloned() {
+            Some(class) => &mut self.unit_totals.entry(class).or_default()[account.kind()],
+            None => &mut self.totals[account.kind()],
+        }
     }
 
     /// Moves an amount. Gives the accounts that fell below zero by it, with their balances.
@@ -271,19 +291,26 @@ impl Books {
             if *balance == 0 {
                 self.balances.remove(&account);
             }
-            self.totals[account.kind()] += by;
+            *self.total_mut(account) += by;
         }
         below
     }
 
-    /// Debits less credits, in fen and in grants.
-    pub(crate) fn imbalance(&self) -> (i128, i128) {
-        let (mut fen, mut grants) = (0, 0);
+    /// Debits less credits: of money accounts, of grants in money, and of grants in unit-hours.
+    pub(crate) fn imbalance(&self) -> [i128; 3] {
+        let mut sums = [0; 3];
+        let sign = |is_debit: bool| if is_debit { 1 } else { -1 };
         for ((_, is_debit, is_grant), total) in TABLE.iter().zip(self.totals) {
-            let sum = if *is_grant { &mut grants } else { &mut fen };
-            *sum += if *is_debit { total } else { -total };
+            sums[usize::from(*is_grant)] += sign(*is_debit) * total;
         }
-        (fen, grants)
+        for totals in self.unit_totals.values() {
+            let sides = TABLE.iter().zip(totals);
+            sums[2] += sides
+                .map(|((_, is_debit, _), total)| sign(*is_debit) * total)
+                .sum::<i128>()
+                .abs();
+        }
+        sums
     }
 
     pub(crate) fn org(&self, id: u32) -> Option<&Org> {
@@ -321,6 +348,15 @@ impl Books {
             Some(known) if known.commit_at_hold => Account::Unfunded(programme),
             _ => Account::Budget(programme),
         }
+    }
+
+    /// The provider that is paid a line; `None` when a holder is.
+    pub(crate) fn provider_of(&self, key: &crate::closing::TallyKey) -> Option<u32> {
+        let by_holder = self
+            .programme(key.programme)
+            .is_some_and(|programme| programme.by_holder);
+        let site = self.sites.get(&key.site).filter(|_| !by_holder);
+        site.map(|site| site.provider)
     }
 
     pub(crate) fn count_group(&mut self, programme: u32, group: u32, year: u64, by: i128) {

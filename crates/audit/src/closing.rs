@@ -41,10 +41,9 @@ pub(crate) struct Ended {
     pub(crate) closed: bool,
 }
 
-/// What a provider gets for a closed period.
+/// What a provider gets for a closed period: who found it right, and what was paid in cash.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Settlement {
-    pub(crate) net: i128,
     pub(crate) reviewer: Option<u64>,
     pub(crate) paid: Option<i128>,
 }
@@ -54,9 +53,27 @@ pub(crate) struct Settlement {
 pub(crate) struct Claim {
     pub(crate) org: u32,
     pub(crate) programme: u32,
-    pub(crate) amount: i128,
+    /// As filed, less what was refunded meanwhile.
+    pub(crate) due: i128,
+    pub(crate) filer: u64,
     pub(crate) review: Option<(bool, u64)>,
     pub(crate) paid: bool,
+}
+
+impl Claim {
+    /// Whether it waits for its review or its payment.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.paid && self.due > 0 && !matches!(self.review, Some((false, _)))
+    }
+}
+
+/// What a holder advanced under one programme and has not got back.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Claimable {
+    /// Not claimed.
+    pub(crate) free: i128,
+    /// In open claims.
+    pub(crate) filed: i128,
 }
 
 /// Everything about periods.
@@ -66,8 +83,10 @@ pub(crate) struct Closing {
     pub(crate) tallies: BTreeMap<TallyKey, Tally>,
     pub(crate) settlements: BTreeMap<(u32, u32), Settlement>,
     pub(crate) claims: Vec<Claim>,
-    /// Per holder and programme: paid in advance, less refunds and what was claimed.
-    pub(crate) claimable: BTreeMap<(u32, u32), i128>,
+    /// Per holder and programme.
+    pub(crate) claimable: BTreeMap<(u32, u32), Claimable>,
+    /// When the first entry was made: there the first period begins.
+    pub(crate) begun: u64,
 }
 
 impl Closing {
@@ -84,11 +103,46 @@ impl Closing {
         self.ended.get((number as usize).checked_sub(1)?)
     }
 
-    /// Where a line is booked whose use ended at an instant: in the period the instant lies in (its last instant counts), or in the current
-    /// one when that is closed.
+    /// First instant of the current period.
+    pub(crate) fn current_from(&self) -> u64 {
+        self.ended.last().map_or(self.begun, |period| period.until)
+    }
+
+    /// Where a line is booked whose use ended at an instant: in the period the instant lies in (an end belongs to what it ends) while that
+    /// is open, else in the current one.
     pub(crate) fn booked(&self, use_ended: u64) -> u32 {
         let period = self.ended.partition_point(|period| period.until < use_ended) as u32 + 1;
-        if self.is_closed(period) { self.current() } else { period }
+        if self.is_closed(period) || use_ended <= self.begun {
+            self.current()
+        } else {
+            period
+        }
+    }
+
+    /// Takes from what a holder may claim, and where nothing else is left from its open claims, the latest first. Gives what was there to take.
+    pub(crate) fn take_claim(&mut self, org: u32, programme: u32, back: i128) -> i128 {
+        let account = self.claimable.entry((org, programme)).or_default();
+        let free = back.min(account.free);
+        let filed = (back - free).min(account.filed);
+        account.free -= free;
+        account.filed -= filed;
+        let mut left = filed;
+        let open = |claim: &&mut Claim| (claim.org, claim.programme) == (org, programme) && claim.is_open();
+        for claim in self.claims.iter_mut().rev().filter(open) {
+            let cut = left.min(claim.due);
+            claim.due -= cut;
+            left -= cut;
+            if left == 0 {
+                break;
+            }
+        }
+        free + filed
+    }
+
+    /// Net of a provider's lines in the periods after one.
+    pub(crate) fn earned_after(&self, period: u32, earns: impl Fn(&TallyKey) -> bool) -> i128 {
+        let later = self.tallies.iter().filter(|(key, _)| key.period > period && earns(key));
+        later.map(|(_, tally)| tally.net()).sum()
     }
 
     /// Counts a line.
@@ -128,5 +182,6 @@ mod tests {
         }
         let booked = [50, 100, 101, 200, 201].map(|instant| closing.booked(instant));
         assert_eq!(booked, [3, 3, 2, 2, 3]);
+        assert_eq!(closing.current_from(), 200);
     }
 }

@@ -37,8 +37,8 @@ pub struct Report {
 pub struct BalanceRow {
     /// As in [`crate::ACCOUNTS`].
     pub account: &'static str,
-    /// `fen` or `grant`.
-    pub unit: &'static str,
+    /// As in [`crate::file::Balance`].
+    pub unit: String,
     /// `debit` or `credit`.
     pub side: &'static str,
     /// From the entries.
@@ -88,7 +88,7 @@ pub struct SettlementRow {
     pub own_money: i128,
     /// In all, in fen.
     pub net: i128,
-    /// What was paid of it, in fen; `None` before.
+    /// What was paid in cash, in fen; `None` before.
     pub paid: Option<i128>,
 }
 
@@ -146,7 +146,9 @@ fn net_of_regions(books: &Books, period: u32) -> BTreeMap<u32, i128> {
 fn settlements(books: &Books, period: u32) -> Vec<SettlementRow> {
     let mut sums: BTreeMap<u32, (i128, i128)> = BTreeMap::new();
     for (key, tally) in books.closing.rows(period) {
-        let provider = books.sites.get(&key.site).map_or(0, |site| site.provider);
+        let Some(provider) = books.provider_of(key) else {
+            continue;
+        };
         let (subsidy, own_money) = sums.entry(provider).or_default();
         let sum = if key.programme == 0 { own_money } else { subsidy };
         *sum += tally.net();

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use crate::books::Books;
 use crate::chart::{Account, KINDS, TABLE};
 use crate::facts::{Facts, Malformed};
-use crate::file::{EntryLine, FileError, Flaw, Header, Line, Reader, Trailer};
+use crate::file::{EntryLine, FileError, Flaw, Header, Line, Reader, Trailer, unit_hours};
 use crate::finding::{Check, Findings};
 use crate::judge::Judge;
 use crate::record::{Record, Transfer};
@@ -87,7 +87,7 @@ struct Checker<'a> {
     entries: u64,
     hash: [u8; 32],
     at_ms: u64,
-    stated: Vec<Option<i64>>,
+    stated: Vec<i64>,
 }
 
 impl<'a> Checker<'a> {
@@ -104,7 +104,7 @@ impl<'a> Checker<'a> {
             entries: 0,
             hash: [0; 32],
             at_ms: 0,
-            stated: vec![None; KINDS],
+            stated: Vec::new(),
         }
     }
 
@@ -204,6 +204,9 @@ impl<'a> Checker<'a> {
     }
 
     fn judge(&mut self, record: &Record) {
+        if record.index == 1 {
+            self.books.closing.begun = record.at_ms;
+        }
         let mut judge = Judge::new(record.at_ms, record.actor, &record.transfers, &mut self.findings);
         match rules::apply(&mut self.books, &mut judge, record.kind, Facts::of(record)) {
             Ok(()) => judge.compare(),
@@ -239,8 +242,9 @@ impl<'a> Checker<'a> {
             }
         }
         let imbalance = self.books.imbalance();
-        if imbalance != (0, 0) {
-            let found = format!("{} fen and {} of grants", imbalance.0, imbalance.1);
+        if imbalance != [0; 3] {
+            let [money, grants, units] = imbalance;
+            let found = format!("{money} fen of money, {grants} fen of grants, {units} of unit-hours");
             self.findings.add(Check::Balance, "debits less credits", 0, found);
         }
     }
@@ -263,43 +267,46 @@ impl<'a> Checker<'a> {
             self.findings
                 .add(Check::Chain, "head known from elsewhere", expected, &head);
         }
-        let names = trailer.balances.iter().map(|row| (&*row.account, &*row.unit));
-        let expected = TABLE.iter().map(|(name, _, is_grant)| (*name, unit(*is_grant)));
-        if !names.eq(expected) {
+        self.stated = trailer.balances.iter().map(|row| row.balance).collect();
+        if !self.whole {
+            return;
+        }
+        let derived = balances(&self.books);
+        let names = |row: &BalanceRow| (row.account.to_owned(), row.unit.clone());
+        let expected: Vec<_> = derived.iter().map(names).collect();
+        let found = trailer
+            .balances
+            .iter()
+            .map(|row| (row.account.clone(), row.unit.clone()));
+        if !found.eq(expected) {
+            self.stated.clear();
             self.findings.add(
                 Check::TrialBalance,
                 "rows of the trial balance",
-                format!("the {KINDS} kinds of accounts"),
-                format!("{} rows", trailer.balances.len()),
+                format!("{} rows: every kind of accounts in every unit", derived.len()),
+                format!("{} others", trailer.balances.len()),
             );
-            return;
         }
-        for (kind, row) in trailer.balances.iter().enumerate() {
-            self.stated[kind] = Some(row.balance);
-            let derived = self.books.total(kind);
-            if self.whole && derived != i128::from(row.balance) {
-                self.findings
-                    .add(Check::TrialBalance, row.account.clone(), derived, row.balance);
+        for (row, stated) in derived.iter().zip(&self.stated) {
+            if row.derived != i128::from(*stated) {
+                let what = format!("{} in {}", row.account, row.unit);
+                self.findings.add(Check::TrialBalance, what, row.derived, stated);
             }
         }
     }
 
     fn report(self) -> Report {
-        let row = |(kind, (account, is_debit, is_grant)): (usize, &(&'static str, bool, bool))| BalanceRow {
-            account,
-            unit: unit(*is_grant),
-            side: if *is_debit { "debit" } else { "credit" },
-            derived: self.books.total(kind),
-            stated: self.stated[kind],
-        };
+        let mut balances = balances(&self.books);
+        for (row, stated) in balances.iter_mut().zip(&self.stated) {
+            row.stated = Some(*stated);
+        }
+        if !self.whole {
+            balances.clear();
+        }
         Report {
             agreed: self.findings.count == 0,
             whole: self.whole,
-            balances: if self.whole {
-                TABLE.iter().enumerate().map(row).collect()
-            } else {
-                Vec::new()
-            },
+            balances,
             periods: periods(&self.books),
             cluster: self.cluster,
             first: self.first,
@@ -311,6 +318,19 @@ impl<'a> Checker<'a> {
     }
 }
 
-fn unit(is_grant: bool) -> &'static str {
-    if is_grant { "grant" } else { "fen" }
+// The trial balance as it is derived.
+fn balances(books: &Books) -> Vec<BalanceRow> {
+    let row = |kind: usize, unit: String, derived: i128| BalanceRow {
+        account: TABLE[kind].0,
+        unit,
+        side: if TABLE[kind].1 { "debit" } else { "credit" },
+        derived,
+        stated: None,
+    };
+    let money = (0..KINDS).map(|kind| row(kind, "fen".to_owned(), books.total(kind)));
+    let units = books.unit_totals().iter().flat_map(|(class, totals)| {
+        let grants = (0..KINDS).filter(|kind| TABLE[*kind].2);
+        grants.map(move |kind| row(kind, unit_hours(class), totals[kind]))
+    });
+    money.chain(units).collect()
 }

@@ -53,16 +53,23 @@ pub struct EntryLine {
     pub hash: [u8; 32],
 }
 
-/// A row of the trial balance.
+/// A row of the trial balance: first all kinds of accounts in fen, then by class, in order of class, the five kinds that are kept in a
+/// programme's denomination.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Balance {
     /// A kind of accounts, as in [`crate::ACCOUNTS`].
     pub account: String,
-    /// `fen`, or `grant`: what the programmes are denominated in (fen, or milli-unit-seconds).
+    /// `fen`, or `milli-unit-seconds of CLASS` for what is granted in unit-hours.
     pub unit: String,
     /// Sum of the balances of this kind; never negative in whole books.
     pub balance: i64,
+}
+
+/// The unit of a class of unit-hours.
+#[must_use]
+pub fn unit_hours(class: &str) -> String {
+    format!("milli-unit-seconds of {class}")
 }
 
 /// The last line.

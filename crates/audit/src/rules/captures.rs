@@ -3,6 +3,7 @@
 use super::plan::{count_job, line_costs};
 use super::unknown;
 use crate::books::{Books, Cell, CellLeg, Ended, Hold, Leg, Slice};
+use crate::calendar::month_end;
 use crate::chart::Account;
 use crate::closing::TallyKey;
 use crate::exact::{at_most, largest_remainder, proportion_up};
@@ -67,6 +68,8 @@ pub(super) fn settle(books: &mut Books, judge: &mut Judge<'_>, facts: &mut Facts
 
 pub(super) fn capture_slice(books: &mut Books, judge: &mut Judge<'_>, facts: &mut Facts<'_>) -> Read<()> {
     let id = facts.number("hold")?;
+    let count = facts.number("number of cells")?;
+    judge.expect(Check::Facts, || "number of cells".into(), 1, count);
     let mut hold = books.holds.remove(&id).ok_or_else(|| unknown("open hold", id))?;
     if hold.slices.is_empty() {
         return Err(unknown("open slice of hold", id));
@@ -81,8 +84,9 @@ pub(super) fn capture_slice(books: &mut Books, judge: &mut Judge<'_>, facts: &mu
         format!("not after {at}"),
         over,
     );
-    let until_ms = slice.until_ms;
-    capture(books, judge, &mut hold, slice, until_ms, &stated)?;
+    // A quote that was taken up for less time may have a slice after its limit.
+    let to_ms = slice.until_ms.min(hold.limit_ms).max(slice.from_ms);
+    capture(books, judge, &mut hold, slice, to_ms, &stated)?;
     books.holds.insert(id, hold);
     Ok(())
 }
@@ -104,6 +108,20 @@ pub(super) fn end(books: &mut Books, id: u64, hold: Hold) {
     );
 }
 
+/// The period of a line; what ends by itself must have ended before anything is booked after it.
+pub(super) fn booked(books: &Books, judge: &mut Judge<'_>, use_ended: u64) -> u32 {
+    let over = month_end(books.closing.current_from());
+    let at = judge.at;
+    judge.require(
+        Check::Period,
+        at < over,
+        || format!("end of period {}", books.closing.current()),
+        format!("an entry for the end at {over}"),
+        format!("a line at {at} without one"),
+    );
+    books.closing.booked(use_ended)
+}
+
 /// Captures a slice up to an offset and releases the rest of it.
 pub(super) fn capture(
     books: &mut Books,
@@ -117,7 +135,7 @@ pub(super) fn capture(
     let what = |figure: &str| format!("cell {number}: {figure}");
     judge.expect(Check::Cell, || what("from"), slice.from_ms, stated.from_ms);
     judge.expect(Check::Cell, || what("to"), to_ms, stated.to_ms);
-    let period = books.closing.booked(hold.base.saturating_add(to_ms));
+    let period = booked(books, judge, hold.base.saturating_add(to_ms).min(judge.at));
     judge.expect(Check::Period, || what("period"), period, stated.period);
     let costs = line_costs(hold, &slice, to_ms - slice.from_ms)?;
     let gross: i128 = costs.iter().sum();
@@ -150,7 +168,7 @@ pub(super) fn capture(
     judge.post(held, Account::Receivable(hold.provider), wallet);
     judge.post(held, Account::Wallet(hold.payer), slice.wallet - wallet);
     let cell = Cell { period, copay, legs };
-    tally(books, hold.site, period, &cell);
+    tally(books, hold.site, period, &cell, wallet);
     hold.cells.push(cell);
     Ok(())
 }
@@ -228,8 +246,15 @@ fn capture_leg(
         }
     }
     if leg.by_holder {
-        *books.closing.claimable.entry((hold.payer, leg.programme)).or_default() += amount;
+        let account = books.closing.claimable.entry((hold.payer, leg.programme)).or_default();
+        account.free += amount;
     }
+    // The payee is where it is now.
+    let region = if leg.by_holder {
+        books.org(hold.payer).map(|payer| payer.region)
+    } else {
+        books.sites.get(&hold.site).map(|site| site.region)
+    };
     Ok(CellLeg {
         voucher: leg.voucher,
         programme: leg.programme,
@@ -237,7 +262,7 @@ fn capture_leg(
         agreement: leg.agreement,
         year: leg.year as u32,
         group: leg.group,
-        payee_region: leg.payee_region,
+        payee_region: region.unwrap_or(0),
         by_holder: leg.by_holder,
         amount,
         grant,
@@ -275,7 +300,7 @@ fn release_leg(books: &mut Books, judge: &mut Judge<'_>, hold: &Hold, leg: &Leg,
     }
 }
 
-fn tally(books: &mut Books, site: u32, period: u32, cell: &Cell) {
+fn tally(books: &mut Books, site: u32, period: u32, cell: &Cell, wallet: i128) {
     let site_region = books.sites.get(&site).map_or(0, |site| site.region);
     let key = |programme, agreement, payee_region| TallyKey {
         period,
@@ -289,5 +314,5 @@ fn tally(books: &mut Books, site: u32, period: u32, cell: &Cell) {
         let key = key(leg.programme, leg.agreement, leg.payee_region);
         books.closing.count(key, false, leg.amount, &leg.funders);
     }
-    books.closing.count(key(0, 0, site_region), false, cell.copay, &[]);
+    books.closing.count(key(0, 0, site_region), false, wallet, &[]);
 }

@@ -167,17 +167,16 @@ pub(super) fn repin(books: &mut Books, judge: &mut Judge<'_>, facts: &mut Facts<
         format!("at most {}", elapsed.min(hold.limit_ms)),
         offset_ms,
     );
-    let running = hold.slices.first().is_some_and(|slice| slice.from_ms < offset_ms);
+    let used = hold.slices.iter().take_while(|slice| slice.from_ms < offset_ms).count();
     let cells = facts.count("number of cells")?;
-    judge.expect(Check::Cell, || "number of cells".into(), usize::from(running), cells);
-    if cells > 0 {
+    judge.expect(Check::Cell, || "number of cells".into(), used, cells);
+    for _ in 0..cells {
         if hold.slices.is_empty() {
             return Err(unknown("open slice of hold", id));
         }
         let slice = hold.slices.remove(0);
         let stated = read_cell(facts, &slice)?;
         let to_ms = offset_ms.clamp(slice.from_ms, slice.until_ms);
-        judge.expect(Check::Cell, || "end of the running slice".into(), offset_ms, to_ms);
         capture(books, judge, &mut hold, slice, to_ms, &stated)?;
     }
     release_all(books, judge, &mut hold);

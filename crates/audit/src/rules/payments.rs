@@ -15,19 +15,21 @@ pub(super) fn file_claim(books: &mut Books, judge: &mut Judge<'_>, facts: &mut F
     let amount = facts.amount("amount")?;
     let next = books.closing.claims.len() as u64 + 1;
     judge.expect(Check::Number, || "number of the claim".into(), next, id);
-    let left = books.closing.claimable.entry((org, programme)).or_default();
+    let account = books.closing.claimable.entry((org, programme)).or_default();
     judge.require(
         Check::Payment,
-        (1..=*left).contains(&amount),
+        (1..=account.free).contains(&amount),
         || "claimed".into(),
-        format!("1 to {left}"),
+        format!("1 to {}", account.free),
         amount,
     );
-    *left -= amount;
+    account.free -= amount;
+    account.filed += amount;
     books.closing.claims.push(Claim {
         org,
         programme,
-        amount,
+        due: amount,
+        filer: judge.actor,
         review: None,
         paid: false,
     });
@@ -55,15 +57,18 @@ pub(super) fn review_claim(books: &mut Books, judge: &mut Judge<'_>, facts: &mut
     let claim = claim(books, id)?;
     judge.require(
         Check::State,
-        claim.review.is_none(),
+        claim.review.is_none() && claim.is_open(),
         || format!("claim {id}"),
-        "not reviewed",
-        "reviewed before",
+        "open, not reviewed",
+        format!("{} due, review {:?}, paid {}", claim.due, claim.review, claim.paid),
     );
+    two_principals(judge, "files", claim.filer, "reviews", actor);
     claim.review = Some((approved, actor));
-    let (org, programme, amount) = (claim.org, claim.programme, claim.amount);
+    let (org, programme, due) = (claim.org, claim.programme, claim.due);
     if !approved {
-        *books.closing.claimable.entry((org, programme)).or_default() += amount;
+        let account = books.closing.claimable.entry((org, programme)).or_default();
+        account.filed -= due;
+        account.free += due;
     }
     Ok(())
 }
@@ -73,19 +78,23 @@ pub(super) fn pay_claim(books: &mut Books, judge: &mut Judge<'_>, facts: &mut Fa
     let _reference = facts.text("reference")?;
     let actor = judge.actor;
     let claim = claim(books, id)?;
-    let approved = matches!(claim.review, Some((true, _))) && !claim.paid;
+    let approved = matches!(claim.review, Some((true, _))) && claim.is_open();
     judge.require(
         Check::State,
         approved,
         || format!("claim {id}"),
         "approved, not paid",
-        format!("review {:?}, paid {}", claim.review, claim.paid),
+        format!("{} due, review {:?}, paid {}", claim.due, claim.review, claim.paid),
     );
-    let reviewer = claim.review.map(|(_, reviewer)| reviewer);
-    two_principals(judge, reviewer, actor);
+    let reviewer = claim.review.map_or(0, |(_, reviewer)| reviewer);
+    two_principals(judge, "reviews", reviewer, "pays", actor);
     claim.paid = true;
-    let (org, amount) = (claim.org, claim.amount);
-    judge.post(Account::Claim(org), Account::Treasury, amount);
+    let (org, programme, due) = (claim.org, claim.programme, claim.due);
+    books.closing.claimable.entry((org, programme)).or_default().filed -= due;
+    // What the holder owes is set off.
+    let set_off = due.min(books.balance(Account::Owes(org)));
+    judge.post(Account::Claim(org), Account::Owes(org), set_off);
+    judge.post(Account::Claim(org), Account::Treasury, due - set_off);
     deposits(books, judge);
     Ok(())
 }
@@ -103,14 +112,14 @@ fn deposits(books: &Books, judge: &mut Judge<'_>) {
     );
 }
 
-fn two_principals(judge: &mut Judge<'_>, reviewer: Option<u64>, payer: u64) {
+fn two_principals(judge: &mut Judge<'_>, does: &str, one: u64, does_next: &str, other: u64) {
     // Entries without principals are named by their own check.
     judge.require(
         Check::Payment,
-        payer == 0 || reviewer != Some(payer),
-        || "who reviews and who pays".into(),
+        one != other || other == 0,
+        || format!("who {does} and who {does_next}"),
         "two principals",
-        format!("principal {payer} twice"),
+        format!("principal {other} twice"),
     );
 }
 
@@ -135,10 +144,8 @@ pub(super) fn pay_settlement(books: &mut Books, judge: &mut Judge<'_>, facts: &m
     let amount = facts.amount("amount")?;
     let _reference = facts.text("reference")?;
     let actor = judge.actor;
-    let account = Account::Receivable(key.1);
-    let owed = books.balance(account);
-    let known = books.closing.settlements.get_mut(&key);
-    let settlement = known.ok_or_else(|| unknown("settlement", format!("{key:?}")))?;
+    let known = books.closing.settlements.get(&key);
+    let settlement = *known.ok_or_else(|| unknown("settlement", format!("{key:?}")))?;
     judge.require(
         Check::State,
         settlement.reviewer.is_some() && settlement.paid.is_none(),
@@ -146,13 +153,35 @@ pub(super) fn pay_settlement(books: &mut Books, judge: &mut Judge<'_>, facts: &m
         "reviewed, not paid",
         format!("reviewed by {:?}, paid {:?}", settlement.reviewer, settlement.paid),
     );
-    let expected = settlement.net.min(owed).max(0);
-    judge.expect(Check::Payment, || "paid".into(), expected, amount);
-    let reviewer = settlement.reviewer;
-    settlement.paid = Some(expected);
-    two_principals(judge, reviewer, actor);
-    judge.post(account, Account::Treasury, expected);
+    let mut earlier = books
+        .closing
+        .settlements
+        .range(..key)
+        .filter(|((_, provider), _)| *provider == key.1);
+    let skipped = earlier.find(|(_, settlement)| settlement.paid.is_none());
+    judge.require(
+        Check::Payment,
+        skipped.is_none(),
+        || format!("settlement {key:?}"),
+        "paid after the provider's earlier ones",
+        format!("{:?} is not paid", skipped.map(|(key, _)| key)),
+    );
+    two_principals(judge, "reviews", settlement.reviewer.unwrap_or(0), "pays", actor);
+    // Of what is owed to the provider, what it owes is set off first; what belongs to later periods is left.
+    let (receivable, owes) = (Account::Receivable(key.1), Account::Owes(key.1));
+    let owed = books.balance(receivable);
+    let set_off = owed.min(books.balance(owes));
+    let later = books
+        .closing
+        .earned_after(key.0, |line| books.provider_of(line) == Some(key.1));
+    let cash = (owed - set_off - later.max(0)).max(0);
+    judge.expect(Check::Payment, || "paid".into(), cash, amount);
+    judge.post(receivable, owes, set_off);
+    judge.post(receivable, Account::Treasury, cash);
     deposits(books, judge);
+    if let Some(settlement) = books.closing.settlements.get_mut(&key) {
+        settlement.paid = Some(cash);
+    }
     Ok(())
 }
 

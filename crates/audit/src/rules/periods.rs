@@ -1,5 +1,7 @@
 //! Accounting periods: their bounds, and the rows of a closed one against what was counted line by line.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::unknown;
 use crate::books::Books;
 use crate::calendar::month_end;
@@ -17,15 +19,15 @@ pub(super) fn end(books: &mut Books, judge: &mut Judge<'_>, facts: &mut Facts<'_
         books.closing.current(),
         number,
     );
-    let from = books.closing.ended.last().map_or(0, |period| period.until);
-    // It ends with its month, or when somebody says so.
-    let whole_month = until > 0 && month_end(until - 1) == until;
+    let from = books.closing.current_from();
+    // It ends with its month, or earlier when somebody says so.
+    let month = month_end(from);
     let at = judge.at;
     judge.require(
         Check::Period,
-        from < until && until <= at && (whole_month || (until == at && judge.actor != 0)),
+        from < until && until <= at && (until == month || (until == at && until < month)),
         || "end of the period".into(),
-        format!("the end of a month after {from} and not after {at}"),
+        format!("{month}, or {at} before that"),
         until,
     );
     books.closing.ended.push(Ended {
@@ -50,13 +52,13 @@ pub(super) fn close(books: &mut Books, judge: &mut Judge<'_>, facts: &mut Facts<
     });
     judge.require(
         Check::Period,
-        late.is_none(),
+        late.is_none() && period.until <= judge.at,
         || format!("use that ended in period {number}"),
         "captured",
         late.map_or(String::new(), |hold| format!("not yet: {:?}", hold.key)),
     );
     let count = facts.count("number of rows")?;
-    let mut expected: std::collections::BTreeMap<TallyKey, Tally> = books
+    let mut expected: BTreeMap<TallyKey, Tally> = books
         .closing
         .rows(number)
         .map(|(key, tally)| (*key, tally.clone()))
@@ -137,18 +139,17 @@ fn compare(judge: &mut Judge<'_>, key: &TallyKey, expected: &Tally, found: &Tall
     );
 }
 
-// One settlement per provider with lines: everything its sites earned, whoever pays it.
+// One settlement per provider with lines.
 fn settle(books: &mut Books, number: u32) {
-    let mut nets = std::collections::BTreeMap::new();
-    for (key, tally) in books.closing.rows(number) {
-        let provider = books.sites.get(&key.site).map_or(0, |site| site.provider);
-        *nets.entry(provider).or_insert(0) += tally.net();
-    }
-    for (provider, net) in nets {
-        let settlement = Settlement {
-            net,
-            ..Settlement::default()
-        };
-        books.closing.settlements.insert((number, provider), settlement);
+    let providers: BTreeSet<u32> = books
+        .closing
+        .rows(number)
+        .filter_map(|(key, _)| books.provider_of(key))
+        .collect();
+    for provider in providers {
+        books
+            .closing
+            .settlements
+            .insert((number, provider), Settlement::default());
     }
 }

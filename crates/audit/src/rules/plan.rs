@@ -56,7 +56,6 @@ fn read_slice(facts: &mut Facts<'_>, lines: usize) -> Read<Stated> {
             by_holder: facts.flag("redemption")?,
             year: facts.ms("fiscal year")?,
             group: 0,
-            payee_region: 0,
             cover_ms: facts.ms("cover")?,
             amount: facts.amount("amount of the leg")?,
             grant: facts.amount("grant of the leg")?,
@@ -205,22 +204,32 @@ fn check(books: &Books, judge: &mut Judge<'_>, hold: &Hold, job: Option<u64>, st
         .filter(|leg| leg.by_holder)
         .map(|leg| leg.amount)
         .sum();
-    // At less than full use rounding may turn against the payer: by two fen a voucher and one, on each line.
-    let least = gross - paid + advanced;
-    let legs = slice.legs.len() as i128;
-    let slack = if legs == 0 {
-        0
-    } else {
-        (2 * legs + 1) * costs.len() as i128
-    };
-    judge.require(
+    let wallet = gross - paid + advanced + for_rounding(&slice, costs.len());
+    judge.expect(
         Check::Wallet,
-        (least..=least + slack).contains(&slice.wallet),
         || format!("slice {number}: held in the wallet"),
-        format!("{least} to {}", least + slack),
+        wallet,
         slice.wallet,
     );
+    slice.wallet = wallet;
     Ok(slice)
+}
+
+// What the co-pay of a part of the slice can exceed its share of the whole slice's by, through rounding: on each line a fen for every
+// programme but one; where a voucher covers the line in part, two for every voucher and one.
+fn for_rounding(slice: &Slice, lines: usize) -> i128 {
+    let length_ms = slice.until_ms - slice.from_ms;
+    let of_line = |line: usize| {
+        let paying: Vec<&Leg> = slice.legs.iter().filter(|leg| leg.rates[line] > 0).collect();
+        if paying.iter().any(|leg| leg.cover_ms < length_ms) {
+            return 2 * paying.len() as i128 + 1;
+        }
+        let mut programmes: Vec<u32> = paying.iter().map(|leg| leg.programme).collect();
+        programmes.sort_unstable();
+        programmes.dedup();
+        (programmes.len() as i128 - 1).max(0)
+    };
+    (0..lines).map(of_line).sum()
 }
 
 /// What each line costs for a time.
@@ -359,17 +368,16 @@ fn eligible(
     );
     leg.by_holder = programme.by_holder;
     leg.group = payer.group;
-    leg.payee_region = if leg.by_holder { payer.region } else { site.region };
     let begins = hold.base.saturating_add(slice.from_ms);
-    judge.expect(rule, || says("fiscal year"), year(begins), leg.year);
-    leg.year = year(begins);
+    judge.expect(rule, || says("fiscal year"), year(at), leg.year);
+    leg.year = year(at);
     let length_ms = slice.until_ms - slice.from_ms;
     let cover = if terms.expiry_hold {
         length_ms
     } else {
         let mut end = voucher.until.min(terms.until);
         if !terms.carry_over {
-            end = end.min(year_start(year(hold.base) + 1));
+            end = end.min(year_start(year(at) + 1));
         }
         end.saturating_sub(begins).min(length_ms)
     };
@@ -512,15 +520,20 @@ fn amounts(
             expected = widened;
         }
     }
+    // Unit-hours are rounded up once for all vouchers of a programme: its caps never give more than they have.
+    let mut of_programme = vec![0; bill.programmes.len()];
     for (place, amount) in expected.into_iter().enumerate() {
         let leg = &slice.legs[place];
         let programme = books.programme(leg.programme);
-        let price = programme.map_or(0, &price_of);
         let in_money = programme.is_none_or(|programme| programme.denomination.is_empty());
         let grant = if in_money {
             Some(amount)
         } else {
-            grant_for(amount, price)
+            let before: &mut i128 = &mut of_programme[bill.legs[place].programme];
+            let price = programme.map_or(0, &price_of);
+            let taken = grant_for(*before + amount, price).zip(grant_for(*before, price));
+            *before += amount;
+            taken.map(|(after, before)| after - before)
         };
         let what = |figure: &str| format!("slice {number}, leg {}: {figure}", place + 1);
         judge.expect(Check::Leg, || what("amount"), amount, leg.amount);

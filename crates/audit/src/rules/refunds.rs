@@ -1,5 +1,6 @@
 //! Refunds: never over what was captured, split by the capture's own legs and funders, taken from whoever was paid.
 
+use super::captures::booked;
 use super::{reason, unknown};
 use crate::books::{Books, Cell, CellLeg, Ended, JobCap, Key, Life};
 use crate::chart::Account;
@@ -11,7 +12,9 @@ use crate::judge::Judge;
 
 /// What goes back of a cell, as it is written.
 struct Stated {
+    place: u64,
     period: u32,
+    booked: u32,
     back: i128,
     wallet: i128,
     /// Amount, grant, whether the voucher gets it.
@@ -20,22 +23,16 @@ struct Stated {
 
 pub(super) fn refund(books: &mut Books, judge: &mut Judge<'_>, facts: &mut Facts<'_>) -> Read<()> {
     let key: Key = (facts.number("job")?, facts.id("task")?, facts.id("attempt")?);
-    let booked = facts.id("booked period")?;
-    judge.expect(
-        Check::Period,
-        || "booked period".into(),
-        books.closing.current(),
-        booked,
-    );
     let mut charged = take(books, key)?;
+    let mut refunded = Vec::new();
     for _ in 0..facts.count("number of cells")? {
         let place = facts.number("place of the cell")?;
-        let known = usize::try_from(place)
-            .ok()
-            .and_then(|place| charged.cells.get_mut(place));
+        let known = usize::try_from(place).ok().and_then(|place| charged.cells.get(place));
         let cell = known.ok_or_else(|| unknown("cell", place))?;
         let mut stated = Stated {
+            place,
             period: facts.id("period of the cell")?,
+            booked: facts.id("booked period")?,
             back: facts.amount("back")?,
             wallet: facts.amount("back to the wallet")?,
             legs: Vec::with_capacity(cell.legs.len()),
@@ -44,11 +41,48 @@ pub(super) fn refund(books: &mut Books, judge: &mut Judge<'_>, facts: &mut Facts
             let (amount, grant) = (facts.amount("amount of the leg")?, facts.amount("grant of the leg")?);
             stated.legs.push((amount, grant, facts.flag("reinstated")?));
         }
-        let parties = (charged.payer, charged.provider, charged.site);
-        refund_cell(books, judge, key, parties, cell, place, &stated)?;
+        refunded.push(stated);
+    }
+    latest_first(judge, &charged, &refunded);
+    let parties = (charged.payer, charged.provider, charged.site);
+    for stated in &refunded {
+        let cell = &mut charged.cells[stated.place as usize];
+        refund_cell(books, judge, key, parties, cell, stated)?;
     }
     put_back(books, key, charged);
     reason(judge, facts)
+}
+
+fn left_of(cell: &Cell) -> i128 {
+    cell.copay + cell.legs.iter().map(|leg| leg.amount).sum::<i128>()
+}
+
+// An amount goes back from the latest cell, and from an earlier one only what the later ones have not.
+fn latest_first(judge: &mut Judge<'_>, charged: &Ended, refunded: &[Stated]) {
+    let mut left: i128 = refunded.iter().map(|stated| stated.back).sum();
+    let mut expected = Vec::new();
+    for (place, cell) in charged.cells.iter().enumerate().rev() {
+        let part = left.min(left_of(cell));
+        if part > 0 {
+            left -= part;
+            expected.push((place as u64, part));
+        }
+    }
+    judge.require(
+        Check::Refund,
+        left == 0 && !refunded.is_empty(),
+        || "back in all".into(),
+        "no more than was captured and is left, and something",
+        format!("{left} more"),
+    );
+    let found: Vec<(u64, i128)> = refunded.iter().map(|stated| (stated.place, stated.back)).collect();
+    judge.require(
+        Check::Refund,
+        left > 0 || found == expected,
+        || "cells and what goes back of each".into(),
+        format!("{expected:?}"),
+        format!("{found:?}"),
+    );
 }
 
 // The captures of a hold, whether it is over or still open.
@@ -80,14 +114,14 @@ fn refund_cell(
     key: Key,
     (payer, provider, site): (u32, u32, u32),
     cell: &mut Cell,
-    place: u64,
     stated: &Stated,
 ) -> Read<()> {
+    let place = stated.place;
     let what = |figure: &str| format!("cell {place}: {figure}");
     judge.expect(Check::Period, || what("period"), cell.period, stated.period);
     let mut left: Vec<i128> = cell.legs.iter().map(|leg| leg.amount).collect();
     left.push(cell.copay);
-    let most: i128 = left.iter().sum();
+    let most = left_of(cell);
     judge.require(
         Check::Refund,
         (1..=most).contains(&stated.back),
@@ -96,11 +130,13 @@ fn refund_cell(
         stated.back,
     );
     let parts = largest_remainder(stated.back.min(most), &left);
+    let current = booked(books, judge, judge.at);
     let booked = if books.closing.is_closed(cell.period) {
-        books.closing.current()
+        current
     } else {
         cell.period
     };
+    judge.expect(Check::Period, || what("booked period"), booked, stated.booked);
     let site_region = books.sites.get(&site).map_or(0, |site| site.region);
     let key_of = |programme, agreement, payee_region| TallyKey {
         period: booked,
@@ -124,26 +160,28 @@ fn refund_cell(
         judge.expect(Check::Refund, || says("amount"), amount, found.0);
         judge.expect(Check::Refund, || says("grant"), grant, found.1);
         judge.expect(Check::Refund, || says("reinstated"), reinstated, found.2);
-        let payee = if leg.by_holder {
-            wallet += amount;
-            Account::Claim(payer)
-        } else {
-            Account::Receivable(provider)
-        };
         let back = largest_remainder(amount, &leg.funders);
-        let debtor = if leg.by_holder { payer } else { provider };
-        for (funder, part) in back.iter().enumerate() {
-            give_back(
-                books,
-                judge,
-                payee,
-                debtor,
-                Account::Due(leg.programme, funder as u8),
-                *part,
-            );
-        }
         post_grant(books, judge, leg, grant, reinstated);
-        count_back(books, judge, key, payer, leg, amount, grant);
+        let unpaid = if leg.by_holder {
+            wallet += amount;
+            (
+                Account::Claim(payer),
+                books.closing.take_claim(payer, leg.programme, amount),
+            )
+        } else {
+            let account = Account::Receivable(provider);
+            (account, judge.balance(books, account).clamp(0, amount))
+        };
+        let debtor = if leg.by_holder { payer } else { provider };
+        uncall(
+            books,
+            judge,
+            leg.programme,
+            &back,
+            unpaid,
+            (Account::Owes(debtor), amount - unpaid.1),
+        );
+        count_back(books, judge, key, leg, amount, grant);
         let row = key_of(leg.programme, leg.agreement, leg.payee_region);
         books.closing.count(row, true, amount, &back);
         leg.amount -= amount;
@@ -156,25 +194,37 @@ fn refund_cell(
     let receivable = judge.balance(books, Account::Receivable(provider)).clamp(0, wallet);
     judge.post(Account::Receivable(provider), Account::Wallet(payer), receivable);
     judge.post(Account::Owes(provider), Account::Wallet(payer), wallet - receivable);
-    let copay = parts[cell.legs.len()];
-    books.closing.count(key_of(0, 0, site_region), true, copay, &[]);
-    cell.copay -= copay;
+    books.closing.count(key_of(0, 0, site_region), true, wallet, &[]);
+    cell.copay -= parts[cell.legs.len()];
     Ok(())
 }
 
-// The funder owes less, and the payee is owed less; what either has settled since becomes a debt the other way.
-fn give_back(books: &Books, judge: &mut Judge<'_>, payee: Account, debtor: u32, due: Account, amount: i128) {
-    let owed = judge.balance(books, payee).clamp(0, amount);
-    let called = judge.balance(books, due).clamp(0, amount);
-    let recovery = match due {
-        Account::Due(programme, _) => Account::Recovery(programme),
-        other => other,
-    };
-    let both = owed.min(called);
-    judge.post(payee, due, both);
-    judge.post(payee, recovery, owed - both);
-    judge.post(Account::Owes(debtor), due, called - both);
-    judge.post(Account::Owes(debtor), recovery, amount - owed - (called - both));
+// What was not paid out comes back from the payee's account, the rest it owes from now on; what a funder has not paid in it owes no longer,
+// the rest is owed to the fund. Each of the first is set against each of the second in turn.
+fn uncall(
+    books: &Books,
+    judge: &mut Judge<'_>,
+    programme: u32,
+    back: &[i128],
+    unpaid: (Account, i128),
+    paid: (Account, i128),
+) {
+    let mut credits = Vec::with_capacity(back.len() + 1);
+    let mut paid_in = 0;
+    for (funder, part) in back.iter().enumerate() {
+        let due = Account::Due(programme, funder as u8);
+        let called = judge.balance(books, due).clamp(0, *part);
+        credits.push((due, called));
+        paid_in += part - called;
+    }
+    credits.push((Account::Recovery(programme), paid_in));
+    let mut left = unpaid.1;
+    for (credit, amount) in credits {
+        let first = left.min(amount);
+        left -= first;
+        judge.post(unpaid.0, credit, first);
+        judge.post(paid.0, credit, amount - first);
+    }
 }
 
 fn is_reinstated(books: &Books, at: u64, leg: &CellLeg) -> bool {
@@ -199,15 +249,7 @@ fn post_grant(books: &Books, judge: &mut Judge<'_>, leg: &CellLeg, grant: i128, 
     }
 }
 
-fn count_back(
-    books: &mut Books,
-    judge: &mut Judge<'_>,
-    (job, ..): Key,
-    payer: u32,
-    leg: &CellLeg,
-    amount: i128,
-    grant: i128,
-) {
+fn count_back(books: &mut Books, judge: &mut Judge<'_>, (job, ..): Key, leg: &CellLeg, amount: i128, grant: i128) {
     books.count_group(leg.programme, leg.group, leg.year.into(), -grant);
     let terms = books
         .programme(leg.programme)
@@ -221,13 +263,14 @@ fn count_back(
     {
         books.count_job(job, JobCap::Agreement(leg.agreement), -amount);
     }
-    if leg.by_holder {
-        *books.closing.claimable.entry((payer, leg.programme)).or_default() -= amount;
-    }
-    if let Some(voucher) = books.voucher_mut(leg.voucher) {
-        voucher.paid -= amount;
-        if voucher.fraud {
-            judge.post(Account::Recovery(leg.programme), Account::Owes(voucher.holder), amount);
-        }
+    let Some(voucher) = books.voucher_mut(leg.voucher) else {
+        return;
+    };
+    voucher.paid -= amount;
+    if voucher.fraud {
+        // The holder owes the fund what it was not given back, and no more.
+        let (owes, recovery) = (Account::Owes(voucher.holder), Account::Recovery(leg.programme));
+        let both = judge.balance(books, owes).min(judge.balance(books, recovery));
+        judge.post(recovery, owes, amount.min(both).max(0));
     }
 }

@@ -109,9 +109,12 @@ pub(super) fn revoke(books: &mut Books, judge: &mut Judge<'_>, facts: &mut Facts
         Account::Recovery(known.programme),
         expected,
     );
-    end(books, judge, id, Life::Revoked)?;
+    // Fraud may be found out when the voucher is over.
+    if !(fraud && known.is_over() && !known.fraud) {
+        end(books, judge, id, Life::Revoked)?;
+    }
     if let Some(voucher) = books.voucher_mut(id) {
-        voucher.fraud = fraud;
+        voucher.fraud |= fraud;
     }
     Ok(())
 }

@@ -101,14 +101,11 @@ impl Scribe {
             };
             writer.entry(&line).expect("memory takes everything");
         }
-        let rows = ACCOUNTS
-            .iter()
-            .zip(balances)
-            .map(|((account, _, is_grant), balance)| Balance {
-                account: (*account).to_owned(),
-                unit: if *is_grant { "grant" } else { "fen" }.to_owned(),
-                balance: *balance,
-            });
+        let rows = ACCOUNTS.iter().zip(balances).map(|((account, ..), balance)| Balance {
+            account: (*account).to_owned(),
+            unit: "fen".to_owned(),
+            balance: *balance,
+        });
         writer.finish(rows.collect()).expect("memory takes everything")
     }
 }

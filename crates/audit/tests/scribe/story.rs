@@ -129,7 +129,7 @@ pub(crate) fn story() -> Scribe {
             (unfunded(2), voucher(2), 80),
             (receivable(1), wallet(2), 400),
         ],
-        &[11, 0, 1, 1, 1, 0, 1, 500, 400, 100, 100, 0, 80, 80, 1],
+        &[11, 0, 1, 1, 0, 1, 1, 500, 400, 100, 100, 0, 80, 80, 1],
         &["site at fault"],
     );
     scribe.at = MONTH_END + 5;
@@ -141,7 +141,7 @@ pub(crate) fn story() -> Scribe {
         &[],
         &[
             1, 3, // period, rows
-            1, 0, 0, 1, 310_117, 1_067, 320, 1, 1, 0, // own money
+            1, 0, 0, 1, 310_117, 1_333, 400, 1, 1, 0, // own money
             1, 1, 0, 1, 310_117, 333, 100, 1, 1, 2, 310, 156, // the city: 155 and 78
             1, 2, 1, 1, 330_100, 266, 80, 1, 1, 1, 372, // home: 186
         ],
@@ -175,7 +175,7 @@ pub(crate) fn story() -> Scribe {
             (unfunded(2), voucher(2), 16),
             (owes(1), wallet(2), 80),
         ],
-        &[11, 0, 1, 2, 1, 0, 1, 100, 80, 20, 20, 0, 16, 16, 1],
+        &[11, 0, 1, 1, 0, 1, 2, 100, 80, 20, 20, 0, 16, 16, 1],
         &["site at fault"],
     );
     scribe.entry(36, &[(TREASURY, owes(1), 100)], &[1, 100], &["bank"]);
@@ -195,7 +195,11 @@ pub(crate) fn story() -> Scribe {
     scribe.entry(27, &[], &[2, 310_117, 2], &["firm"]);
     scribe.at = YEAR_END;
     scribe.actor = 0;
-    scribe.entry(28, &[], &[2, YEAR_END], &[]);
+    let mut until = MONTH_END;
+    for (period, days) in (2..).zip([28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]) {
+        until += days * DAY;
+        scribe.entry(28, &[], &[period, until], &[]);
+    }
     scribe.entry(16, &[(voucher(2), unfunded(2), 19_830)], &[2], &[]);
     scribe
 }
