@@ -32,6 +32,11 @@ pub(crate) fn year_start(year: u64) -> u64 {
     Date::new(year, 1, 1).map_or(FAR_MS, instant)
 }
 
+/// First instant of the month that holds an instant.
+pub(crate) fn month_start(ms: u64) -> u64 {
+    instant(day(ms).first_of_month())
+}
+
 /// First instant of the month after the one that holds an instant.
 pub(crate) fn month_end(ms: u64) -> u64 {
     let first = day(ms).first_of_month();
@@ -48,6 +53,8 @@ mod tests {
         let turn = 1_767_196_800_000;
         assert_eq!((year(turn - 1), year(turn), year_start(2026)), (2025, 2026, turn));
         assert_eq!(month_end(turn - 1), turn);
+        assert_eq!((month_start(turn), month_start(turn + 1)), (turn, turn));
+        assert_eq!(month_start(turn - 1), turn - 31 * 86_400_000);
         assert_eq!(month_end(turn), turn + 31 * 86_400_000);
         // 2028 has a 29th of February.
         let february = year_start(2028) + 31 * 86_400_000;

@@ -108,8 +108,8 @@ pub(super) fn end(books: &mut Books, id: u64, hold: Hold) {
     );
 }
 
-/// The period of a line; what ends by itself must have ended before anything is booked after it.
-pub(super) fn booked(books: &Books, judge: &mut Judge<'_>, use_ended: u64) -> u32 {
+/// A period that ends by itself must have ended before anything is booked after its end.
+pub(super) fn check_rolled(books: &Books, judge: &mut Judge<'_>) {
     let over = month_end(books.closing.current_from());
     let at = judge.at;
     judge.require(
@@ -119,7 +119,6 @@ pub(super) fn booked(books: &Books, judge: &mut Judge<'_>, use_ended: u64) -> u3
         format!("an entry for the end at {over}"),
         format!("a line at {at} without one"),
     );
-    books.closing.booked(use_ended)
 }
 
 /// Captures a slice up to an offset and releases the rest of it.
@@ -135,7 +134,8 @@ pub(super) fn capture(
     let what = |figure: &str| format!("cell {number}: {figure}");
     judge.expect(Check::Cell, || what("from"), slice.from_ms, stated.from_ms);
     judge.expect(Check::Cell, || what("to"), to_ms, stated.to_ms);
-    let period = booked(books, judge, hold.base.saturating_add(to_ms).min(judge.at));
+    check_rolled(books, judge);
+    let period = books.closing.booked(hold.base.saturating_add(to_ms).min(judge.at));
     judge.expect(Check::Period, || what("period"), period, stated.period);
     let costs = line_costs(hold, &slice, to_ms - slice.from_ms)?;
     let gross: i128 = costs.iter().sum();

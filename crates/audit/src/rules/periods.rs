@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::unknown;
 use crate::books::Books;
-use crate::calendar::month_end;
+use crate::calendar::{month_end, month_start};
 use crate::closing::{Ended, Settlement, Tally, TallyKey};
 use crate::facts::{Facts, Read};
 use crate::finding::Check;
@@ -46,9 +46,11 @@ pub(super) fn close(books: &mut Books, judge: &mut Judge<'_>, facts: &mut Facts<
         .closing
         .period(number)
         .ok_or_else(|| unknown("ended period", number))?;
+    // What was used when a month ended is captured first; a hold that reached its limit in between may still be settled.
+    let month = month_start(period.until);
     let late = books.holds.values().find(|hold| {
         let first = hold.slices.first();
-        first.is_some_and(|slice| hold.base.saturating_add(slice.until_ms) <= period.until)
+        first.is_some_and(|slice| hold.base.saturating_add(slice.until_ms) <= month)
     });
     judge.require(
         Check::Period,

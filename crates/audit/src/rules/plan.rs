@@ -434,9 +434,10 @@ fn programme_left(
         let used = books.group_use.get(&(id, leg.group, leg.year)).copied().unwrap_or(0);
         left = left.min(in_fen(cap - used));
     }
-    if let (Some(cap), Some(job)) = (terms.cap_job, job) {
-        let used = books.job_use.get(&(job, JobCap::Programme(id))).copied().unwrap_or(0);
-        left = left.min(in_fen(cap - used));
+    if let Some(cap) = terms.cap_job {
+        // Nothing is used yet by the job that a quote will be taken up by.
+        let used = job.and_then(|job| books.job_use.get(&(job, JobCap::Programme(id))).copied());
+        left = left.min(in_fen(cap - used.unwrap_or(0)));
     }
     left.max(0)
 }

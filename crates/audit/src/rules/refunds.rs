@@ -1,6 +1,6 @@
 //! Refunds: never over what was captured, split by the capture's own legs and funders, taken from whoever was paid.
 
-use super::captures::booked;
+use super::captures::check_rolled;
 use super::{reason, unknown};
 use crate::books::{Books, Cell, CellLeg, Ended, JobCap, Key, Life};
 use crate::chart::Account;
@@ -130,9 +130,9 @@ fn refund_cell(
         stated.back,
     );
     let parts = largest_remainder(stated.back.min(most), &left);
-    let current = booked(books, judge, judge.at);
+    check_rolled(books, judge);
     let booked = if books.closing.is_closed(cell.period) {
-        current
+        books.closing.current()
     } else {
         cell.period
     };
