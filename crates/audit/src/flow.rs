@@ -56,6 +56,24 @@ pub(crate) fn leg_amounts(bill: &Bill) -> Vec<i128> {
     amounts
 }
 
+/// Whether amounts are all that the legs can pay together, though not each in its turn the most it can.
+///
+/// Bounds before the legs (what caps of programmes and agreements leave) and bounds after them (lines and rates) can be at odds: a later leg may
+/// be able to pay only when an earlier one leaves its line to it and another under the same cap takes over. The sum is then the largest, and
+/// there is no way to pay it in order.
+pub(crate) fn is_largest_out_of_order(bill: &Bill, amounts: &[i128]) -> bool {
+    let in_order = leg_amounts(bill);
+    let sum = |amounts: &[i128]| amounts.iter().sum::<i128>();
+    let feasible = |amounts: &[i128]| {
+        let mut bounded = bill.clone();
+        for (leg, amount) in bounded.legs.iter_mut().zip(amounts) {
+            leg.balance = leg.balance.min(*amount);
+        }
+        least_cut(&bounded, amounts.len()) == sum(amounts)
+    };
+    sum(&in_order) == sum(amounts) && feasible(amounts) && !feasible(&in_order)
+}
+
 fn least_cut(bill: &Bill, legs: usize) -> i128 {
     let (agreements, programmes, lines) = (bill.agreements.len(), bill.programmes.len(), bill.lines.len());
     let (source, sink, all) = (0, 1, 2);
@@ -202,6 +220,31 @@ mod tests {
         assert_eq!(leg_amounts(&two(120, NO_BOUND, NO_BOUND)), [120, 0]);
         assert_eq!(leg_amounts(&two(NO_BOUND, 210, NO_BOUND)), [200, 10]);
         assert_eq!(leg_amounts(&two(NO_BOUND, NO_BOUND, 0)), [0, 0]);
+    }
+
+    #[test]
+    fn where_caps_and_lines_are_at_odds_the_sum_counts() {
+        // Under a cap of 31 that both share, the first leg pays 30 and the second 1; then the third finds 2 left of its line. It gets 3 when the
+        // first leaves it one, which the second pays elsewhere.
+        let bill = Bill {
+            lines: vec![5, 124],
+            together: NO_BOUND,
+            agreements: vec![31, NO_BOUND],
+            programmes: vec![
+                side(&[3, 27]),
+                side(&[0, 31]),
+                Side {
+                    agreement: 1,
+                    ..side(&[3, 0])
+                },
+            ],
+            legs: vec![offer(0, 900, &[3, 27]), offer(1, 900, &[0, 31]), offer(2, 900, &[3, 0])],
+        };
+        assert_eq!(leg_amounts(&bill), [30, 1, 3]);
+        assert!(is_largest_out_of_order(&bill, &[29, 2, 3]));
+        for wrong in [[30, 1, 2], [30, 1, 3], [28, 3, 2], [29, 3, 3]] {
+            assert!(!is_largest_out_of_order(&bill, &wrong), "{wrong:?}");
+        }
     }
 
     fn bills() -> impl Strategy<Value = Bill> {

@@ -310,7 +310,18 @@ proptest! {
 fn shown(history: &History) -> String {
     let entry = |entry: &JournalEntry| {
         let record = Record::read(&entry.record).expect("the ledger writes records");
-        format!("{} {} at {} {:?} {:?}\n", record.index, record.kind, record.at_ms, record.facts, record.transfers.iter().map(|t| (t.debit, t.credit, t.amount)).collect::<Vec<_>>())
+        format!(
+            "{} {} at {} {:?} {:?}\n",
+            record.index,
+            record.kind,
+            record.at_ms,
+            record.facts,
+            record
+                .transfers
+                .iter()
+                .map(|t| (t.debit, t.credit, t.amount))
+                .collect::<Vec<_>>()
+        )
     };
     history.entries.iter().map(entry).collect()
 }

@@ -84,8 +84,7 @@ pub(super) fn capture_slice(books: &mut Books, judge: &mut Judge<'_>, facts: &mu
         format!("not after {at}"),
         over,
     );
-    // A quote that was taken up for less time may have a slice after its limit.
-    let to_ms = slice.until_ms.min(hold.limit_ms).max(slice.from_ms);
+    let to_ms = slice.until_ms;
     capture(books, judge, &mut hold, slice, to_ms, &stated)?;
     books.holds.insert(id, hold);
     Ok(())

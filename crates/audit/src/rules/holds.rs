@@ -121,6 +121,14 @@ pub(super) fn take_up(books: &mut Books, judge: &mut Judge<'_>, facts: &mut Fact
         format!("1 to {}", hold.limit_ms),
         limit_ms,
     );
+    // What is quoted for after the limit is released, the slice before it ends there.
+    let within = hold.slices.partition_point(|slice| slice.from_ms < limit_ms);
+    for slice in hold.slices.split_off(within) {
+        release_slice(books, judge, &hold, &slice);
+    }
+    if let Some(last) = hold.slices.last_mut() {
+        last.until_ms = last.until_ms.min(limit_ms);
+    }
     (hold.key, hold.base, hold.limit_ms) = (Some(key), at, limit_ms);
     for slice in &hold.slices {
         for leg in &slice.legs {

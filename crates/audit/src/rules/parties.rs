@@ -21,7 +21,7 @@ pub(super) fn create_org(books: &mut Books, judge: &mut Judge<'_>, facts: &mut F
     judge.expect(Check::Number, || "number of the organisation".into(), next, id);
     let new = books.org_names.insert(name.to_owned());
     judge.require(Check::Number, new, || "name".into(), "a new one", name);
-    let expected = *books.groups.entry(control_group.to_owned()).or_insert(next);
+    let expected = group_of(books, control_group);
     judge.expect(Check::Number, || "control group".into(), expected, group);
     books.orgs.push(Org {
         name: name.to_owned(),
@@ -32,13 +32,19 @@ pub(super) fn create_org(books: &mut Books, judge: &mut Judge<'_>, facts: &mut F
     Ok(())
 }
 
+// A group is numbered when its name comes up first.
+fn group_of(books: &mut Books, name: &str) -> u32 {
+    let next = books.groups.len() as u32 + 1;
+    *books.groups.entry(name.to_owned()).or_insert(next)
+}
+
 pub(super) fn update_org(books: &mut Books, judge: &mut Judge<'_>, facts: &mut Facts<'_>) -> Read<()> {
     let id = facts.id("organisation")?;
     let region = facts.id("region")?;
     let group = facts.id("control group")?;
     let control_group = facts.text("control group")?;
     books.org(id).ok_or_else(|| unknown("organisation", id))?;
-    let expected = *books.groups.entry(control_group.to_owned()).or_insert(id);
+    let expected = group_of(books, control_group);
     judge.expect(Check::Number, || "control group".into(), expected, group);
     let org = &mut books.orgs[id as usize - 1];
     (org.region, org.group) = (region, expected);

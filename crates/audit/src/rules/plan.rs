@@ -7,7 +7,7 @@ use crate::chart::Account;
 use crate::exact::{at_most, grant_for, list_price, worth};
 use crate::facts::{Facts, Malformed, Read};
 use crate::finding::Check;
-use crate::flow::{Bill, NO_BOUND, Offer, Side, leg_amounts};
+use crate::flow::{Bill, NO_BOUND, Offer, Side, is_largest_out_of_order, leg_amounts};
 use crate::judge::Judge;
 
 /// All of it, in basis points.
@@ -507,20 +507,7 @@ fn amounts(
             per_line,
         });
     }
-    let mut expected = leg_amounts(&bill);
-    let same = |expected: &[i128]| slice.legs.iter().map(|leg| leg.amount).eq(expected.iter().copied());
-    if !same(&expected) {
-        // A voucher that was offered, covers more of a line than the ones that pay, and was left with nothing is not in the entry; it widens
-        // what its programme may pay of the line.
-        for (leg, offer) in slice.legs.iter().zip(&bill.legs) {
-            let widest = leg.rates.iter().zip(costs).map(|(rate, cost)| at_most(*cost, *rate));
-            bill.programmes[offer.programme].per_line = widest.collect();
-        }
-        let widened = leg_amounts(&bill);
-        if same(&widened) {
-            expected = widened;
-        }
-    }
+    let expected = expected_amounts(slice, bill.clone(), costs);
     // Unit-hours are rounded up once for all vouchers of a programme: its caps never give more than they have.
     let mut of_programme = vec![0; bill.programmes.len()];
     for (place, amount) in expected.into_iter().enumerate() {
@@ -543,6 +530,25 @@ fn amounts(
         (leg.amount, leg.grant) = (amount, grant.unwrap_or(0));
     }
     Ok(())
+}
+
+// What each leg should pay; what it says it pays where that is right too.
+fn expected_amounts(slice: &Slice, mut bill: Bill, costs: &[i128]) -> Vec<i128> {
+    let stated: Vec<i128> = slice.legs.iter().map(|leg| leg.amount).collect();
+    let in_order = leg_amounts(&bill);
+    if stated == in_order || is_largest_out_of_order(&bill, &stated) {
+        return stated;
+    }
+    // A voucher that was offered, covers more of a line than the ones that pay, and was left with nothing is not in the entry; it widens
+    // what its programme may pay of the line.
+    for (leg, offer) in slice.legs.iter().zip(&bill.legs) {
+        let widest = leg.rates.iter().zip(costs).map(|(rate, cost)| at_most(*cost, *rate));
+        bill.programmes[offer.programme].per_line = widest.collect();
+    }
+    if stated == leg_amounts(&bill) || is_largest_out_of_order(&bill, &stated) {
+        return stated;
+    }
+    in_order
 }
 
 // What the rates of a leg give of each line, as far as it covers the slice.
