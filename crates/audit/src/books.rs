@@ -364,6 +364,10 @@ impl Books {
     }
 
     pub(crate) fn count_job(&mut self, job: u64, cap: JobCap, by: i128) {
-        *self.job_use.entry((job, cap)).or_default() += by;
+        let used = self.job_use.entry((job, cap)).or_default();
+        *used += by;
+        if *used == 0 {
+            self.job_use.remove(&(job, cap));
+        }
     }
 }

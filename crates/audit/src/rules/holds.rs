@@ -91,7 +91,7 @@ fn read_hold(
         cells: Vec::new(),
     };
     let stated = read_slices(facts, count)?;
-    set_aside(books, judge, &mut hold, key.map(|(job, ..)| job), 0, stated)?;
+    set_aside(books, judge, &mut hold, 0, stated)?;
     Ok(hold)
 }
 
@@ -225,8 +225,7 @@ fn plan(
 ) -> Read<()> {
     hold.limit_ms = limit_ms;
     let stated = read_slices(facts, hold.lines.len())?;
-    let job = hold.key.map(|(job, ..)| job);
-    set_aside(books, judge, &mut hold, job, from_ms, stated)?;
+    set_aside(books, judge, &mut hold, from_ms, stated)?;
     books.holds.insert(id, hold);
     Ok(())
 }

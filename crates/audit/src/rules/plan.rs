@@ -13,6 +13,9 @@ use crate::judge::Judge;
 /// All of it, in basis points.
 const WHOLE: u64 = 10_000;
 
+/// The job that a quote will be taken up by, which has used nothing yet: no job has this number.
+const QUOTED: u64 = u64::MAX;
+
 /// A slice as it is written: with the versions that are only checked.
 pub(super) struct Stated {
     slice: Slice,
@@ -74,10 +77,10 @@ pub(super) fn set_aside(
     books: &mut Books,
     judge: &mut Judge<'_>,
     hold: &mut Hold,
-    job: Option<u64>,
     from_ms: u64,
     stated: Vec<Stated>,
 ) -> Read<()> {
+    let job = hold.key.map_or(QUOTED, |(job, ..)| job);
     let mut next = from_ms;
     let last = stated.len().saturating_sub(1);
     for (place, one) in stated.into_iter().enumerate() {
@@ -109,11 +112,17 @@ pub(super) fn set_aside(
         hold.slices.push(slice);
     }
     judge.expect(Check::Cell, || "end of the last slice".into(), hold.limit_ms, next);
+    if hold.key.is_none() {
+        // Counted when a job takes the quote up.
+        for leg in hold.slices.iter().flat_map(|slice| &slice.legs) {
+            count_job(books, QUOTED, leg, -leg.amount, -leg.grant);
+        }
+    }
     Ok(())
 }
 
 // What the slice takes, and what caps count.
-fn post(books: &mut Books, judge: &mut Judge<'_>, hold: &Hold, job: Option<u64>, slice: &Slice) {
+fn post(books: &mut Books, judge: &mut Judge<'_>, hold: &Hold, job: u64, slice: &Slice) {
     for leg in &slice.legs {
         judge.post(
             Account::Voucher(leg.voucher),
@@ -131,9 +140,7 @@ fn post(books: &mut Books, judge: &mut Judge<'_>, hold: &Hold, job: Option<u64>,
             );
         }
         books.count_group(leg.programme, leg.group, leg.year, leg.grant);
-        if let Some(job) = job {
-            count_job(books, job, leg, leg.amount, leg.grant);
-        }
+        count_job(books, job, leg, leg.amount, leg.grant);
     }
     judge.post(
         Account::Wallet(hold.payer),
@@ -158,7 +165,7 @@ pub(super) fn count_job(books: &mut Books, job: u64, leg: &Leg, amount: i128, gr
     }
 }
 
-fn check(books: &Books, judge: &mut Judge<'_>, hold: &Hold, job: Option<u64>, stated: Stated) -> Read<Slice> {
+fn check(books: &Books, judge: &mut Judge<'_>, hold: &Hold, job: u64, stated: Stated) -> Read<Slice> {
     let Stated {
         mut slice,
         sheets,
@@ -419,7 +426,7 @@ fn stacking(books: &Books, judge: &mut Judge<'_>, slice: &Slice, number: usize) 
 fn programme_left(
     books: &Books,
     judge: &Judge<'_>,
-    job: Option<u64>,
+    job: u64,
     leg: &Leg,
     programme: &Programme,
     in_fen: impl Fn(i128) -> i128,
@@ -435,9 +442,8 @@ fn programme_left(
         left = left.min(in_fen(cap - used));
     }
     if let Some(cap) = terms.cap_job {
-        // Nothing is used yet by the job that a quote will be taken up by.
-        let used = job.and_then(|job| books.job_use.get(&(job, JobCap::Programme(id))).copied());
-        left = left.min(in_fen(cap - used.unwrap_or(0)));
+        let used = books.job_use.get(&(job, JobCap::Programme(id))).copied().unwrap_or(0);
+        left = left.min(in_fen(cap - used));
     }
     left.max(0)
 }
@@ -446,7 +452,7 @@ fn amounts(
     books: &Books,
     judge: &mut Judge<'_>,
     hold: &Hold,
-    job: Option<u64>,
+    job: u64,
     slice: &mut Slice,
     costs: &[i128],
     number: usize,
@@ -480,8 +486,8 @@ fn amounts(
             .unwrap_or_else(|| {
                 agreements.push(leg.agreement);
                 let cap = books.agreement(leg.agreement).and_then(|agreement| agreement.cap);
-                let used = |job| books.job_use.get(&(job, JobCap::Agreement(leg.agreement))).copied();
-                let used = job.and_then(used).unwrap_or(0);
+                let used = books.job_use.get(&(job, JobCap::Agreement(leg.agreement))).copied();
+                let used = used.unwrap_or(0);
                 bill.agreements.push(cap.map_or(NO_BOUND, |cap| (cap - used).max(0)));
                 agreements.len() - 1
             });
