@@ -444,6 +444,33 @@ async fn auditing(replica: &Replica, firm: &str) {
     );
     let rest = exported(&mut audits, &auditor, from(2)).await;
     assert!(rest.agreed && !rest.whole && rest.first == 2, "{:?}", rest.findings);
+    let all = exported(&mut audits, &auditor, from(0)).await;
+    assert!(all.agreed && all.whole && all.first == 1, "{:?}", all.findings);
+    let mut wallet = WalletServiceClient::new(replica.channel.clone());
+    let trial = wallet
+        .get_trial_balance(with(&auditor, v1::GetTrialBalanceRequest {}))
+        .await
+        .expect("an auditor may")
+        .into_inner();
+    assert_eq!(
+        (all.last, &all.head),
+        (trial.journal_entries, &hex::encode(&trial.journal_head_sha256))
+    );
+    // Jobs were paid: the provider has earned what left the wallet.
+    let derived = |account: &str| {
+        all.balances
+            .iter()
+            .find(|row| row.account == account)
+            .map(|row| row.derived)
+    };
+    let earned = derived("owed_to_providers").expect("a kind of accounts");
+    assert!(earned > 0, "{:?}", all.balances);
+    assert_eq!(
+        derived("wallets_available")
+            .zip(derived("wallets_held"))
+            .map(|(free, held)| free + held),
+        Some(1_000_000 - earned)
+    );
 }
 
 async fn exported(
@@ -490,10 +517,11 @@ async fn exported(
         }
     };
     assert!(next().await.is_none(), "nothing follows the end");
-    let rows = ACCOUNTS.iter().zip(end.balances);
-    let row = |((account, _, is_grant), balance): (&(&str, bool, bool), i64)| Balance {
+    assert!(end.units.is_empty(), "nobody grants unit-hours here");
+    let rows = ACCOUNTS.iter().zip(end.balances_fen);
+    let row = |((account, ..), balance): (&(&str, bool, bool), i64)| Balance {
         account: (*account).into(),
-        unit: if *is_grant { "grant" } else { "fen" }.into(),
+        unit: "fen".into(),
         balance,
     };
     let file = writer.finish(rows.map(row).collect()).expect("memory takes everything");

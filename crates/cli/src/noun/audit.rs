@@ -11,7 +11,7 @@ use hesuan_api::refusal::Refusal;
 use hesuan_api::v1::audit_service_client::AuditServiceClient;
 use hesuan_api::v1::export_journal_response::Part;
 use hesuan_api::v1::{ExportJournalRequest, ExportJournalResponse, JournalBegin, JournalEnd, JournalEntry};
-use hesuan_audit::file::{Balance, EntryLine, FORMAT, Header, Writer};
+use hesuan_audit::file::{Balance, EntryLine, FORMAT, Header, Writer, unit_hours};
 use hesuan_audit::{ACCOUNTS, Options, PeriodReport, Report, verify};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
@@ -208,13 +208,22 @@ fn line(entry: JournalEntry) -> Outcome<EntryLine> {
 }
 
 fn balances(end: &JournalEnd) -> Vec<Balance> {
-    let rows = ACCOUNTS.iter().zip(&end.balances);
-    let row = |((account, _, is_grant), balance): (&(&str, bool, bool), &i64)| Balance {
-        account: (*account).to_owned(),
-        unit: if *is_grant { "grant" } else { "fen" }.to_owned(),
+    let row = |(account, balance): (&str, &i64), unit: String| Balance {
+        account: account.to_owned(),
+        unit,
         balance: *balance,
     };
-    rows.map(row).collect()
+    let all = ACCOUNTS.iter().map(|(account, ..)| *account);
+    let money = all.zip(&end.balances_fen).map(|one| row(one, "fen".to_owned()));
+    let units = end.units.iter().flat_map(|unit| {
+        let grants = ACCOUNTS
+            .iter()
+            .filter(|(.., is_grant)| *is_grant)
+            .map(|(account, ..)| *account);
+        let rows = grants.zip(&unit.balances_milli_unit_seconds);
+        rows.map(|one| row(one, unit_hours(&unit.sku)))
+    });
+    money.chain(units).collect()
 }
 
 fn bar(output: &Output, length: u64) -> ProgressBar {

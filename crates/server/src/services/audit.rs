@@ -40,7 +40,7 @@ struct Extent {
     first: u64,
     last: u64,
     head: [u8; 32],
-    balances: Vec<i64>,
+    end: v1::JournalEnd,
     /// Records in the archive by then.
     archived: u64,
 }
@@ -88,14 +88,25 @@ fn extent(state: &State, caller: PrincipalId, first: u64) -> Result<Extent, Reje
             format!("from_index is {first}, the journal has {last} entries: ask from one of these"),
         ));
     }
-    let sum = |row: &hesuan_ledger::TrialRow| {
-        i64::try_from(row.debit + row.credit).expect("the books as a whole are bounded to fit")
+    let sums = |rows: &[hesuan_ledger::TrialRow]| {
+        let sum = |row: &hesuan_ledger::TrialRow| i64::try_from(row.debit + row.credit);
+        let sums: Result<Vec<i64>, _> = rows.iter().map(sum).collect();
+        sums.expect("the books as a whole are bounded to fit")
+    };
+    let unit = |unit: &hesuan_ledger::UnitTrial| v1::UnitBalances {
+        sku: unit.sku.to_string(),
+        balances_milli_unit_seconds: sums(&unit.rows),
+    };
+    let end = v1::JournalEnd {
+        head_sha256: balance.journal_head.to_vec(),
+        balances_fen: sums(&balance.rows),
+        units: balance.units.iter().map(unit).collect(),
     };
     Ok(Extent {
         first,
         last,
         head: balance.journal_head,
-        balances: balance.rows.iter().map(sum).collect(),
+        end,
         archived: state.archived(),
     })
 }
@@ -146,11 +157,7 @@ async fn send(core: &Core, extent: &Extent, sender: &mpsc::Sender<Sent>) -> Resu
     if !begun {
         tell(sender, Part::Begin(chain.begin(core.cluster.cluster_id.to_vec()))).await?;
     }
-    let end = v1::JournalEnd {
-        head_sha256: extent.head.to_vec(),
-        balances: extent.balances.clone(),
-    };
-    tell(sender, Part::End(end)).await
+    tell(sender, Part::End(extent.end.clone())).await
 }
 
 async fn tell(sender: &mpsc::Sender<Sent>, part: Part) -> Result<(), Status> {
@@ -266,7 +273,7 @@ mod tests {
             first,
             last,
             head,
-            balances: Vec::new(),
+            end: v1::JournalEnd::default(),
             archived: 0,
         }
     }
