@@ -237,7 +237,7 @@ pub(crate) struct Books {
     pub(crate) holds: HashMap<u64, Hold>,
     pub(crate) last_quote: u64,
     pub(crate) last_hold: u64,
-    pub(crate) open_keys: HashMap<Key, u64>,
+    pub(crate) open_keys: BTreeMap<Key, u64>,
     pub(crate) ended: HashMap<Key, Ended>,
     /// Held and captured per programme, control group and year.
     pub(crate) group_use: HashMap<(u32, u32, u64), i128>,

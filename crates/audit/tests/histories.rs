@@ -6,12 +6,11 @@ mod books;
 mod model;
 
 use books::{checked, exported, findings, stated};
+use hesuan_audit::Record;
 use hesuan_audit::file::{EntryLine, FORMAT, Header, Writer};
-use hesuan_audit::{Check, Record};
 use hesuan_ledger::types::{BasisPoints, ClaimId, Fen, Grant, HoldKey, OrgId, ProgrammeId, SiteId, Stamp, Timestamp};
 use hesuan_ledger::{
-    CaptureWindow, Denomination, Funder, HoldRequest, JournalEntry, Ledger, NewProgramme, NewVoucher, Rate, Rejection,
-    Terms,
+    Denomination, Funder, HoldRequest, JournalEntry, Ledger, NewProgramme, NewVoucher, Rate, Rejection, Terms,
 };
 use model::{World, request, terms};
 use proptest::prelude::*;
@@ -34,12 +33,7 @@ struct History {
 
 impl History {
     fn new(seed: u64) -> Self {
-        let mut world = World::new(seed);
-        // Whoever reads the journal cannot see what leaves the settlement window.
-        world.ledger.set_capture_window(CaptureWindow {
-            keep_ms: u64::MAX,
-            count_max: u64::MAX,
-        });
+        let world = World::new(seed);
         let mut history = Self {
             world,
             attempts: 0,

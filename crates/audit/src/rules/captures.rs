@@ -2,7 +2,7 @@
 
 use super::plan::{count_job, line_costs};
 use super::unknown;
-use crate::books::{Books, Cell, CellLeg, Ended, Hold, Leg, Slice};
+use crate::books::{Books, Cell, CellLeg, Ended, Hold, JobCap, Leg, Slice};
 use crate::calendar::month_end;
 use crate::chart::Account;
 use crate::closing::TallyKey;
@@ -87,6 +87,50 @@ pub(super) fn capture_slice(books: &mut Books, judge: &mut Judge<'_>, facts: &mu
     let to_ms = slice.until_ms;
     capture(books, judge, &mut hold, slice, to_ms, &stated)?;
     books.holds.insert(id, hold);
+    Ok(())
+}
+
+/// What a job had used of a cap is forgotten, long after its last hold: it counts from nothing again.
+pub(super) fn forget_job_cap(books: &mut Books, judge: &mut Judge<'_>, facts: &mut Facts<'_>) -> Read<()> {
+    let job = facts.number("job")?;
+    let (programme, agreement) = (facts.id("programme")?, facts.id("agreement")?);
+    let one = (programme == 0) != (agreement == 0);
+    judge.require(
+        Check::Facts,
+        one,
+        || "programme and agreement".into(),
+        "one of them",
+        format!("{programme} and {agreement}"),
+    );
+    let cap = if agreement == 0 {
+        JobCap::Programme(programme)
+    } else {
+        JobCap::Agreement(agreement)
+    };
+    let used = books.job_use.remove(&(job, cap)).unwrap_or(0);
+    judge.require(Check::Cap, used > 0, || format!("used by job {job}"), "something", used);
+    let is_capped = |leg: &Leg| {
+        let programme = books.programme(leg.programme);
+        let terms = programme.and_then(|programme| programme.terms_of(leg.revision));
+        terms.is_some_and(|terms| terms.cap_job.is_some())
+    };
+    let counts = |leg: &Leg| match cap {
+        JobCap::Programme(id) => leg.programme == id && is_capped(leg),
+        JobCap::Agreement(id) => leg.agreement == id,
+    };
+    let open = books.open_keys.range((job, 0, 0)..=(job, u32::MAX, u32::MAX));
+    let holds = open.filter_map(|(_, id)| books.holds.get(id));
+    let held = holds
+        .flat_map(|hold| &hold.slices)
+        .flat_map(|slice| &slice.legs)
+        .any(counts);
+    judge.require(
+        Check::Cap,
+        !held,
+        || format!("held by job {job} under the cap"),
+        "nothing",
+        "an open hold",
+    );
     Ok(())
 }
 

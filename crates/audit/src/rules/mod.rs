@@ -16,7 +16,7 @@ use crate::finding::Check;
 use crate::judge::Judge;
 
 /// Of each kind from 1 on: its name, and whether only people do it.
-const KINDS: [(&str, bool); 37] = [
+const KINDS: [(&str, bool); 38] = [
     ("CreateOrg", true),
     ("TopUp", true),
     ("Withdraw", true),
@@ -54,6 +54,7 @@ const KINDS: [(&str, bool); 37] = [
     ("PayIn", true),
     ("Collect", true),
     ("RepayFund", true),
+    ("ForgetJobCap", false),
 ];
 
 /// The name of a kind.
@@ -108,6 +109,7 @@ pub(crate) fn apply(books: &mut Books, judge: &mut Judge<'_>, kind: u64, mut fac
         35 => payments::pay_in(books, judge, facts)?,
         36 => payments::collect(books, judge, facts)?,
         37 => payments::repay_fund(books, judge, facts)?,
+        38 => captures::forget_job_cap(books, judge, facts)?,
         _ => {
             return Err(Malformed {
                 what: "kind".into(),
