@@ -132,7 +132,9 @@ impl Ledger {
             VoucherState::Revoked if voucher.fraud || !fraud => {
                 return Err(Rejection::voucher(id, VoucherRule::Revoked));
             }
-            VoucherState::Expired if !fraud => return Err(Rejection::voucher(id, VoucherRule::Expired)),
+            VoucherState::Expired if voucher.fraud || !fraud => {
+                return Err(Rejection::voucher(id, VoucherRule::Expired));
+            }
             VoucherState::Expired | VoucherState::Revoked => {}
             VoucherState::Issued | VoucherState::Active | VoucherState::Suspended | VoucherState::Exhausted => {
                 self.end_voucher(id, VoucherState::Revoked);

@@ -61,6 +61,8 @@ pub enum Kind {
     ReadPublic,
     /// See the trial balance.
     ReadBooks,
+    /// Take the whole journal away.
+    ExportJournal,
     /// See principals.
     ReadPrincipals,
 }
@@ -86,6 +88,7 @@ pub fn roles(kind: Kind) -> &'static [Role] {
         Kind::ReadVouchers => &[Member, Issuer, Auditor],
         Kind::ReadPublic => &[Member, Admin, Operator, Issuer, Treasurer, Auditor, Node],
         Kind::ReadBooks => &[Treasurer, Auditor],
+        Kind::ExportJournal => &[Auditor],
         Kind::ReadPrincipals => &[Admin, Auditor],
     }
 }
