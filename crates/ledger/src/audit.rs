@@ -33,11 +33,11 @@ impl Ledger {
 
     // Everything captured that is still here: of holds that are settled, and of holds that go on.
     fn cells(&self) -> impl Iterator<Item = (u64, &Cell)> {
-        let open = self.holds.iter().map(|(_, hold)| (hold.key.job, &hold.cells));
+        let open = self.holds.iter().map(|(_, hold)| (hold.key.job, &hold.cells[..]));
         let ended = self
             .captures
             .iter()
-            .map(|(_, settled)| (settled.key.job, &settled.cells));
+            .map(|(_, settled)| (settled.key.job, &settled.cells[..]));
         open.chain(ended)
             .flat_map(|(job, cells)| cells.iter().map(move |cell| (job, cell)))
     }

@@ -11,7 +11,7 @@ use crate::programme::BudgetPolicy;
 use crate::quote::{Leg, LegPin, Plan, QuoteRequest, merged};
 use crate::rejection::{Rejection, Subject};
 use crate::slice::{Cell, SLICES_MAX, Slice};
-use crate::types::{Fen, Funding, Grant, HoldId, HoldKey, Line, OrgId, QuoteId, SiteId, Stamp, Timestamp};
+use crate::types::{Fen, Few, Funding, Grant, HoldId, HoldKey, Line, OrgId, QuoteId, SiteId, Stamp, Timestamp};
 
 /// The longest life of a binding quote: 24 hours.
 pub const QUOTE_VALID_MS_MAX: u64 = 86_400_000;
@@ -47,7 +47,7 @@ pub struct Pinned {
     /// What is reserved, with the prices of the beginning.
     pub lines: Arc<[PricedLine]>,
     /// Its time that is not captured yet, in order.
-    pub slices: Vec<Slice>,
+    pub slices: Few<Slice, 1>,
 }
 
 /// An open hold.

@@ -7,6 +7,7 @@ use super::closing;
 use super::records::*;
 use crate::account::LAST_DEBIT_KIND;
 use crate::agreement::{Agreement, NewAgreement};
+use crate::bill::Bill;
 use crate::hold::{BoundQuote, Hold, Pinned};
 use crate::journal::{Journal, JournalEntry};
 use crate::ledger::{JobCap, JobUse, KeyState, Ledger};
@@ -21,7 +22,7 @@ use crate::settle::{CaptureWindow, Settled};
 use crate::slice::{Cell, LegRefunded, Slice};
 use crate::sweep::{Cause, Sweep};
 use crate::types::{
-    AgreementId, BasisPoints, Fen, Funding, Grant, HoldId, HoldKey, Line, OrgId, ProgrammeId, QuoteId, RegionCode,
+    AgreementId, BasisPoints, Fen, Few, Funding, Grant, HoldId, HoldKey, Line, OrgId, ProgrammeId, QuoteId, RegionCode,
     SiteId, Sku, Timestamp, VoucherId,
 };
 use crate::voucher::{Voucher, VoucherState};
@@ -373,13 +374,13 @@ impl Loader {
         dense(&mut self.ledger.captures, record.id, settled)
     }
 
-    fn cells(&self, records: Vec<CellRecord>) -> Result<Vec<Cell>, &'static str> {
+    fn cells<C: FromIterator<Cell>>(&self, records: Vec<CellRecord>) -> Result<C, &'static str> {
         records.into_iter().map(|record| self.cell(record)).collect()
     }
 
     fn cell(&self, record: CellRecord) -> Result<Cell, &'static str> {
         let [gross, copay, wallet, refunded] = amounts(record.amounts)?.map(Fen);
-        let per_line = record.lines.iter().map(|line| Fen(line.gross)).collect();
+        let per_line: Vec<Fen> = record.lines.iter().map(|line| Fen(line.gross)).collect();
         let leg_refunded = |leg: &LegRecord| LegRefunded {
             amount: Fen(leg.refunded),
             grant: Grant(leg.grant_refunded),
@@ -391,13 +392,20 @@ impl Loader {
             record.legs.iter().map(leg_refunded).collect()
         };
         let (legs, pins) = self.legs(record.legs, record.lines.len())?;
+        let lines = lines(record.lines);
+        let priced = record
+            .to_ms
+            .checked_sub(record.from_ms)
+            .and_then(|ms| Bill::checked(&lines, ms));
+        if priced.is_none_or(|bill| bill.per_line[..] != per_line[..]) {
+            return Err("a cell whose lines have other list prices");
+        }
         Ok(Cell {
             from_ms: record.from_ms,
             to_ms: record.to_ms,
             period: record.period,
             payer_region: RegionCode(record.payer_region),
-            lines: lines(record.lines),
-            per_line,
+            lines,
             gross,
             legs,
             pins,
@@ -464,8 +472,8 @@ impl Loader {
         })
     }
 
-    fn legs(&self, records: Vec<LegRecord>, lines: usize) -> Result<(Vec<Leg>, Vec<LegPin>), &'static str> {
-        let mut both = (Vec::with_capacity(records.len()), Vec::with_capacity(records.len()));
+    fn legs(&self, records: Vec<LegRecord>, lines: usize) -> Result<(Few<Leg, 2>, Few<LegPin, 2>), &'static str> {
+        let mut both = (Few::new(), Few::new());
         for record in records {
             let voucher = VoucherId(record.voucher);
             self.ledger.voucher(voucher).ok_or("a leg without its voucher")?;

@@ -379,8 +379,14 @@ impl World {
                 .flat_map(|slice| slice.legs.iter().zip(&slice.pins));
             legs.map(move |(leg, pin)| (job, leg, pin, leg.amount.0))
         });
-        let open = self.ledger.open_holds().map(|(_, hold)| (hold.key.job, &hold.cells));
-        let ended = self.ledger.settled().map(|settled| (settled.key.job, &settled.cells));
+        let open = self
+            .ledger
+            .open_holds()
+            .map(|(_, hold)| (hold.key.job, &hold.cells[..]));
+        let ended = self
+            .ledger
+            .settled()
+            .map(|settled| (settled.key.job, &settled.cells[..]));
         let cells = open
             .chain(ended)
             .flat_map(|(job, cells)| cells.iter().map(move |cell| (job, cell)));
