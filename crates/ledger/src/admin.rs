@@ -14,7 +14,7 @@ use crate::programme::{
 };
 use crate::rejection::{Rejection, Subject};
 use crate::sweep::Cause;
-use crate::types::{AgreementId, Fen, Grant, OrgId, ProgrammeId, RegionCode, SiteId, Sku, Stamp, Timestamp};
+use crate::types::{AgreementId, Fen, Few, Grant, OrgId, ProgrammeId, RegionCode, SiteId, Sku, Stamp, Timestamp};
 
 // All money that is ever in the books at once stays under this, so that no balance can overflow.
 const BOOKS_MAX: i128 = 4_000_000_000_000_000_000;
@@ -63,6 +63,8 @@ impl Ledger {
             receivable: zero,
             claim: zero,
             owes: zero,
+            vouchers: Few::new(),
+            group_use: Few::new(),
         });
         self.write(EntryKind::CreateOrg, by);
         Ok(id)

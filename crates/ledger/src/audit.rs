@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::account::KINDS;
 use crate::hold::{Pinned, job_caps};
 use crate::ledger::{JobUse, KeyState, Ledger};
+use crate::party::Org;
 use crate::programme::BudgetPolicy;
 use crate::quote::{Leg, LegPin};
 use crate::slice::{Cell, Slice};
@@ -257,15 +258,18 @@ impl Ledger {
             *group_min.entry((leg.programme, pin.group, pin.year)).or_insert(0) += leg.grant.0;
         }
         for (key, least) in group_min {
-            let used = self.group_use.get(&key).copied().unwrap_or_default();
+            let (programme, group, year) = key;
+            let used = self
+                .org(group)
+                .map_or(Grant::ZERO, |founder| founder.group_used(programme, year));
             assert!(
                 used.0 >= least,
                 "the cap counter of {key:?} is {used}, its records say {least}"
             );
         }
         let mut used = BTreeMap::new();
-        for ((programme, _, _), amount) in self.group_use.iter() {
-            *used.entry(*programme).or_insert(0) += amount.0;
+        for ((programme, _, _), amount) in self.group_uses() {
+            *used.entry(programme).or_insert(0) += amount.0;
         }
         for (_, programme) in self.programmes.iter() {
             let counted = used.remove(&programme.id).unwrap_or(0);
@@ -295,8 +299,9 @@ impl Ledger {
         let by_holder = self.vouchers.iter().filter(|(_, voucher)| in_use(voucher.state));
         let mut expected: Vec<_> = by_holder.map(|(_, voucher)| (voucher.holder, voucher.id)).collect();
         expected.sort();
+        let listed = |org: &Org| org.vouchers.iter().map(|id| (org.id, *id)).collect::<Vec<_>>();
         assert!(
-            self.by_holder.iter().map(|(key, ())| *key).eq(expected),
+            self.orgs.iter().flat_map(|(_, org)| listed(org)).eq(expected),
             "vouchers in use are listed wrong"
         );
         let ends = self

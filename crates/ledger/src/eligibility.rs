@@ -285,8 +285,10 @@ impl Ledger {
             left = Grant(positive(programme.uncommitted.0, VoucherRule::Budget)?);
         }
         if let Some(cap) = terms.cap_per_control_group {
-            let key = (programme.id, asked.payer.group, asked.year);
-            let used = self.group_use.get(&key).copied().unwrap_or_default();
+            let founder = self
+                .org(asked.payer.group)
+                .expect("a group is named by an organisation");
+            let used = founder.group_used(programme.id, asked.year);
             left = left.min(Grant(positive(cap.0 - used.0, VoucherRule::GroupCap)?));
         }
         if let Some(cap) = terms.cap_per_job {

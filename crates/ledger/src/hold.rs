@@ -11,7 +11,7 @@ use crate::programme::BudgetPolicy;
 use crate::quote::{Leg, LegPin, Plan, QuoteRequest, merged};
 use crate::rejection::{Rejection, Subject};
 use crate::slice::{Cell, SLICES_MAX, Slice};
-use crate::types::{Fen, Few, Funding, Grant, HoldId, HoldKey, Line, OrgId, QuoteId, SiteId, Stamp, Timestamp};
+use crate::types::{Fen, Funding, Grant, HoldId, HoldKey, Line, OrgId, QuoteId, SiteId, Stamp, Timestamp};
 
 /// The longest life of a binding quote: 24 hours.
 pub const QUOTE_VALID_MS_MAX: u64 = 86_400_000;
@@ -47,7 +47,7 @@ pub struct Pinned {
     /// What is reserved, with the prices of the beginning.
     pub lines: Arc<[PricedLine]>,
     /// Its time that is not captured yet, in order.
-    pub slices: Few<Slice, 1>,
+    pub slices: Vec<Slice>,
 }
 
 /// An open hold.
@@ -361,27 +361,14 @@ impl Ledger {
         if by == 0 {
             return;
         }
-        let key = (leg.programme, pin.group, pin.year);
-        match self.group_use.get_mut(&key) {
-            Some(used) => {
-                used.0 += by;
-                assert!(
-                    used.0 >= 0,
-                    "programme {} counts {used} for group {}",
-                    leg.programme,
-                    pin.group
-                );
-            }
-            None => {
-                assert!(
-                    by > 0,
-                    "programme {} counts {by} for group {}",
-                    leg.programme,
-                    pin.group
-                );
-                self.group_use.insert(key, Grant(by));
-            }
-        }
+        let used = self.org_mut(pin.group).group_used_mut(leg.programme, pin.year);
+        used.0 += by;
+        assert!(
+            used.0 >= 0,
+            "programme {} counts {used} for group {}",
+            leg.programme,
+            pin.group
+        );
     }
 
     /// Counts slices that are opened in the caps per job.

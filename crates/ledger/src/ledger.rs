@@ -76,8 +76,6 @@ pub struct Ledger {
     pub(crate) holds: PagedVec<Hold>,
     // In order of settlement, for the settlement window.
     pub(crate) captures: PagedVec<Settled>,
-    // Open holds and net captures per programme, control group and fiscal year.
-    pub(crate) group_use: PagedMap<(ProgrammeId, OrgId, u32), Grant>,
     pub(crate) job_use: PagedMap<(u64, JobCap), JobUse>,
     pub(crate) sweeps: Sweeps,
     pub(crate) periods: PagedVec<Period>,
@@ -93,8 +91,6 @@ pub struct Ledger {
     pub(crate) groups: PagedMap<Arc<str>, OrgId>,
     pub(crate) programme_names: PagedMap<Arc<str>, ProgrammeId>,
     pub(crate) voucher_codes: PagedMap<Arc<str>, VoucherId>,
-    // Vouchers in use: redeemed and neither spent, expired nor revoked.
-    pub(crate) by_holder: PagedMap<(OrgId, VoucherId), ()>,
     pub(crate) voucher_ends: PagedMap<(Timestamp, VoucherId), ()>,
     pub(crate) quote_ends: PagedMap<(Timestamp, QuoteId), ()>,
     pub(crate) keys: PagedMap<HoldKey, KeyState>,
@@ -127,7 +123,6 @@ impl Ledger {
             quotes: PagedVec::starting_at(1),
             holds: PagedVec::starting_at(1),
             captures: PagedVec::starting_at(1),
-            group_use: PagedMap::new(),
             job_use: PagedMap::new(),
             sweeps: Sweeps::default(),
             periods: PagedVec::starting_at(1),
@@ -142,7 +137,6 @@ impl Ledger {
             groups: PagedMap::new(),
             programme_names: PagedMap::new(),
             voucher_codes: PagedMap::new(),
-            by_holder: PagedMap::new(),
             voucher_ends: PagedMap::new(),
             quote_ends: PagedMap::new(),
             keys: PagedMap::new(),
@@ -222,8 +216,8 @@ impl Ledger {
 
     /// The holder's vouchers in use: redeemed and neither spent, expired nor revoked; by id.
     pub fn vouchers_in_use(&self, holder: OrgId) -> impl Iterator<Item = &Voucher> {
-        let all = (holder, VoucherId(0))..=(holder, VoucherId(u64::MAX));
-        self.by_holder.range(all).filter_map(|((_, id), ())| self.voucher(*id))
+        let listed = self.org(holder).map_or(&[][..], |org| &org.vouchers);
+        listed.iter().filter_map(|id| self.voucher(*id))
     }
 
     /// An open hold.
@@ -279,6 +273,18 @@ impl Ledger {
     /// Length of the journal and SHA-256 of its last entry.
     pub fn journal_head(&self) -> (u64, [u8; 32]) {
         (self.journal.index, self.journal.head)
+    }
+
+    /// Open holds and net captures per programme, control group and fiscal year, in this order.
+    pub(crate) fn group_uses(&self) -> Vec<((ProgrammeId, OrgId, u32), Grant)> {
+        let of_one = |org: &Org| {
+            let id = org.id;
+            let uses = org.group_use.clone().into_iter();
+            uses.map(move |known| ((known.programme, id, known.year), known.used))
+        };
+        let mut uses: Vec<_> = self.orgs.iter().flat_map(|(_, org)| of_one(org)).collect();
+        uses.sort_unstable_by_key(|(key, _)| *key);
+        uses
     }
 
     pub(crate) fn known_org(&self, id: OrgId) -> Result<&Org, Rejection> {

@@ -77,7 +77,7 @@ pub struct Quote {
 /// A quote with everything a hold pins.
 pub(crate) struct Plan {
     pub(crate) lines: Arc<[PricedLine]>,
-    pub(crate) slices: Few<Slice, 1>,
+    pub(crate) slices: Vec<Slice>,
 }
 
 /// What a leg keeps whatever happens to its programme and agreement while the hold is open.
@@ -157,7 +157,7 @@ impl Ledger {
         lines: &Arc<[PricedLine]>,
         job: Option<u64>,
         when: When,
-    ) -> Result<Few<Slice, 1>, Rejection> {
+    ) -> Result<Vec<Slice>, Rejection> {
         let asked = self.asked(request, lines, job, when)?;
         let mut offers = self.offers(&asked, when)?;
         if matches!(request.funding, Funding::Vouchers(_)) && !when.lenient {
@@ -217,7 +217,7 @@ impl Plan {
 
 /// Legs of one voucher as one, in the order of their first.
 pub(crate) fn merged<'a>(legs: impl Iterator<Item = &'a Leg>) -> Vec<Leg> {
-    let mut merged: Vec<Leg> = Vec::new();
+    let mut merged: Vec<Leg> = Vec::with_capacity(2);
     for leg in legs {
         match merged.iter_mut().find(|known| known.voucher == leg.voucher) {
             Some(known) => {

@@ -220,7 +220,7 @@ impl Ledger {
             if voucher.state == VoucherState::Exhausted {
                 voucher.state = VoucherState::Active;
             }
-            self.by_holder.insert((holder, leg.voucher), ());
+            self.org_mut(holder).begin_use(leg.voucher);
         } else {
             voucher.lapsed.0 += leg.grant.0;
         }

@@ -14,7 +14,7 @@ use crate::quote::{Leg, merged};
 use crate::rejection::Rejection;
 use crate::slice::{Cell, LegRefunded, Slice};
 use crate::tally::{CellLine, LegLine};
-use crate::types::{Fen, Few, Grant, HoldId, HoldKey, OrgId, ProgrammeId, RegionCode, SiteId, Sku, Stamp, Timestamp};
+use crate::types::{Fen, Grant, HoldId, HoldKey, OrgId, ProgrammeId, RegionCode, SiteId, Sku, Stamp, Timestamp};
 
 /// One line of a receipt; a class whose price changed while it was used has a line for each price.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,14 +80,14 @@ pub struct Settled {
     /// Billed time.
     pub wall_ms: u64,
     /// What was captured, in order of time.
-    pub cells: Few<Cell, 1>,
+    pub cells: Vec<Cell>,
 }
 
 impl Settled {
     /// All its cells as one receipt.
     pub fn receipt(&self) -> Receipt {
         let sum = |amount: fn(&Cell) -> Fen| Fen(self.cells.iter().map(|cell| amount(cell).0).sum());
-        let mut lines: Vec<ReceiptLine> = Vec::new();
+        let mut lines: Vec<ReceiptLine> = Vec::with_capacity(self.cells.first().map_or(0, |cell| cell.lines.len()));
         for (priced, gross) in self
             .cells
             .iter()
@@ -197,7 +197,7 @@ impl Ledger {
         self.capture_until(Parties::of(&open), &open.pinned.slices, 0, by);
         self.journal.fact(hold.0);
         self.write(EntryKind::Release, by);
-        let settled = self.keep(hold, open, Few::new(), 0, by);
+        let settled = self.keep(hold, open, Vec::new(), 0, by);
         let unused = self.captures.get(settled).expect("just kept").captured_after(0);
         self.refund_unused(settled, unused, by);
         Ok(())
@@ -227,8 +227,8 @@ impl Ledger {
     }
 
     /// Captures the use of slices up to an instant of their hold and releases the rest of all of them; gives the cells, in order.
-    pub(crate) fn capture_until(&mut self, parties: Parties, slices: &[Slice], to_ms: u64, by: Stamp) -> Few<Cell, 1> {
-        let mut cells = Few::new();
+    pub(crate) fn capture_until(&mut self, parties: Parties, slices: &[Slice], to_ms: u64, by: Stamp) -> Vec<Cell> {
+        let mut cells = Vec::with_capacity(1);
         let used = slices.partition_point(|slice| slice.from_ms < to_ms);
         for slice in &slices[..used] {
             cells.push(self.capture(parties, slice, to_ms.min(slice.until_ms), by));
@@ -352,14 +352,13 @@ impl Ledger {
         split(amount, &programme.weights())
     }
 
-    fn keep(&mut self, hold: HoldId, open: Hold, cells: Few<Cell, 1>, wall_ms: u64, by: Stamp) -> u64 {
+    fn keep(&mut self, hold: HoldId, open: Hold, cells: Vec<Cell>, wall_ms: u64, by: Stamp) -> u64 {
         let Hold {
             key,
             pinned,
-            cells: captured,
+            cells: mut all,
             ..
         } = open;
-        let mut all: Few<Cell, 1> = captured.into();
         if all.is_empty() {
             all = cells;
         } else {

@@ -87,9 +87,9 @@ pub(crate) fn plan_slices(
     lines: &Arc<[PricedLine]>,
     offers: &mut Offers<'_>,
     when: When,
-) -> Result<Few<Slice, 1>, Rejection> {
+) -> Result<Vec<Slice>, Rejection> {
     let span_ms = asked.request.walltime_ms_max;
-    let mut slices = Few::new();
+    let mut slices = Vec::with_capacity(1);
     let mut from_ms = 0;
     while from_ms < span_ms {
         let month_ms = month_end(Timestamp(when.use_from.0 + from_ms)).0 - when.use_from.0;

@@ -10,7 +10,7 @@ use crate::journal::EntryKind;
 use crate::ledger::Ledger;
 use crate::settle::Parties;
 use crate::slice::Slice;
-use crate::types::{Fen, Few, HoldId, HoldKey, OrgId, ProgrammeId, Stamp, Timestamp, VoucherId};
+use crate::types::{Fen, HoldId, HoldKey, OrgId, ProgrammeId, Stamp, Timestamp, VoucherId};
 
 /// Holds looked at in one step.
 const STEP: usize = 256;
@@ -221,7 +221,7 @@ impl Ledger {
             self.afford_wallet(&request, plan.wallet(), paid)?;
             Ok(plan.slices)
         });
-        let (slices, limit) = plan.map_or((Few::new(), offset_ms), |slices| (slices, before));
+        let (slices, limit) = plan.map_or((Vec::new(), offset_ms), |slices| (slices, before));
         self.set_aside(request.payer, &slices);
         self.count_job(key.job, &slices);
         self.journal.facts([id.0, offset_ms]);

@@ -119,8 +119,9 @@ impl Loader {
             Table::Hold(record) => self.hold(record),
             Table::Capture(record) => self.capture(record),
             Table::GroupUse(record) => {
-                let key = (ProgrammeId(record.programme), OrgId(record.group), record.year);
-                self.ledger.group_use.insert(key, Grant(record.used));
+                self.known_org(OrgId(record.group))?;
+                let founder = self.ledger.org_mut(OrgId(record.group));
+                *founder.group_used_mut(ProgrammeId(record.programme), record.year) = Grant(record.used);
                 Ok(())
             }
             Table::JobUse(record) => self.job_use(record),
@@ -195,6 +196,8 @@ impl Loader {
             receivable,
             claim,
             owes,
+            vouchers: Few::new(),
+            group_use: Few::new(),
         };
         dense(&mut self.ledger.orgs, u64::from(id.0), org)
     }
@@ -326,7 +329,7 @@ impl Loader {
         let ledger = &mut self.ledger;
         ledger.voucher_codes.insert(voucher.code.clone(), voucher.id);
         if matches!(voucher.state, VoucherState::Active | VoucherState::Suspended) {
-            ledger.by_holder.insert((voucher.holder, voucher.id), ());
+            ledger.org_mut(voucher.holder).begin_use(voucher.id);
         }
         if !matches!(voucher.state, VoucherState::Expired | VoucherState::Revoked) {
             ledger.voucher_ends.insert((voucher.until, voucher.id), ());
@@ -480,6 +483,7 @@ impl Loader {
             self.ledger
                 .programme(ProgrammeId(record.programme))
                 .ok_or("a leg without its programme")?;
+            self.known_org(OrgId(record.group))?;
             if record.rates.len() != lines {
                 return Err("a leg with rates for other lines");
             }

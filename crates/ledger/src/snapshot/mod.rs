@@ -125,8 +125,8 @@ impl Ledger {
         for (id, capture) in self.captures.iter() {
             writer.write(Table::Capture(store::capture_record(id, capture)));
         }
-        for ((programme, group, year), used) in self.group_use.iter() {
-            let (programme, group, year, used) = (programme.0, group.0, *year, used.0);
+        for ((programme, group, year), used) in self.group_uses() {
+            let (programme, group, used) = (programme.0, group.0, used.0);
             writer.write(Table::GroupUse(GroupUseRecord {
                 programme,
                 group,
