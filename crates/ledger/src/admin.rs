@@ -6,7 +6,7 @@ use crate::account::Account;
 use crate::agreement::{Agreement, NewAgreement, check_agreement};
 use crate::journal::EntryKind;
 use crate::ledger::Ledger;
-use crate::party::{NewOrg, Org, Site, check_amount, check_grant, check_org, check_region, check_text};
+use crate::party::{Group, NewOrg, Org, Site, check_amount, check_grant, check_org, check_region, check_text};
 use crate::price::{PriceSheets, check_sheet};
 use crate::programme::{
     BudgetPolicy, Denomination, NewProgramme, Programme, Redemption, Revision, Terms, check_programme, check_terms,
@@ -14,7 +14,9 @@ use crate::programme::{
 };
 use crate::rejection::{Rejection, Subject};
 use crate::sweep::Cause;
-use crate::types::{AgreementId, Fen, Grant, GroupId, OrgId, ProgrammeId, RegionCode, SiteId, Sku, Stamp, Timestamp};
+use crate::types::{
+    AgreementId, Fen, Few, Grant, GroupId, OrgId, ProgrammeId, RegionCode, SiteId, Sku, Stamp, Timestamp,
+};
 
 // All money that is ever in the books at once stays under this, so that no balance can overflow.
 const BOOKS_MAX: i128 = 4_000_000_000_000_000_000;
@@ -61,6 +63,7 @@ impl Ledger {
             receivable: zero,
             claim: zero,
             owes: zero,
+            vouchers: Few::new(),
         });
         self.write(EntryKind::CreateOrg, by);
         Ok(id)
@@ -103,11 +106,13 @@ impl Ledger {
     // A group gets its number with its first member and keeps it, so that nobody leaves what a cap has counted behind by going away and
     // coming back.
     fn join_group(&mut self, control_group: &str) -> GroupId {
-        if let Some(group) = self.groups.get(control_group) {
+        if let Some(group) = self.group_names.get(control_group) {
             return *group;
         }
-        let group = GroupId(self.groups.len() as u32 + 1);
-        self.groups.insert(Arc::from(control_group), group);
+        let name: Arc<str> = control_group.into();
+        let group = GroupId(self.groups.next_id() as u32);
+        self.group_names.insert(name.clone(), group);
+        self.groups.push(Group { name, uses: Few::new() });
         group
     }
 

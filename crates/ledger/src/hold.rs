@@ -391,27 +391,14 @@ impl Ledger {
         if by == 0 {
             return;
         }
-        let key = (leg.programme, pin.group, pin.year);
-        match self.group_use.get_mut(&key) {
-            Some(used) => {
-                used.0 += by;
-                assert!(
-                    used.0 >= 0,
-                    "programme {} counts {used} for group {}",
-                    leg.programme,
-                    pin.group
-                );
-            }
-            None => {
-                assert!(
-                    by > 0,
-                    "programme {} counts {by} for group {}",
-                    leg.programme,
-                    pin.group
-                );
-                self.group_use.insert(key, Grant(by));
-            }
-        }
+        let used = self.group_mut(pin.group).used_mut(leg.programme, pin.year);
+        used.0 += by;
+        assert!(
+            used.0 >= 0,
+            "programme {} counts {used} for group {}",
+            leg.programme,
+            pin.group
+        );
     }
 
     /// Counts slices that are opened in the caps per job.

@@ -87,14 +87,18 @@ impl Settled {
     /// All its cells as one receipt.
     pub fn receipt(&self) -> Receipt {
         let sum = |amount: fn(&Cell) -> Fen| Fen(self.cells.iter().map(|cell| amount(cell).0).sum());
-        let mut lines: Vec<ReceiptLine> = Vec::new();
-        for (priced, gross) in self.cells.iter().flat_map(|cell| cell.lines.iter().zip(&cell.per_line)) {
+        let mut lines: Vec<ReceiptLine> = Vec::with_capacity(self.cells.first().map_or(0, |cell| cell.lines.len()));
+        for (priced, gross) in self
+            .cells
+            .iter()
+            .flat_map(|cell| cell.lines.iter().zip(cell.per_line()))
+        {
             let line = ReceiptLine {
                 sku: priced.line.sku.clone(),
                 milli_units: priced.line.milli_units,
                 millifen_per_unit_hour: priced.millifen_per_unit_hour,
                 price_version: priced.price_version,
-                gross: *gross,
+                gross,
             };
             let same = |known: &&mut ReceiptLine| (&known.sku, known.price_version) == (&line.sku, line.price_version);
             match lines.iter_mut().find(same) {
@@ -352,10 +356,14 @@ impl Ledger {
         let Hold {
             key,
             pinned,
-            cells: mut captured,
+            cells: mut all,
             ..
         } = open;
-        captured.extend(cells);
+        if all.is_empty() {
+            all = cells;
+        } else {
+            all.extend(cells);
+        }
         let settled = self.captures.push(Settled {
             hold,
             key,
@@ -364,7 +372,7 @@ impl Ledger {
             provider: pinned.provider,
             at: by.at,
             wall_ms,
-            cells: captured,
+            cells: all,
         });
         self.keys.insert(key, KeyState::Ended(settled));
         if self.captures.len() as u64 > self.window.count_max.max(1) {

@@ -101,8 +101,8 @@ impl Ledger {
             records: 0,
         };
         writer.write(Table::Header(self.header()));
-        for (name, group) in self.groups.iter() {
-            let (name, weight) = (name.to_string(), group.0);
+        for (id, group) in self.groups.iter() {
+            let (name, weight) = (group.name.to_string(), id as u32);
             writer.write(Table::Group(NamedWeight { name, weight }));
         }
         for (_, org) in self.orgs.iter() {
@@ -129,8 +129,8 @@ impl Ledger {
         for (id, capture) in self.captures.iter() {
             writer.write(Table::Capture(store::capture_record(id, capture)));
         }
-        for ((programme, group, year), used) in self.group_use.iter() {
-            let (programme, group, year, used) = (programme.0, group.0, *year, used.0);
+        for ((programme, group, year), used) in self.group_uses() {
+            let (programme, group, used) = (programme.0, group.0, used.0);
             writer.write(Table::GroupUse(GroupUseRecord {
                 programme,
                 group,
