@@ -8,7 +8,7 @@ use crate::types::{AgreementId, BasisPoints, Fen, Few};
 
 /// Who pays.
 pub(crate) struct Choice {
-    /// Which candidate pays how much; only those that pay.
+    /// Which candidate pays how much; only those that pay, and those that others could not pay as much without.
     pub(crate) legs: Few<(usize, Fen), 2>,
     /// All together pay at most this part of the list price.
     pub(crate) stack_max: BasisPoints,
@@ -84,9 +84,26 @@ fn choose(
     }
     let amounts = solve(problem);
     let subsidy = amounts.iter().sum();
-    let legs = offered.into_iter().zip(amounts).filter(|(_, amount)| *amount > 0);
+    // The longest cover offered bounds what a programme pays of a line. Settlement makes the bounds anew from the legs, so the voucher that
+    // has it stays even where it pays nothing itself: without it the others would pay less than is held for them.
+    let cover = |index: usize| candidates[index].cover_ms.saturating_sub(from_ms).min(bill.ms);
+    let of_programme = |view: usize| {
+        let legs = offered.iter().zip(&amounts);
+        legs.filter(move |(index, _)| candidates[**index].view == view)
+    };
+    let sets_bound = |index: usize| {
+        let view = candidates[index].view;
+        let longest = of_programme(view).map(|(other, _)| cover(*other)).max();
+        let mut paying = of_programme(view).filter(|(_, amount)| **amount > 0).peekable();
+        let first = of_programme(view).find(|(other, _)| Some(cover(**other)) == longest);
+        paying.peek().is_some()
+            && paying.all(|(other, _)| Some(cover(*other)) < longest)
+            && first.is_some_and(|(other, _)| *other == index)
+    };
+    let legs = offered.iter().zip(&amounts);
+    let legs = legs.filter(|(index, amount)| **amount > 0 || sets_bound(**index));
     Choice {
-        legs: legs.map(|(index, amount)| (index, Fen(amount))).collect(),
+        legs: legs.map(|(index, amount)| (*index, Fen(*amount))).collect(),
         stack_max,
         subsidy,
     }
