@@ -1,6 +1,7 @@
 //! Real processes on loopback, killed and started again.
 
 mod crash;
+mod extend;
 mod recover;
 
 use std::path::Path;

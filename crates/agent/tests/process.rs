@@ -7,7 +7,7 @@ use std::fs;
 
 use hesuan_agent::backend::{Backend, LogStream, StartOrder};
 use hesuan_agent::core::{Observed, ObservedState, StopSignal};
-use hesuan_agent::supervisor::spec::{Claim, read_record};
+use hesuan_agent::supervisor::spec::{Claim, LIMIT_FILE, LimitFile, read_record, write_record};
 use hesuan_api::internal::v1::TaskEnd;
 use support::{Bench, key, order, script, wait_until};
 
@@ -25,6 +25,16 @@ fn main() {
         (
             "the_time_limit_holds_without_a_daemon",
             the_time_limit_holds_without_a_daemon,
+        ),
+        ("an_extended_task_ends_by_itself", an_extended_task_ends_by_itself),
+        (
+            "a_limit_cut_to_the_past_stops_the_task",
+            a_limit_cut_to_the_past_stops_the_task,
+        ),
+        ("a_new_limit_holds_without_a_daemon", a_new_limit_holds_without_a_daemon),
+        (
+            "a_limit_whose_word_was_lost_is_found",
+            a_limit_whose_word_was_lost_is_found,
         ),
         ("a_task_that_ignores_term_is_killed", a_task_that_ignores_term_is_killed),
         ("cancel_reaches_the_whole_tree", cancel_reaches_the_whole_tree),
@@ -77,6 +87,10 @@ fn main() {
         (
             "tasks_outlive_the_daemon_and_are_adopted",
             daemon::tasks_outlive_the_daemon_and_are_adopted,
+        ),
+        (
+            "a_limit_changes_and_outlives_the_daemon",
+            daemon::a_limit_changes_and_outlives_the_daemon,
         ),
         ("the_next_replica_is_dialled", daemon::the_next_replica_is_dialled),
         ("a_directory_has_one_daemon", daemon::a_directory_has_one_daemon),
@@ -157,6 +171,90 @@ fn the_time_limit_holds_without_a_daemon() {
     let outcome = bench.ended(key(1));
     assert_eq!((outcome.end, outcome.signal), (TaskEnd::TimeLimit, 15));
     assert!((300..5_000).contains(&outcome.wall_ms), "{outcome:?}");
+}
+
+/// Sleeps past a limit of a second and says so.
+const LONGER_THAN_A_SECOND: &str = "#!/bin/sh\nsleep 1.6\nexit 5\n";
+
+fn an_extended_task_ends_by_itself() {
+    let mut bench = Bench::new();
+    let second = |job| StartOrder {
+        walltime_ms_max: 1_000,
+        ..script(job, LONGER_THAN_A_SECOND)
+    };
+    bench.backend.start(second(1));
+    // Before it runs, and while it does.
+    bench.backend.set_limit(key(1), 60_000);
+    bench.backend.start(second(2));
+    bench.started(key(2));
+    bench.backend.set_limit(key(2), 30_000);
+    bench.backend.set_limit(key(2), 60_000);
+    for job in [1, 2] {
+        let outcome = bench.ended(key(job));
+        assert_eq!((outcome.end, outcome.exit_code), (TaskEnd::Exited, 5), "{outcome:?}");
+        assert!(outcome.wall_ms >= 1_600, "{outcome:?}");
+    }
+    // Nobody is there to hear it any more.
+    bench.backend.set_limit(key(1), 90_000);
+}
+
+fn a_limit_cut_to_the_past_stops_the_task() {
+    let mut bench = Bench::new();
+    bench
+        .backend
+        .start(script(1, "#!/bin/sh\necho $$ > pids\nexec sleep 1000\n"));
+    let pid = bench.pids(key(1), "pids", 1)[0];
+    bench.backend.set_limit(key(1), 1);
+    let outcome = bench.ended(key(1));
+    assert_eq!((outcome.end, outcome.signal), (TaskEnd::TimeLimit, 15));
+    assert!(outcome.wall_ms < 30_000, "{outcome:?}");
+    wait_until("the task is gone", || !support::runs(pid));
+}
+
+fn a_new_limit_holds_without_a_daemon() {
+    let mut bench = Bench::new();
+    bench.backend.start(StartOrder {
+        walltime_ms_max: 1_000,
+        ..order(1, &["sleep", "1000"])
+    });
+    bench.started(key(1));
+    bench.backend.set_limit(key(1), 1_800);
+    let (directory, config) = bench.stop();
+    let exit = config
+        .directory
+        .join("tasks")
+        .join(key(1).to_string())
+        .join("exit.json");
+    wait_until("the supervisor stopped it", || exit.exists());
+    let mut bench = Bench::open(directory, config);
+    match &bench.backend.list_owned().expect("readable")[..] {
+        [
+            Observed {
+                state: ObservedState::Ended(outcome),
+                ..
+            },
+        ] => {
+            assert_eq!(outcome.end, TaskEnd::TimeLimit);
+            assert!((1_800..30_000).contains(&outcome.wall_ms), "{outcome:?}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The daemon died between writing the file and saying so: the supervisor looks once more before it stops the task.
+fn a_limit_whose_word_was_lost_is_found() {
+    let mut bench = Bench::new();
+    bench.backend.start(StartOrder {
+        walltime_ms_max: 1_000,
+        ..script(1, LONGER_THAN_A_SECOND)
+    });
+    bench.started(key(1));
+    let limit = LimitFile {
+        walltime_ms_max: 60_000,
+    };
+    write_record(&bench.task_directory(key(1)).join(LIMIT_FILE), &limit, false).expect("writable");
+    let outcome = bench.ended(key(1));
+    assert_eq!((outcome.end, outcome.exit_code), (TaskEnd::Exited, 5), "{outcome:?}");
 }
 
 fn a_task_that_ignores_term_is_killed() {

@@ -18,7 +18,8 @@ pub fn message(view: &AssignmentView<'_>) -> Assignment {
         host: view.host.to_owned(),
         gpu_indices: view.gpu_indices.to_vec(),
         gpu_milli: u32::try_from(resources.gpu_milli).unwrap_or(u32::MAX),
-        walltime_ms_max: view.request.walltime_ms_max,
+        // To an agent 0 is no limit; a task whose money ended the moment it was placed has had its time.
+        walltime_ms_max: view.walltime_ms_max.max(1),
         requeue_on_site_lost: view.requeue_on_site_lost,
         array_count: if view.spec.array { view.spec.tasks } else { 0 },
         cancel_requested: view.cancel_requested,

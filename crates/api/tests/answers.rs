@@ -1,6 +1,7 @@
 //! Requests through the codec into a real State, and back as answers: what was asked is what is shown, and the money adds up.
 
 use hesuan_api::answer;
+use hesuan_api::assignment;
 use hesuan_api::codec::{decode_command, encode_command, encode_decisions};
 use hesuan_api::internal::v1::{self as wire, command::Body};
 use hesuan_api::v1;
@@ -276,7 +277,7 @@ fn a_job_is_shown_as_it_was_asked_for_and_billed_as_it_was_quoted() {
     assert_eq!(price.legs[0].programme, "sj-2026");
 
     let explained = schedule::explain(&c.state, None, id, Timestamp(c.now), &|_| false).expect("the job is in State");
-    let explained = answer::explanation(&c.state, &explained);
+    let explained = answer::explanation(&c.state, id, &explained);
     assert_eq!(
         (explained.sites[0].site.as_str(), explained.sites[0].verdict.as_str()),
         ("songjiang", "WAIT")
@@ -384,6 +385,58 @@ fn a_job_is_shown_as_it_was_asked_for_and_billed_as_it_was_quoted() {
     assert_eq!((sheets.len(), sheets[0].prices.len()), (1, 2));
 }
 
+#[test]
+fn an_extended_task_is_shown_and_assigned_with_its_new_limit() {
+    let mut c = Cluster::ready();
+    let request_id = c.request_id();
+    let submit = v1::SubmitJobRequest {
+        request_id,
+        spec: Some(spec(1000)),
+        ..Default::default()
+    };
+    let Reply::Job(id) = c.run("wang", Body::SubmitJob(submit)) else {
+        panic!("a submit gives a job")
+    };
+    let place = Decision {
+        job: id,
+        task: 0,
+        host: HostId(1),
+        gpu_indices: Vec::new(),
+    };
+    c.apply_bytes(&encode_decisions(&[place])).reply.expect("there is room");
+    let request_id = c.request_id();
+    let extend = |more_ms| v1::ExtendJobRequest {
+        request_id: request_id.clone(),
+        job_id: id.0,
+        task: None,
+        more_ms,
+    };
+    let extended = Reply::Extended {
+        task: 0,
+        walltime_ms_max: 3 * HOUR,
+    };
+    assert_eq!(c.run("wang", Body::ExtendJob(extend(HOUR))), extended);
+    assert_eq!(c.run("wang", Body::ExtendJob(extend(HOUR))), extended, "once only");
+    let refused = c
+        .try_as("wang", Body::ExtendJob(extend(2 * HOUR)))
+        .expect_err("the id is used");
+    assert_eq!(refused.code, "REQUEST_ID_REUSED");
+
+    let job = answer::job(&c.state, id, c.state.job(id).expect("it runs"));
+    assert_eq!(job.spec.expect("it has one").walltime_ms_max, 2 * HOUR, "as asked for");
+    assert_eq!(job.attempts[0].walltime_ms_max, 3 * HOUR);
+    let explained = schedule::explain(&c.state, None, id, Timestamp(c.now), &|_| true).expect("the job is in State");
+    let explained = answer::explanation(&c.state, id, &explained);
+    assert_eq!(explained.running, job.attempts);
+    let site = c.state.site_by_name("songjiang").expect("the site was created").id;
+    let assigned: Vec<_> = c
+        .state
+        .assignments(site)
+        .map(|view| assignment::message(&view))
+        .collect();
+    assert_eq!(assigned[0].walltime_ms_max, 3 * HOUR);
+}
+
 /// The operator's reason was kept and never shown to those who waited for it.
 #[test]
 fn who_waits_for_a_closed_site_reads_what_its_operator_said() {
@@ -406,7 +459,7 @@ fn who_waits_for_a_closed_site_reads_what_its_operator_said() {
         panic!("a submit gives a job")
     };
     let explained = schedule::explain(&c.state, None, id, Timestamp(c.now), &|_| true).expect("the job is in State");
-    let explained = answer::explanation(&c.state, &explained);
+    let explained = answer::explanation(&c.state, id, &explained);
     let reason = &explained.sites[0].reasons[0];
     assert_eq!(
         (reason.code.as_str(), reason.text.as_str()),

@@ -41,6 +41,30 @@ fn the_digest_is_of_the_request_without_its_id_and_without_who_asked() {
 }
 
 #[test]
+fn an_extension_arrives_as_it_was_sent_and_the_only_task_is_not_the_first_one() {
+    let extend = |task| {
+        WireBody::ExtendJob(v1::ExtendJobRequest {
+            request_id: ID.to_be_bytes().to_vec(),
+            job_id: 4711,
+            task,
+            more_ms: 60_000,
+        })
+    };
+    for task in [None, Some(0), Some(7)] {
+        let bytes = encode_command(PrincipalId(5), extend(task)).expect("well-formed");
+        let command = decode_command(&bytes).expect("decodes");
+        assert_eq!(command.request_id, Some(RequestId(ID)));
+        let body = Body::ExtendJob {
+            job: JobId(4711),
+            task,
+            more_ms: 60_000,
+        };
+        assert_eq!(command.body, body);
+    }
+    assert_ne!(digest(extend(None)), digest(extend(Some(0))));
+}
+
+#[test]
 fn a_submitted_job_arrives_as_it_was_sent() {
     let request = v1::SubmitJobRequest {
         request_id: ID.to_be_bytes().to_vec(),

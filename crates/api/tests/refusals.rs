@@ -104,6 +104,17 @@ fn top_up(amount_fen: i64) -> Body {
     })
 }
 
+fn extend(change: impl FnOnce(&mut v1::ExtendJobRequest)) -> Body {
+    let mut request = v1::ExtendJobRequest {
+        request_id: request_id(),
+        job_id: 4711,
+        task: Some(7),
+        more_ms: 3_600_000,
+    };
+    change(&mut request);
+    Body::ExtendJob(request)
+}
+
 fn prices(sku: &str, price: u64) -> Body {
     Body::SetPrices(v1::SetPricesRequest {
         request_id: request_id(),
@@ -172,6 +183,9 @@ fn a_good_request_of_each_kind_is_taken() {
             a.sites = vec!["hefei".into()];
         }),
         issue(|_| {}),
+        extend(|_| {}),
+        extend(|e| e.task = None),
+        extend(|e| e.task = Some(99_999)),
         top_up(1),
         prices("gpu/a800", 325_000),
         principal(|_| {}),
@@ -332,6 +346,10 @@ fn a_bad_request_is_refused_by_field() {
                 }];
             }),
         ),
+        ("job_id", "FIELD_MISSING", extend(|e| e.job_id = 0)),
+        ("task", "FIELD_OUT_OF_RANGE", extend(|e| e.task = Some(100_000))),
+        ("more_ms", "FIELD_OUT_OF_RANGE", extend(|e| e.more_ms = 0)),
+        ("more_ms", "FIELD_OUT_OF_RANGE", extend(|e| e.more_ms = u64::MAX)),
         ("amount_fen", "FIELD_OUT_OF_RANGE", top_up(0)),
         ("amount_fen", "FIELD_OUT_OF_RANGE", top_up(-5)),
         ("amount_fen", "FIELD_OUT_OF_RANGE", top_up(i64::MAX)),

@@ -17,6 +17,7 @@ Exit codes:
   7    unavailable, no quorum, or no answer in time: try again
   8    waited as long as was allowed
   9    no site could ever run the job
+  10   the journal that was checked does not agree
   100  the job failed (of an array: its worst task)
   101  the job was cancelled
   102  the job reached its time limit
@@ -41,6 +42,8 @@ pub enum Failure {
     WaitedTooLong(String),
     /// A job that was waited for did not succeed. Said already; only the code is left.
     Job(v1::JobState),
+    /// A journal that was checked does not agree. Said already; only the code is left.
+    Disagrees,
     /// Ctrl-C.
     Interrupted,
     /// This machine failed: a file, a pipe.
@@ -60,6 +63,7 @@ impl Failure {
             Failure::Unavailable { .. } => 7,
             Failure::WaitedTooLong(_) => 8,
             Failure::Job(state) => job_exit_code(*state),
+            Failure::Disagrees => 10,
             Failure::Interrupted => 130,
             Failure::Local(_) => 1,
         }
@@ -77,7 +81,7 @@ impl Failure {
                 "error: {tried}\n  last answer: {} [{}]",
                 last.message, last.code
             )),
-            Failure::Job(_) | Failure::Interrupted => None,
+            Failure::Job(_) | Failure::Disagrees | Failure::Interrupted => None,
         }
     }
 
@@ -93,7 +97,7 @@ impl Failure {
             Failure::Unavailable { last, tried } => {
                 Some(json!({ "error": { "code": last.code, "message": last.message, "tried": tried } }))
             }
-            Failure::Job(_) | Failure::Interrupted => None,
+            Failure::Job(_) | Failure::Disagrees | Failure::Interrupted => None,
         }
     }
 }
@@ -162,13 +166,14 @@ mod tests {
                 tried: String::new(),
             },
             Failure::WaitedTooLong(String::new()),
+            Failure::Disagrees,
             Failure::Interrupted,
             Failure::Local(String::new()),
         ]
         .iter()
         .map(Failure::exit_code)
         .collect();
-        assert_eq!(codes, [2, 3, 4, 5, 7, 8, 130, 1]);
+        assert_eq!(codes, [2, 3, 4, 5, 7, 8, 10, 130, 1]);
         let ended = [
             v1::JobState::Succeeded,
             v1::JobState::Failed,

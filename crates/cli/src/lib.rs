@@ -15,7 +15,7 @@ use clap::{Parser, Subcommand};
 
 use crate::client::Client;
 use crate::failure::{EXIT_CODES, Failure, Outcome};
-use crate::noun::{Context, agreement, cluster, job, programme, site, voucher, wallet};
+use crate::noun::{Context, agreement, audit, cluster, job, programme, site, voucher, wallet};
 use crate::output::Output;
 use crate::settings::{Global, Settings};
 
@@ -49,6 +49,9 @@ enum Noun {
     /// Where a region's vouchers are recognised
     #[command(subcommand)]
     Agreement(agreement::Verb),
+    /// Take the journal away and check it elsewhere
+    #[command(subcommand)]
+    Audit(audit::Verb),
     /// Replicas, principals, limits
     #[command(subcommand)]
     Cluster(cluster::Verb),
@@ -127,6 +130,9 @@ async fn until_interrupted(arguments: Arguments) -> Outcome<()> {
 
 async fn execute(arguments: Arguments) -> Outcome<()> {
     let Arguments { global, noun } = arguments;
+    if let Noun::Audit(audit::Verb::Verify(args)) = noun {
+        return audit::check(Output::new(&global), args).await;
+    }
     let settings = Settings::load(&global, &|key| std::env::var(key).ok())?;
     let context = Context {
         client: Client::new(&settings, &global)?,
@@ -141,6 +147,8 @@ async fn execute(arguments: Arguments) -> Outcome<()> {
         Noun::Wallet(verb) => wallet::run(&context, verb).await,
         Noun::Programme(verb) => programme::run(&context, verb).await,
         Noun::Agreement(verb) => agreement::run(&context, verb).await,
+        Noun::Audit(audit::Verb::Export(args)) => audit::export(&context, args).await,
+        Noun::Audit(audit::Verb::Verify(args)) => audit::check(context.output, args).await,
         Noun::Cluster(verb) => cluster::run(&context, verb).await,
     }
 }

@@ -72,10 +72,16 @@ impl Output {
         }
     }
 
+    /// Whether people want to see how far something is.
+    #[must_use]
+    pub fn shows_progress(&self) -> bool {
+        !self.quiet && !self.json && io::stderr().is_terminal()
+    }
+
     /// A spinner on a terminal, nothing elsewhere.
     #[must_use]
     pub fn spinner(&self) -> ProgressBar {
-        if self.quiet || self.json || !io::stderr().is_terminal() {
+        if !self.shows_progress() {
             return ProgressBar::hidden();
         }
         let bar = ProgressBar::new_spinner();

@@ -37,6 +37,15 @@ pub enum Body {
         /// For the record.
         reason: Box<str>,
     },
+    /// More time for a running task.
+    ExtendJob {
+        /// Which.
+        job: JobId,
+        /// The element; `None` = the only one that runs.
+        task: Option<u32>,
+        /// On top of its limit, above 0.
+        more_ms: u64,
+    },
     /// Money and its rules: handed to the ledger after authorisation.
     Money(MoneyCommand),
     /// A new site.

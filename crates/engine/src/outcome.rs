@@ -36,6 +36,13 @@ pub enum Reply {
         /// How many.
         count: u32,
     },
+    /// A running task got more time.
+    Extended {
+        /// The element of the job that was asked for.
+        task: u32,
+        /// Its limit from here on.
+        walltime_ms_max: u64,
+    },
     /// How many items of a bundle of decisions or reports were taken, and how many refused.
     Counts {
         /// Taken.
@@ -57,6 +64,7 @@ impl Reply {
             Reply::Number(id) => (6, id.into(), 0),
             Reply::Vouchers { first, count } => (7, first, count),
             Reply::Counts { taken, refused } => (8, taken.into(), refused),
+            Reply::Extended { task, walltime_ms_max } => (9, walltime_ms_max, task),
         }
     }
 
@@ -74,6 +82,10 @@ impl Reply {
             8 => Reply::Counts {
                 taken: small.ok()?,
                 refused: second,
+            },
+            9 => Reply::Extended {
+                task: second,
+                walltime_ms_max: first,
             },
             _ => return None,
         })
@@ -166,6 +178,13 @@ pub enum Effect {
     },
     /// A placement is over for the cluster, or is to be cancelled: the agent must be told.
     Withdrawn {
+        /// Where.
+        site: SiteId,
+        /// The attempt.
+        task: TaskId,
+    },
+    /// A running attempt has another time limit: the agent must be told.
+    LimitChanged {
         /// Where.
         site: SiteId,
         /// The attempt.

@@ -61,6 +61,13 @@ enum Step {
         who: u8,
         job: u64,
     },
+    // Of what was placed once; it may have ended.
+    Extend {
+        who: u8,
+        which: usize,
+        named: bool,
+        more: u64,
+    },
     Lose(u8),
     Attach {
         site: u8,
@@ -106,7 +113,9 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(which, seq, end, wall)| Step::ReportRunning { which, seq, end, wall }),
         2 => (0..64usize, 0..3u8, 1..4u32, proptest::option::of(0..9u8), 0..8 * MINUTE)
             .prop_map(|(which, site, seq, end, wall)| Step::Report { which, site, seq, end, wall }),
-        1 => (0..2u8, 1..10u64).prop_map(|(who, job)| Step::Cancel { who, job }),
+        2 => (0..2u8, 1..10u64).prop_map(|(who, job)| Step::Cancel { who, job }),
+        3 => (0..2u8, 0..64usize, any::<bool>(), 0..40 * MINUTE)
+            .prop_map(|(who, which, named, more)| Step::Extend { who, which, named, more }),
         1 => (0..3u8).prop_map(Step::Lose),
         2 => (0..3u8, 4..17u64, 0..5usize).prop_map(|(site, cores, gpus)| Step::Attach { site, cores, gpus }),
         2 => (0..3u8, prop_oneof![3 => Just(0u8), 1 => Just(1u8), 1 => Just(2u8)])
@@ -194,6 +203,7 @@ impl Run {
             match effect {
                 Effect::Assigned { .. } => reach("placed".into()),
                 Effect::Withdrawn { .. } => reach("withdrawn".into()),
+                Effect::LimitChanged { .. } => reach("extended".into()),
                 Effect::DecisionJudged {
                     refused: Some(code), ..
                 } => reach(format!("decision refused {code}")),
@@ -300,6 +310,9 @@ impl Run {
                     .flat_map(|site| state.running_at(site.id).map(|task| (task, site.name.to_string())))
                     .collect();
                 if let Some((task, site)) = running.get(which % running.len().max(1)).cloned() {
+                    let cancelled = state.assignment(task).is_some_and(|view| view.cancel_requested);
+                    // An agent mostly does as it was told.
+                    let end = end.map(|end| if cancelled && end > 2 { CANCELLED } else { end });
                     self.send(
                         &site,
                         Body::Reports(vec![TaskReport {
@@ -331,6 +344,17 @@ impl Run {
                     reason: "".into(),
                 },
             ),
+            Step::Extend {
+                who,
+                which,
+                named,
+                more,
+            } => {
+                let TaskId { job, task, .. } = self.task(which);
+                let task = named.then_some(task);
+                let more_ms = more;
+                self.send(person(who), Body::ExtendJob { job, task, more_ms });
+            }
             Step::Lose(site) => {
                 let site = self.world.state.site_by_name(SITES[usize::from(site)]).expect("known");
                 let (site, instance) = (site.id, site.agent.expect("attached").instance);
@@ -408,6 +432,9 @@ impl Run {
     }
 }
 
+/// Among the kinds of [`event`].
+const CANCELLED: u8 = 5;
+
 fn event(end: Option<u8>, wall: u64) -> TaskEvent {
     let kinds = [
         EndKind::Exited(0),
@@ -471,6 +498,11 @@ fn the_random_steps_reach_what_they_are_meant_to() {
         "ended TimeLimit",
         "ended Lost",
         "MoveMoney accepted",
+        "extended",
+        "refused NOT_RUNNING",
+        "refused TASK_MISSING",
+        "refused BEING_STOPPED",
+        "refused INSUFFICIENT_FUNDS",
         "refused REFUND_TOO_LARGE",
         "refused QUOTE_EXPIRED",
         "decision refused TASK_NOT_PENDING",

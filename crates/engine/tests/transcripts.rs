@@ -7,9 +7,10 @@ mod support;
 
 use std::fmt::Write as _;
 
-use hesuan_engine::command::{Body, Decision, EndKind, SiteState, SubmitJob, TaskEvent, TaskReport};
+use hesuan_engine::command::{Body, Decision, EndKind, MoneyCommand, SiteState, SubmitJob, TaskEvent, TaskReport};
 use hesuan_engine::outcome::{ArchiveRecord, Effect};
 use hesuan_engine::types::{JobId, OnSiteLost, TaskId};
+use hesuan_ledger::types::Fen;
 use support::*;
 
 fn number<T: std::str::FromStr>(text: &str) -> T {
@@ -62,6 +63,14 @@ fn body(world: &World, words: &[&str]) -> Body {
             job: JobId(number(job)),
             reason: "".into(),
         },
+        ["extend", what, minutes] => {
+            let (job, task) = what.trim_end_matches(']').split_once('[').unzip();
+            Body::ExtendJob {
+                job: JobId(number(job.unwrap_or(what))),
+                task: task.map(number),
+                more_ms: number::<u64>(minutes) * MINUTE,
+            }
+        }
         ["place", at, host] => {
             let TaskId { job, task, .. } = task(&format!("{at}#0"));
             Body::Decisions(vec![Decision {
@@ -97,6 +106,11 @@ fn body(world: &World, words: &[&str]) -> Body {
             state: SiteState::Draining,
             reason: "works".into(),
         },
+        ["withdraw", org, yuan] => Body::Money(MoneyCommand::Withdraw {
+            org: (*org).into(),
+            amount: Fen(number::<i64>(yuan) * 100),
+            reference: "".into(),
+        }),
         ["tick"] => Body::Tick,
         other => panic!("unknown command {other:?}"),
     }
@@ -119,6 +133,10 @@ fn show(world: &World, what: &[&str]) -> String {
                 )
             }
         },
+        ["limit", at] => {
+            let attempt = world.state.attempt(task(at)).expect("placed and not archived");
+            format!("{} minutes", attempt.walltime_ms_max / MINUTE)
+        }
         ["wallet", org] => {
             let org = world.state.ledger().org_by_name(org).expect("a known org");
             format!("{} fen free, {} held", org.available, org.held)
@@ -140,6 +158,7 @@ fn effect(world: &World, effect: &Effect) -> String {
     match effect {
         Effect::Assigned { site: id, task } => format!("{} assigned to {}", name(task), site(*id)),
         Effect::Withdrawn { site: id, task } => format!("{} withdrawn at {}", name(task), site(*id)),
+        Effect::LimitChanged { site: id, task } => format!("{} has another limit at {}", name(task), site(*id)),
         Effect::JobChanged(job) => format!("job {} changed", job.0),
         Effect::ClassWoken(class) => format!("class {} woken", class.0),
         Effect::SiteChanged(id) => format!("{} changed", site(*id)),

@@ -109,7 +109,11 @@ impl Account {
 
     /// Whether it is kept in a programme's denomination and not in fen.
     pub fn is_grant(self) -> bool {
-        GRANT_KINDS.contains(&self.kind())
+        use Account::{Budget, Uncalled, Unfunded, Voucher, VoucherHeld};
+        matches!(
+            self,
+            Uncalled(_) | Unfunded(_) | Budget(_) | Voucher(_) | VoucherHeld(_)
+        )
     }
 }
 

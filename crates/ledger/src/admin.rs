@@ -6,7 +6,7 @@ use crate::account::Account;
 use crate::agreement::{Agreement, NewAgreement, check_agreement};
 use crate::journal::EntryKind;
 use crate::ledger::Ledger;
-use crate::party::{NewOrg, Org, Site, check_amount, check_grant, check_org, check_region, check_text};
+use crate::party::{Group, NewOrg, Org, Site, check_amount, check_grant, check_org, check_region, check_text};
 use crate::price::{PriceSheets, check_sheet};
 use crate::programme::{
     BudgetPolicy, Denomination, NewProgramme, Programme, Redemption, Revision, Terms, check_programme, check_terms,
@@ -14,12 +14,12 @@ use crate::programme::{
 };
 use crate::rejection::{Rejection, Subject};
 use crate::sweep::Cause;
-use crate::types::{AgreementId, Fen, Grant, OrgId, ProgrammeId, RegionCode, SiteId, Sku, Stamp, Timestamp};
+use crate::types::{
+    AgreementId, Fen, Few, Grant, GroupId, OrgId, ProgrammeId, RegionCode, SiteId, Sku, Stamp, Timestamp,
+};
 
 // All money that is ever in the books at once stays under this, so that no balance can overflow.
 const BOOKS_MAX: i128 = 4_000_000_000_000_000_000;
-// Control groups that are not named by their founder are numbered from here.
-const LATER_GROUPS: u32 = 1 << 31;
 
 impl Ledger {
     /// A new organisation with an empty wallet.
@@ -33,13 +33,13 @@ impl Ledger {
                 name: new.name.clone(),
             });
         }
-        let id = u32::try_from(self.orgs.next_id()).ok().filter(|id| *id < LATER_GROUPS);
-        let id = OrgId(id.ok_or_else(|| Rejection::invalid("name", &new.name, "no more organisations"))?);
+        let id = u32::try_from(self.orgs.next_id());
+        let id = OrgId(id.map_err(|_| Rejection::invalid("name", &new.name, "no more organisations"))?);
         let mut registered = new.clone();
         if registered.control_group.is_empty() {
             registered.control_group = registered.name.clone();
         }
-        let group = self.join_group(&registered.control_group, id);
+        let group = self.join_group(&registered.control_group);
         self.org_names.insert(Arc::from(&*registered.name), id);
         self.journal.facts([
             u64::from(id.0),
@@ -63,6 +63,7 @@ impl Ledger {
             receivable: zero,
             claim: zero,
             owes: zero,
+            vouchers: Few::new(),
         });
         self.write(EntryKind::CreateOrg, by);
         Ok(id)
@@ -88,7 +89,7 @@ impl Ledger {
         if registered.control_group.is_empty() {
             registered.control_group = registered.name.clone();
         }
-        let group = self.join_group(&registered.control_group, id);
+        let group = self.join_group(&registered.control_group);
         let facts = [u64::from(id.0), u64::from(registered.region.0), u64::from(group.0)];
         self.journal.facts(facts);
         self.journal.text(&registered.control_group);
@@ -102,19 +103,16 @@ impl Ledger {
         Ok(())
     }
 
-    // A group is named in counters by the organisation that founded it, once: what an organisation founds after its first group has a number
-    // that no organisation has. Names are kept for ever, so that nobody leaves what a cap has counted behind by going away and coming back.
-    fn join_group(&mut self, control_group: &str, org: OrgId) -> OrgId {
-        if let Some(group) = self.groups.get(control_group) {
+    // A group gets its number with its first member and keeps it, so that nobody leaves what a cap has counted behind by going away and
+    // coming back.
+    fn join_group(&mut self, control_group: &str) -> GroupId {
+        if let Some(group) = self.group_names.get(control_group) {
             return *group;
         }
-        let founded = self.org(org).is_some() && self.groups.iter().any(|(_, group)| *group == org);
-        let group = if founded {
-            OrgId(LATER_GROUPS + self.groups.len() as u32)
-        } else {
-            org
-        };
-        self.groups.insert(Arc::from(control_group), group);
+        let name: Arc<str> = control_group.into();
+        let group = GroupId(self.groups.next_id() as u32);
+        self.group_names.insert(name.clone(), group);
+        self.groups.push(Group { name, uses: Few::new() });
         group
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::account::KINDS;
 use crate::hold::{Pinned, job_caps};
 use crate::ledger::{JobUse, KeyState, Ledger};
+use crate::party::Org;
 use crate::programme::BudgetPolicy;
 use crate::quote::{Leg, LegPin};
 use crate::slice::{Cell, Slice};
@@ -33,11 +34,11 @@ impl Ledger {
 
     // Everything captured that is still here: of holds that are settled, and of holds that go on.
     fn cells(&self) -> impl Iterator<Item = (u64, &Cell)> {
-        let open = self.holds.iter().map(|(_, hold)| (hold.key.job, &hold.cells));
+        let open = self.holds.iter().map(|(_, hold)| (hold.key.job, &hold.cells[..]));
         let ended = self
             .captures
             .iter()
-            .map(|(_, settled)| (settled.key.job, &settled.cells));
+            .map(|(_, settled)| (settled.key.job, &settled.cells[..]));
         open.chain(ended)
             .flat_map(|(job, cells)| cells.iter().map(move |cell| (job, cell)))
     }
@@ -257,15 +258,16 @@ impl Ledger {
             *group_min.entry((leg.programme, pin.group, pin.year)).or_insert(0) += leg.grant.0;
         }
         for (key, least) in group_min {
-            let used = self.group_use.get(&key).copied().unwrap_or_default();
+            let (programme, group, year) = key;
+            let used = self.group(group).used(programme, year);
             assert!(
                 used.0 >= least,
                 "the cap counter of {key:?} is {used}, its records say {least}"
             );
         }
         let mut used = BTreeMap::new();
-        for ((programme, _, _), amount) in self.group_use.iter() {
-            *used.entry(*programme).or_insert(0) += amount.0;
+        for ((programme, _, _), amount) in self.group_uses() {
+            *used.entry(programme).or_insert(0) += amount.0;
         }
         for (_, programme) in self.programmes.iter() {
             let counted = used.remove(&programme.id).unwrap_or(0);
@@ -295,8 +297,9 @@ impl Ledger {
         let by_holder = self.vouchers.iter().filter(|(_, voucher)| in_use(voucher.state));
         let mut expected: Vec<_> = by_holder.map(|(_, voucher)| (voucher.holder, voucher.id)).collect();
         expected.sort();
+        let listed = |org: &Org| org.vouchers.iter().map(|id| (org.id, *id)).collect::<Vec<_>>();
         assert!(
-            self.by_holder.iter().map(|(key, ())| *key).eq(expected),
+            self.orgs.iter().flat_map(|(_, org)| listed(org)).eq(expected),
             "vouchers in use are listed wrong"
         );
         let ends = self

@@ -4,12 +4,12 @@ use crate::bill::Bill;
 use crate::eligibility::{Offers, ProgrammeView};
 use crate::flow::solve;
 use crate::programme::Stacking;
-use crate::types::{AgreementId, BasisPoints, Fen};
+use crate::types::{AgreementId, BasisPoints, Fen, Few};
 
 /// Who pays.
 pub(crate) struct Choice {
     /// Which candidate pays how much; only those that pay.
-    pub(crate) legs: Vec<(usize, Fen)>,
+    pub(crate) legs: Few<(usize, Fen), 2>,
     /// All together pay at most this part of the list price.
     pub(crate) stack_max: BasisPoints,
     subsidy: i64,
@@ -24,7 +24,7 @@ pub(crate) struct Choice {
 pub(crate) fn best_choice(bill: &Bill<'_>, offers: &Offers<'_>, from_ms: u64) -> Choice {
     let views = &offers.views;
     let mut best = Choice {
-        legs: Vec::new(),
+        legs: Few::new(),
         stack_max: BasisPoints::WHOLE,
         subsidy: 0,
     };
@@ -66,7 +66,7 @@ fn choose(
     let Offers { views, candidates } = offers;
     let caps = views.iter().map(|view| view.worth(view.caps_left).0).collect();
     let mut problem = bill.problem(caps, groups(views), stack_max);
-    let mut offered = Vec::with_capacity(candidates.len());
+    let mut offered: Few<usize, 4> = Few::new();
     for (index, candidate) in candidates
         .iter()
         .enumerate()
@@ -93,10 +93,10 @@ fn choose(
 }
 
 /// The caps of the agreements, and which of them each programme is under; those at home share a group without a cap.
-fn groups(views: &[ProgrammeView<'_>]) -> (Vec<i64>, Vec<usize>) {
-    let mut known: Vec<Option<AgreementId>> = Vec::new();
-    let mut caps = Vec::new();
-    let mut group_of = Vec::with_capacity(views.len());
+fn groups(views: &[ProgrammeView<'_>]) -> (Few<i64, 2>, Few<usize, 4>) {
+    let mut known: Few<Option<AgreementId>, 4> = Few::new();
+    let mut caps = Few::new();
+    let mut group_of = Few::new();
     for view in views {
         let agreement = view.agreement.map(|agreement| agreement.id);
         let group = known.iter().position(|one| *one == agreement).unwrap_or_else(|| {

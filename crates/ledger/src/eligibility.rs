@@ -1,8 +1,6 @@
 //! Which vouchers may pay for a bill: a pure function of holder, programme, class, site, agreement, affiliation and time.
 //! The rules are asked in the order of [`VoucherRule`]; the first that fails is the reason given.
 
-use std::sync::Arc;
-
 use crate::agreement::Agreement;
 use crate::arithmetic::worth;
 use crate::calendar::{fiscal_year, year_start};
@@ -12,7 +10,7 @@ use crate::price::PricedLine;
 use crate::programme::{BudgetPolicy, ExpiryBasis, Programme, Redemption, Terms};
 use crate::quote::QuoteRequest;
 use crate::rejection::{Rejection, VoucherRule};
-use crate::types::{BasisPoints, Fen, Funding, Grant, ProgrammeId, Timestamp, VoucherId};
+use crate::types::{BasisPoints, Fen, Few, Funding, Grant, ProgrammeId, Timestamp, VoucherId};
 use crate::voucher::{Voucher, VoucherState};
 
 /// A programme as it stands for one bill.
@@ -23,7 +21,7 @@ pub(crate) struct ProgrammeView<'a> {
     pub(crate) revision: u32,
     pub(crate) agreement: Option<&'a Agreement>,
     /// Per line, the programme's and the agreement's smaller rate.
-    pub(crate) rates: Arc<[BasisPoints]>,
+    pub(crate) rates: Few<BasisPoints, 4>,
     /// The price of the class whose unit-hours it grants; `None` = it grants money.
     pub(crate) unit_price: Option<u64>,
     /// What its caps and, if committed at hold, its budget leave.
@@ -59,9 +57,9 @@ pub(crate) struct Candidate<'a> {
 /// What may pay a bill.
 #[derive(Clone, Default)]
 pub(crate) struct Offers<'a> {
-    pub(crate) views: Vec<ProgrammeView<'a>>,
+    pub(crate) views: Few<ProgrammeView<'a>, 2>,
     /// In order of preference.
-    pub(crate) candidates: Vec<Candidate<'a>>,
+    pub(crate) candidates: Few<Candidate<'a>, 2>,
 }
 
 /// What the rules ask of one bill.
@@ -107,7 +105,7 @@ impl Ledger {
     }
 
     fn usable_vouchers<'a>(&'a self, asked: &Asked<'a>) -> Offers<'a> {
-        let mut seen: Vec<(ProgrammeId, Option<usize>)> = Vec::new();
+        let mut seen: Few<(ProgrammeId, Option<usize>), 4> = Few::new();
         let mut offers = Offers::default();
         for voucher in self.vouchers_in_use(asked.payer.id) {
             if state_rule(voucher, asked.at).is_some() {
@@ -257,7 +255,7 @@ impl Ledger {
             let own = terms.rate_for(&priced.line.sku);
             agreement.map_or(own, |agreement| own.min(agreement.rate_for(&priced.line.sku)))
         };
-        let rates: Arc<[BasisPoints]> = asked.lines.iter().map(rate).collect();
+        let rates: Few<BasisPoints, 4> = asked.lines.iter().map(rate).collect();
         if rates.iter().all(|rate| rate.0 == 0) {
             return Err(VoucherRule::Sku);
         }
@@ -291,8 +289,7 @@ impl Ledger {
             left = Grant(positive(programme.uncommitted.0, VoucherRule::Budget)?);
         }
         if let Some(cap) = terms.cap_per_control_group {
-            let key = (programme.id, asked.payer.group, asked.year);
-            let used = self.group_use.get(&key).copied().unwrap_or_default();
+            let used = self.group(asked.payer.group).used(programme.id, asked.year);
             left = left.min(Grant(positive(cap.0 - used.0, VoucherRule::GroupCap)?));
         }
         if let Some(cap) = terms.cap_per_job {

@@ -65,7 +65,7 @@ impl Ledger {
             return true;
         }
         if self.next_capture_end().is_some_and(|end| end <= by.at) {
-            self.forget_oldest_capture();
+            self.forget_oldest_capture(by.at);
             expired.ended += 1;
             return true;
         }

@@ -6,23 +6,27 @@
 //! later one only some, so a voucher that finds its lines taken moves the earlier ones to other lines (an augmenting path).
 //! That makes the sum the true maximum: raising any bound or adding a voucher never lowers it.
 
+use smallvec::smallvec;
+
+use crate::types::Few;
+
 /// One bill and the vouchers offered for it. Amounts in fen, none negative.
 #[derive(Debug, Default)]
 pub(crate) struct Problem {
     /// Per line, what it costs.
-    pub(crate) lines: Vec<i64>,
+    pub(crate) lines: Few<i64, 4>,
     /// Per programme, what its caps leave.
-    pub(crate) programmes: Vec<i64>,
+    pub(crate) programmes: Few<i64, 4>,
     /// Per group of programmes, those that one agreement carries, what the group's cap leaves.
-    pub(crate) groups: Vec<i64>,
+    pub(crate) groups: Few<i64, 2>,
     /// Per programme, the place of its group.
-    pub(crate) group_of: Vec<usize>,
+    pub(crate) group_of: Few<usize, 4>,
     /// Per programme and line, what the rate gives of the line.
-    pub(crate) cells: Vec<i64>,
+    pub(crate) cells: Few<i64, 16>,
     /// Per voucher, in order of preference, the place of its programme and its balance.
-    pub(crate) vouchers: Vec<(usize, i64)>,
+    pub(crate) vouchers: Few<(usize, i64), 4>,
     /// Per voucher and line, what the rate gives of the part of the line it covers.
-    pub(crate) edges: Vec<i64>,
+    pub(crate) edges: Few<i64, 16>,
     /// What all together may pay.
     pub(crate) total: i64,
 }
@@ -31,18 +35,18 @@ pub(crate) struct Problem {
 struct Solver {
     problem: Problem,
     width: usize,
-    flow: Vec<i64>,
-    amounts: Vec<i64>,
+    flow: Few<i64, 16>,
+    amounts: Few<i64, 4>,
 }
 
 /// What each voucher pays.
-pub(crate) fn solve(problem: Problem) -> Vec<i64> {
+pub(crate) fn solve(problem: Problem) -> Few<i64, 4> {
     let (vouchers, edges) = (problem.vouchers.len(), problem.edges.len());
     let mut solver = Solver {
         width: problem.lines.len(),
         problem,
-        flow: vec![0; edges],
-        amounts: vec![0; vouchers],
+        flow: smallvec![0; edges],
+        amounts: smallvec![0; vouchers],
     };
     for voucher in 0..vouchers {
         solver.pay_directly(voucher);
@@ -73,21 +77,20 @@ impl Solver {
     }
 
     fn pay_directly(&mut self, voucher: usize) {
-        let programme = self.problem.vouchers[voucher].0;
-        for line in 0..self.width {
-            let (edge, cell) = (voucher * self.width + line, programme * self.width + line);
-            let bounds = [
-                self.problem.edges[edge] - self.flow[edge],
-                self.problem.cells[cell],
-                self.problem.lines[line],
-                self.source_left(voucher),
-            ];
-            let paid = bounds.into_iter().min().unwrap_or(0);
-            self.flow[edge] += paid;
-            self.problem.cells[cell] -= paid;
-            self.problem.lines[line] -= paid;
-            self.take(voucher, paid);
+        let left = self.source_left(voucher);
+        let (width, programme) = (self.width, self.problem.vouchers[voucher].0);
+        let edges = self.problem.edges[voucher * width..][..width].iter();
+        let cells = self.problem.cells[programme * width..][..width].iter_mut();
+        let flow = self.flow[voucher * width..][..width].iter_mut();
+        let mut paid = 0;
+        for (((line, cell), edge), flow) in self.problem.lines.iter_mut().zip(cells).zip(edges).zip(flow) {
+            let part = (edge - *flow).min(*cell).min(*line).min(left - paid);
+            *flow += part;
+            *cell -= part;
+            *line -= part;
+            paid += part;
         }
+        self.take(voucher, paid);
     }
 
     fn take(&mut self, voucher: usize, paid: i64) {
@@ -130,7 +133,7 @@ impl Solver {
                 end = Some(node);
                 break;
             }
-            for neighbour in self.neighbours(node) {
+            for neighbour in self.neighbours(node, start) {
                 let slot = &mut from[number(neighbour)];
                 if slot.is_none() {
                     *slot = Some(node);
@@ -159,8 +162,9 @@ impl Solver {
         paid > 0
     }
 
-    fn neighbours(&self, node: Node) -> Vec<Node> {
-        let vouchers = 0..self.problem.vouchers.len();
+    // Vouchers after `start` have not been asked yet: they never pay in the place of one before them.
+    fn neighbours(&self, node: Node, start: usize) -> Vec<Node> {
+        let vouchers = 0..=start;
         let candidates: Vec<Node> = match node {
             Node::Voucher(voucher) => {
                 let programme = self.problem.vouchers[voucher].0;
@@ -243,63 +247,79 @@ mod tests {
     fn a_voucher_gives_way_on_a_line_that_only_the_next_can_pay() {
         // The first voucher could pay either line, the second only the first line.
         let problem = Problem {
-            lines: vec![100, 100],
-            programmes: vec![i64::MAX, i64::MAX],
-            groups: vec![i64::MAX],
-            group_of: vec![0, 0],
-            cells: vec![100, 100, 100, 0],
-            vouchers: vec![(0, 100), (1, 100)],
-            edges: vec![100, 100, 100, 0],
+            lines: smallvec![100, 100],
+            programmes: smallvec![i64::MAX, i64::MAX],
+            groups: smallvec![i64::MAX],
+            group_of: smallvec![0, 0],
+            cells: smallvec![100, 100, 100, 0],
+            vouchers: smallvec![(0, 100), (1, 100)],
+            edges: smallvec![100, 100, 100, 0],
             total: i64::MAX,
         };
-        assert_eq!(solve(problem), [100, 100]);
+        assert_eq!(solve(problem)[..], [100, 100]);
     }
 
     // A rerouting for the first voucher had the second pay already; paying directly it forgot that and went over its rate.
     #[test]
     fn a_voucher_that_gave_way_keeps_to_its_rate() {
         let problem = Problem {
-            lines: vec![0, 6],
-            programmes: vec![6],
-            groups: vec![i64::MAX],
-            group_of: vec![0],
-            cells: vec![0, 6],
-            vouchers: vec![(0, 5), (0, 2)],
-            edges: vec![1, 1, 0, 1],
+            lines: smallvec![0, 6],
+            programmes: smallvec![6],
+            groups: smallvec![i64::MAX],
+            group_of: smallvec![0],
+            cells: smallvec![0, 6],
+            vouchers: smallvec![(0, 5), (0, 2)],
+            edges: smallvec![1, 1, 0, 1],
             total: 3,
         };
-        assert_eq!(solve(problem), [1, 1]);
+        assert_eq!(solve(problem)[..], [1, 1]);
     }
 
     #[test]
     fn two_vouchers_of_one_programme_do_not_double_its_rate() {
         let problem = Problem {
-            lines: vec![1_000],
-            programmes: vec![i64::MAX],
-            groups: vec![i64::MAX],
-            group_of: vec![0],
-            cells: vec![250],
-            vouchers: vec![(0, 200), (0, 900)],
-            edges: vec![250, 250],
+            lines: smallvec![1_000],
+            programmes: smallvec![i64::MAX],
+            groups: smallvec![i64::MAX],
+            group_of: smallvec![0],
+            cells: smallvec![250],
+            vouchers: smallvec![(0, 200), (0, 900)],
+            edges: smallvec![250, 250],
             total: i64::MAX,
         };
-        assert_eq!(solve(problem), [200, 50]);
+        assert_eq!(solve(problem)[..], [200, 50]);
     }
 
     // Two programmes that one agreement carries each took the agreement's cap per job for themselves.
     #[test]
     fn the_programmes_of_one_group_share_its_cap() {
         let problem = Problem {
-            lines: vec![1_000],
-            programmes: vec![i64::MAX, i64::MAX],
-            groups: vec![300],
-            group_of: vec![0, 0],
-            cells: vec![250, 250],
-            vouchers: vec![(0, 900), (1, 900)],
-            edges: vec![250, 250],
+            lines: smallvec![1_000],
+            programmes: smallvec![i64::MAX, i64::MAX],
+            groups: smallvec![300],
+            group_of: smallvec![0, 0],
+            cells: smallvec![250, 250],
+            vouchers: smallvec![(0, 900), (1, 900)],
+            edges: smallvec![250, 250],
             total: i64::MAX,
         };
-        assert_eq!(solve(problem), [250, 50]);
+        assert_eq!(solve(problem)[..], [250, 50]);
+    }
+
+    // A rerouting for the second voucher asked the third to pay in its place: the sum was right, the order of preference was not.
+    #[test]
+    fn a_voucher_is_never_passed_over_for_a_later_one() {
+        let problem = Problem {
+            lines: smallvec![66, 111],
+            programmes: smallvec![130, i64::MAX, i64::MAX],
+            groups: smallvec![i64::MAX],
+            group_of: smallvec![0, 0, 0],
+            cells: smallvec![55, 77, 31, 0, 0, 53],
+            vouchers: smallvec![(0, 1_485), (1, 12), (2, 38)],
+            edges: smallvec![55, 77, 31, 0, 0, 53],
+            total: 142,
+        };
+        assert_eq!(solve(problem)[..], [130, 12, 0]);
     }
 
     fn problems() -> impl Strategy<Value = Problem> {
@@ -317,13 +337,13 @@ mod tests {
             )
                 .prop_map(
                     |(lines, programmes, (groups, group_of), cells, vouchers, edges, total)| Problem {
-                        lines,
-                        programmes,
-                        groups,
-                        group_of,
-                        cells,
-                        vouchers,
-                        edges,
+                        lines: lines.into(),
+                        programmes: programmes.into(),
+                        groups: groups.into(),
+                        group_of: group_of.into(),
+                        cells: cells.into(),
+                        vouchers: vouchers.into(),
+                        edges: edges.into(),
                         total,
                     },
                 )
@@ -383,12 +403,24 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(512))]
         #[test]
-        fn the_sum_is_the_least_cut(problem in problems().prop_filter("few enough cuts to try", |problem| {
+        fn each_voucher_pays_what_the_least_cut_around_it_adds(problem in problems().prop_filter("few enough cuts to try", |problem| {
             problem.programmes.len() * (1 + problem.lines.len()) + problem.vouchers.len() + problem.lines.len() <= 14
         })) {
-            let (cut, balances) = (least_cut(&problem), problem.vouchers.clone());
+            // The least cut around each voucher and those before it, from the last one on.
+            let balances = problem.vouchers.clone();
+            let mut problem = problem;
+            let mut cuts = Vec::new();
+            for voucher in (0..balances.len()).rev() {
+                cuts.push(least_cut(&problem));
+                problem.vouchers[voucher].1 = 0;
+            }
+            problem.vouchers.clone_from(&balances);
             let amounts = solve(problem);
-            prop_assert_eq!(amounts.iter().sum::<i64>(), cut);
+            let mut paid = 0;
+            for (amount, cut) in amounts.iter().zip(cuts.iter().rev()) {
+                paid += amount;
+                prop_assert_eq!(paid, *cut);
+            }
             for (amount, (_, balance)) in amounts.iter().zip(&balances) {
                 prop_assert!((0..=*balance).contains(amount));
             }

@@ -150,12 +150,6 @@ impl Ledger {
         self.assert_time(by);
         let hold = self.known_hold(id)?;
         let (key, limit) = (hold.key, hold.pinned.walltime_ms_max);
-        // A quote that was taken up for a shorter time holds money for the rest of its own.
-        let held_ms = hold
-            .pinned
-            .slices
-            .last()
-            .map_or(limit, |slice| slice.until_ms.max(limit));
         let room = WALLTIME_MS_MAX - limit;
         if more_ms == 0 || more_ms > room {
             return Err(Rejection::invalid(
@@ -171,39 +165,31 @@ impl Ledger {
         if self.is_swept(id) {
             return Err(Rejection::HoldSwept { hold: id });
         }
-        let limit = limit + more_ms;
-        let (request, before) = (
-            rest_of(&hold.pinned, limit.saturating_sub(held_ms)),
-            hold.wallet_so_far(),
-        );
-        let slices = hold.pinned.slices.len();
-        let added = if limit > held_ms {
-            let when = When {
-                at: by.at,
-                use_from: Timestamp(hold.opened_at.0.saturating_add(held_ms)),
-                offset_ms: held_ms,
-                lenient: false,
-            };
-            let plan = self.plan(&request, Some(key.job), when)?;
-            self.afford_wallet(&request, plan.wallet(), before)?;
-            plan.slices
-        } else {
-            Vec::new()
+        let (request, before) = (rest_of(&hold.pinned, more_ms), hold.wallet_so_far());
+        let when = When {
+            at: by.at,
+            use_from: end,
+            offset_ms: limit,
+            lenient: false,
         };
-        if slices + added.len() > SLICES_MAX {
+        let slices = hold.pinned.slices.len();
+        let added = self.plan(&request, Some(key.job), when)?;
+        if slices + added.slices.len() > SLICES_MAX {
             return Err(Rejection::invalid(
                 "more_ms",
                 more_ms,
                 "fewer extensions of one hold, each longer",
             ));
         }
-        self.set_aside(request.payer, &added);
-        self.count_job(key.job, &added);
+        self.afford_wallet(&request, added.wallet(), before)?;
+        self.set_aside(request.payer, &added.slices);
+        self.count_job(key.job, &added.slices);
+        let limit = limit + more_ms;
         self.journal.facts([id.0, limit]);
-        self.journal_slices(&added);
+        self.journal_slices(&added.slices);
         let pinned = &mut self.hold_mut(id).pinned;
         pinned.walltime_ms_max = limit;
-        pinned.slices.extend(added);
+        pinned.slices.extend(added.slices);
         self.write(EntryKind::Extend, by);
         Ok(limit)
     }
@@ -259,7 +245,14 @@ impl Ledger {
         self.check_covers(quote, &bound.pinned)?;
         let BoundQuote { expires_at, mut pinned } = self.quotes.remove(quote.0).expect("found above");
         self.quote_ends.remove(&(expires_at, quote));
-        pinned.walltime_ms_max = request.request.walltime_ms_max;
+        let limit = request.request.walltime_ms_max;
+        pinned.walltime_ms_max = limit;
+        let within = pinned.slices.partition_point(|slice| slice.from_ms < limit);
+        let after = pinned.slices.split_off(within);
+        self.give_back(pinned.payer, &after);
+        if let Some(last) = pinned.slices.last_mut() {
+            last.until_ms = last.until_ms.min(limit);
+        }
         self.count_job(request.key.job, &pinned.slices);
         let id = HoldId(self.holds.next_id());
         let HoldKey { job, task, attempt } = request.key;
@@ -398,27 +391,14 @@ impl Ledger {
         if by == 0 {
             return;
         }
-        let key = (leg.programme, pin.group, pin.year);
-        match self.group_use.get_mut(&key) {
-            Some(used) => {
-                used.0 += by;
-                assert!(
-                    used.0 >= 0,
-                    "programme {} counts {used} for group {}",
-                    leg.programme,
-                    pin.group
-                );
-            }
-            None => {
-                assert!(
-                    by > 0,
-                    "programme {} counts {by} for group {}",
-                    leg.programme,
-                    pin.group
-                );
-                self.group_use.insert(key, Grant(by));
-            }
-        }
+        let used = self.group_mut(pin.group).used_mut(leg.programme, pin.year);
+        used.0 += by;
+        assert!(
+            used.0 >= 0,
+            "programme {} counts {used} for group {}",
+            leg.programme,
+            pin.group
+        );
     }
 
     /// Counts slices that are opened in the caps per job.
@@ -443,16 +423,22 @@ impl Ledger {
         }
     }
 
-    /// A leg's record leaves: what it used still counts in the job's caps, until the last one goes.
-    pub(crate) fn forget_job(&mut self, job: u64, leg: &Leg, pin: &LegPin) {
+    /// A leg's record leaves: what it used still counts in the job's caps, until the last one goes. Gives the caps that are forgotten with
+    /// something counted in them.
+    pub(crate) fn forget_job(&mut self, job: u64, leg: &Leg, pin: &LegPin) -> Vec<JobCap> {
+        let mut forgotten = Vec::new();
         for cap in job_caps(leg, pin) {
             let counted = self.job_use.get_mut(&(job, cap));
             let entry = counted.expect("counted when the slice was opened");
             entry.records -= 1;
             if entry.records == 0 {
+                if entry.used > 0 {
+                    forgotten.push(cap);
+                }
                 self.job_use.remove(&(job, cap));
             }
         }
+        forgotten
     }
 
     pub(crate) fn known_hold(&self, id: HoldId) -> Result<&Hold, Rejection> {

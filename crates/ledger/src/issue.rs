@@ -67,7 +67,7 @@ impl Ledger {
             });
         }
         self.voucher_mut(id).state = VoucherState::Active;
-        self.by_holder.insert((holder, id), ());
+        self.org_mut(holder).begin_use(id);
         self.journal.facts([id.0, u64::from(holder.0)]);
         self.write(EntryKind::RedeemVoucher, by);
         Ok(id)
@@ -132,7 +132,9 @@ impl Ledger {
             VoucherState::Revoked if voucher.fraud || !fraud => {
                 return Err(Rejection::voucher(id, VoucherRule::Revoked));
             }
-            VoucherState::Expired if !fraud => return Err(Rejection::voucher(id, VoucherRule::Expired)),
+            VoucherState::Expired if voucher.fraud || !fraud => {
+                return Err(Rejection::voucher(id, VoucherRule::Expired));
+            }
             VoucherState::Expired | VoucherState::Revoked => {}
             VoucherState::Issued | VoucherState::Active | VoucherState::Suspended | VoucherState::Exhausted => {
                 self.end_voucher(id, VoucherState::Revoked);
@@ -164,8 +166,8 @@ impl Ledger {
         let voucher = self.voucher_mut(id);
         if voucher.state == VoucherState::Active && voucher.available == Grant::ZERO && voucher.held == Grant::ZERO {
             voucher.state = VoucherState::Exhausted;
-            let key = (voucher.holder, id);
-            self.by_holder.remove(&key);
+            let holder = voucher.holder;
+            self.org_mut(holder).end_use(id);
         }
     }
 
@@ -258,7 +260,7 @@ impl Ledger {
         let (left, programme, holder, until) = (voucher.available, voucher.programme, voucher.holder, voucher.until);
         let source = self.free_source(programme);
         self.grant(self.grants_units(programme), Account::Voucher(id), source, left);
-        self.by_holder.remove(&(holder, id));
+        self.org_mut(holder).end_use(id);
         self.voucher_ends.remove(&(until, id));
         self.count_gone(id, left);
     }

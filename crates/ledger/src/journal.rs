@@ -2,7 +2,7 @@
 //! so that anything that reads protobuf can check it; balances are the fold of its transfers.
 
 use prost::Message;
-use prost::encoding::{WireType, encode_key, encode_varint};
+use prost::encoding::{WireType, encode_key};
 use sha2::{Digest, Sha256};
 
 use crate::account::Account;
@@ -56,7 +56,7 @@ pub enum EntryKind {
     Hold = 17,
     /// As [`EntryKind::Hold`], with the quote in place of the hold, its end in place of the job, and task and attempt 0.
     HoldQuote = 18,
-    /// facts: hold, job, task, attempt, quote, time limit.
+    /// facts: hold, job, task, attempt, quote, time limit. Slices after the limit are released, the last one before it is cut there.
     TakeUpQuote = 19,
     /// facts: hold, wall time, number of cells, the cells. What is still held is released.
     Settle = 20,
@@ -97,6 +97,8 @@ pub enum EntryKind {
     Collect = 36,
     /// facts: programme, amount; texts: reference.
     RepayFund = 37,
+    /// The last record of a job left the settlement window, and with it what it had used of a cap. facts: job, programme or 0, agreement or 0.
+    ForgetJobCap = 38,
 }
 
 /// An entry as it is written: its record and its place in the chain.
@@ -241,17 +243,17 @@ impl Journal {
 
     pub(crate) fn transfer(&mut self, debit: Account, credit: Account, amount: i64) {
         for number in [debit.code(), credit.code(), amount as u64] {
-            encode_varint(number, &mut self.draft.transfers);
+            put(number, &mut self.draft.transfers);
         }
     }
 
     pub(crate) fn fact(&mut self, fact: impl Into<u64>) {
-        encode_varint(fact.into(), &mut self.draft.facts);
+        put(fact.into(), &mut self.draft.facts);
     }
 
     pub(crate) fn facts(&mut self, facts: impl IntoIterator<Item = u64>) {
         for fact in facts {
-            encode_varint(fact, &mut self.draft.facts);
+            put(fact, &mut self.draft.facts);
         }
     }
 
@@ -277,7 +279,7 @@ impl Journal {
         ] {
             if number > 0 {
                 encode_key(tag, WireType::Varint, record);
-                encode_varint(number, record);
+                put(number, record);
             }
         }
         for (tag, packed) in [(5, transfers), (6, facts)] {
@@ -296,9 +298,18 @@ impl Journal {
     }
 }
 
+fn put(mut number: u64, out: &mut Vec<u8>) {
+    // Most numbers of an entry are a byte or two long.
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
 fn encode_field(tag: u32, bytes: &[u8], out: &mut Vec<u8>) {
     encode_key(tag, WireType::LengthDelimited, out);
-    encode_varint(bytes.len() as u64, out);
+    put(bytes.len() as u64, out);
     out.extend_from_slice(bytes);
 }
 

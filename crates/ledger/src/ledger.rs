@@ -8,7 +8,7 @@ use crate::claim::{Claim, Claimable};
 use crate::hold::{BoundQuote, Hold};
 use crate::journal::{EntryKind, Journal, JournalEntry};
 use crate::paged::{PagedMap, PagedVec};
-use crate::party::{Funds, Org, Site};
+use crate::party::{Funds, Group, Org, Site};
 use crate::payment::{FunderAccount, ProviderAccount};
 use crate::period::Period;
 use crate::programme::Programme;
@@ -18,7 +18,8 @@ use crate::settlement::Settlement;
 use crate::sweep::Sweeps;
 use crate::tally::{HolderTotals, Tally, TallyKey};
 use crate::types::{
-    AgreementId, ClaimId, Fen, Grant, HoldId, HoldKey, OrgId, ProgrammeId, QuoteId, SiteId, Stamp, Timestamp, VoucherId,
+    AgreementId, ClaimId, Fen, Grant, GroupId, HoldId, HoldKey, OrgId, ProgrammeId, QuoteId, SiteId, Stamp, Timestamp,
+    VoucherId,
 };
 use crate::voucher::{Voucher, VoucherState};
 
@@ -68,6 +69,7 @@ pub struct Ledger {
     pub(crate) journal: Journal,
     pub(crate) window: CaptureWindow,
     pub(crate) orgs: PagedVec<Org>,
+    pub(crate) groups: PagedVec<Group>,
     pub(crate) sites: PagedMap<SiteId, Site>,
     pub(crate) programmes: PagedVec<Programme>,
     pub(crate) agreements: PagedVec<Agreement>,
@@ -76,8 +78,6 @@ pub struct Ledger {
     pub(crate) holds: PagedVec<Hold>,
     // In order of settlement, for the settlement window.
     pub(crate) captures: PagedVec<Settled>,
-    // Open holds and net captures per programme, control group and fiscal year.
-    pub(crate) group_use: PagedMap<(ProgrammeId, OrgId, u32), Grant>,
     pub(crate) job_use: PagedMap<(u64, JobCap), JobUse>,
     pub(crate) sweeps: Sweeps,
     pub(crate) periods: PagedVec<Period>,
@@ -88,14 +88,11 @@ pub struct Ledger {
     pub(crate) claimable: PagedMap<(OrgId, ProgrammeId), Claimable>,
     pub(crate) funder_accounts: PagedMap<(ProgrammeId, u8), FunderAccount>,
     pub(crate) provider_accounts: PagedMap<OrgId, ProviderAccount>,
-    // Every control group there ever was, by name.
-    pub(crate) groups: PagedMap<Arc<str>, OrgId>,
     // Indexes: derived from the tables above, not part of a snapshot.
     pub(crate) org_names: PagedMap<Arc<str>, OrgId>,
+    pub(crate) group_names: PagedMap<Arc<str>, GroupId>,
     pub(crate) programme_names: PagedMap<Arc<str>, ProgrammeId>,
     pub(crate) voucher_codes: PagedMap<Arc<str>, VoucherId>,
-    // Vouchers in use: redeemed and neither spent, expired nor revoked.
-    pub(crate) by_holder: PagedMap<(OrgId, VoucherId), ()>,
     pub(crate) voucher_ends: PagedMap<(Timestamp, VoucherId), ()>,
     pub(crate) quote_ends: PagedMap<(Timestamp, QuoteId), ()>,
     pub(crate) keys: PagedMap<HoldKey, KeyState>,
@@ -121,6 +118,8 @@ impl Ledger {
             journal: Journal::default(),
             window: CaptureWindow::default(),
             orgs: PagedVec::starting_at(1),
+            groups: PagedVec::starting_at(1),
+            group_names: PagedMap::new(),
             sites: PagedMap::new(),
             programmes: PagedVec::starting_at(1),
             agreements: PagedVec::starting_at(1),
@@ -128,7 +127,6 @@ impl Ledger {
             quotes: PagedVec::starting_at(1),
             holds: PagedVec::starting_at(1),
             captures: PagedVec::starting_at(1),
-            group_use: PagedMap::new(),
             job_use: PagedMap::new(),
             sweeps: Sweeps::default(),
             periods: PagedVec::starting_at(1),
@@ -140,10 +138,8 @@ impl Ledger {
             funder_accounts: PagedMap::new(),
             provider_accounts: PagedMap::new(),
             org_names: PagedMap::new(),
-            groups: PagedMap::new(),
             programme_names: PagedMap::new(),
             voucher_codes: PagedMap::new(),
-            by_holder: PagedMap::new(),
             voucher_ends: PagedMap::new(),
             quote_ends: PagedMap::new(),
             keys: PagedMap::new(),
@@ -223,8 +219,8 @@ impl Ledger {
 
     /// The holder's vouchers in use: redeemed and neither spent, expired nor revoked; by id.
     pub fn vouchers_in_use(&self, holder: OrgId) -> impl Iterator<Item = &Voucher> {
-        let all = (holder, VoucherId(0))..=(holder, VoucherId(u64::MAX));
-        self.by_holder.range(all).filter_map(|((_, id), ())| self.voucher(*id))
+        let listed = self.org(holder).map_or(&[][..], |org| &org.vouchers);
+        listed.iter().filter_map(|id| self.voucher(*id))
     }
 
     /// An open hold.
@@ -280,6 +276,28 @@ impl Ledger {
     /// Length of the journal and SHA-256 of its last entry.
     pub fn journal_head(&self) -> (u64, [u8; 32]) {
         (self.journal.index, self.journal.head)
+    }
+
+    /// Open holds and net captures per programme, control group and fiscal year, in this order.
+    pub(crate) fn group_uses(&self) -> Vec<((ProgrammeId, GroupId, u32), Grant)> {
+        let of_one = |(id, group): (u64, &Group)| {
+            let id = GroupId(id as u32);
+            let uses = group.uses.clone().into_iter();
+            uses.map(move |known| ((known.programme, id, known.year), known.used))
+        };
+        let mut uses: Vec<_> = self.groups.iter().flat_map(of_one).collect();
+        uses.sort_unstable_by_key(|(key, _)| *key);
+        uses
+    }
+
+    pub(crate) fn group(&self, id: GroupId) -> &Group {
+        let group = self.groups.get(u64::from(id.0));
+        group.expect("groups are never removed and ids come from the table")
+    }
+
+    pub(crate) fn group_mut(&mut self, id: GroupId) -> &mut Group {
+        let group = self.groups.get_mut(u64::from(id.0));
+        group.expect("groups are never removed and ids come from the table")
     }
 
     pub(crate) fn known_org(&self, id: OrgId) -> Result<&Org, Rejection> {

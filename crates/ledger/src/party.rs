@@ -1,10 +1,11 @@
 //! Organisations with their wallets, and the sites that they provide.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::price::PriceSheets;
 use crate::rejection::Rejection;
-use crate::types::{Fen, Grant, OrgId, RegionCode};
+use crate::types::{Fen, Few, Grant, GroupId, OrgId, ProgrammeId, RegionCode, VoucherId};
 
 /// What an organisation is; programmes name the kinds they are for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,8 +43,8 @@ pub struct Org {
     pub id: OrgId,
     /// As registered.
     pub registered: NewOrg,
-    /// Its control group's name in counters: the organisation that founded it, or a number above 2^31 for an organisation's later groups.
-    pub group: OrgId,
+    /// Its control group.
+    pub group: GroupId,
     /// Free in the wallet.
     pub available: Fen,
     /// Held in the wallet for open holds and binding quotes.
@@ -60,6 +61,61 @@ pub struct Org {
     pub claim: Fen,
     /// What it owes: subsidies to be recovered, refunds of what it was already paid for.
     pub owes: Fen,
+    /// Its vouchers in use, by id; derived from the vouchers, not part of a snapshot.
+    pub(crate) vouchers: Few<VoucherId, 2>,
+}
+
+/// Organisations under one actual controller. One that lost all its members keeps its number: counters and pins hold it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Group {
+    pub(crate) name: Arc<str>,
+    /// What counts in the programmes' caps, by programme and fiscal year.
+    pub(crate) uses: Few<GroupUse, 2>,
+}
+
+/// Open holds and net captures of a control group under a programme in a fiscal year.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct GroupUse {
+    pub(crate) programme: ProgrammeId,
+    pub(crate) year: u32,
+    pub(crate) used: Grant,
+}
+
+impl Org {
+    pub(crate) fn begin_use(&mut self, voucher: VoucherId) {
+        if let Err(place) = self.vouchers.binary_search(&voucher) {
+            self.vouchers.insert(place, voucher);
+        }
+    }
+
+    pub(crate) fn end_use(&mut self, voucher: VoucherId) {
+        if let Ok(place) = self.vouchers.binary_search(&voucher) {
+            self.vouchers.remove(place);
+        }
+    }
+}
+
+impl Group {
+    /// What it uses under a programme in a fiscal year.
+    pub(crate) fn used(&self, programme: ProgrammeId, year: u32) -> Grant {
+        let place = self.place_of(programme, year);
+        place.map_or(Grant::ZERO, |place| self.uses[place].used)
+    }
+
+    /// The same for writing; zero when there was none.
+    pub(crate) fn used_mut(&mut self, programme: ProgrammeId, year: u32) -> &mut Grant {
+        let place = self.place_of(programme, year).unwrap_or_else(|place| {
+            let used = Grant::ZERO;
+            self.uses.insert(place, GroupUse { programme, year, used });
+            place
+        });
+        &mut self.uses[place].used
+    }
+
+    fn place_of(&self, programme: ProgrammeId, year: u32) -> Result<usize, usize> {
+        self.uses
+            .binary_search_by_key(&(programme, year), |known| (known.programme, known.year))
+    }
 }
 
 /// A data centre as far as money knows it.

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use crate::bill::Bill;
 use crate::eligibility::{Asked, Candidate, Offers, ProgrammeView, When};
 use crate::ledger::Ledger;
-use crate::price::{PricedLine, check_lines};
+use crate::price::{Price, PricedLine, check_lines};
 use crate::programme::{Redemption, Stacking};
 use crate::rejection::{Rejection, VoucherRule};
 use crate::slice::{Slice, advanced, plan_slices};
 use crate::types::{
-    AgreementId, BasisPoints, Fen, Funding, Grant, Line, OrgId, ProgrammeId, SiteId, Timestamp, VoucherId,
+    AgreementId, BasisPoints, Fen, Few, Funding, Grant, GroupId, Line, OrgId, ProgrammeId, SiteId, Timestamp, VoucherId,
 };
 
 /// A bill to be: who pays for what, where, for how long at most, and with which money.
@@ -88,13 +88,13 @@ pub struct LegPin {
     /// Version of the agreement.
     pub agreement_version: u32,
     /// The cap counter it counts in: the payer's control group …
-    pub group: OrgId,
+    pub group: GroupId,
     /// … and the fiscal year of the hold.
     pub year: u32,
     /// How much of the slice's time, from its beginning, is covered.
     pub cover_ms: u64,
     /// Per line.
-    pub rates: Arc<[BasisPoints]>,
+    pub rates: Few<BasisPoints, 4>,
     /// A refund goes back on the voucher.
     pub reinstate: bool,
     /// The leg counts in the programme's cap per job.
@@ -150,36 +150,48 @@ impl Ledger {
         let lines = self.priced(request, when.at)?;
         // The whole is bounded before it is cut.
         Bill::new(&lines, request.walltime_ms_max)?;
-        let asked = self.asked(request, &lines, job, when)?;
+        let slices = self.plan_of(request, &lines, job, when)?;
+        Ok(Plan { lines, slices })
+    }
+
+    fn plan_of(
+        &self,
+        request: &QuoteRequest,
+        lines: &Arc<[PricedLine]>,
+        job: Option<u64>,
+        when: When,
+    ) -> Result<Vec<Slice>, Rejection> {
+        let asked = self.asked(request, lines, job, when)?;
         let mut offers = self.offers(&asked, when)?;
         if matches!(request.funding, Funding::Vouchers(_)) && !when.lenient {
             check_exclusive(&offers)?;
         }
         let capped = !request.allow_partial && !when.lenient;
         let before = capped.then(|| offers.clone());
-        let slices = plan_slices(&asked, &lines, &mut offers, when)?;
+        let slices = plan_slices(&asked, lines, &mut offers, when)?;
         if let Some(before) = before {
-            check_whole(&asked, &lines, &slices, before, when)?;
+            check_whole(&asked, lines, &slices, before, when)?;
         }
-        Ok(Plan { lines, slices })
+        Ok(slices)
     }
 
     fn priced(&self, request: &QuoteRequest, at: Timestamp) -> Result<Arc<[PricedLine]>, Rejection> {
         let site = self.known_site(request.site)?;
-        let priced = request.lines.iter().map(|line| {
+        let mut prices: Few<&Price, 4> = Few::new();
+        for line in &request.lines {
             let price = site.prices.at(&line.sku, at);
-            let price = price.ok_or_else(|| Rejection::NoPrice {
+            prices.push(price.ok_or_else(|| Rejection::NoPrice {
                 site: request.site,
                 sku: line.sku.clone(),
-            })?;
-            let (millifen_per_unit_hour, price_version) = (price.millifen_per_unit_hour, price.version);
-            Ok(PricedLine {
-                line: line.clone(),
-                millifen_per_unit_hour,
-                price_version,
-            })
+            })?);
+        }
+        // With nothing left to refuse the length is known, and the list is written where it stays.
+        let priced = request.lines.iter().zip(prices.iter()).map(|(line, price)| PricedLine {
+            line: line.clone(),
+            millifen_per_unit_hour: price.millifen_per_unit_hour,
+            price_version: price.version,
         });
-        priced.collect()
+        Ok(priced.collect())
     }
 }
 
@@ -208,7 +220,7 @@ impl Plan {
 
 /// Legs of one voucher as one, in the order of their first.
 pub(crate) fn merged<'a>(legs: impl Iterator<Item = &'a Leg>) -> Vec<Leg> {
-    let mut merged: Vec<Leg> = Vec::new();
+    let mut merged: Vec<Leg> = Vec::with_capacity(2);
     for leg in legs {
         match merged.iter_mut().find(|known| known.voucher == leg.voucher) {
             Some(known) => {
@@ -279,7 +291,7 @@ pub(crate) fn pin(asked: &Asked<'_>, view: &ProgrammeView<'_>, cover_ms: u64) ->
         group: asked.payer.group,
         year: asked.year,
         cover_ms,
-        rates: view.rates.clone(),
+        rates: Few::from_slice(&view.rates),
         reinstate: view.terms.reinstate_refunds,
         programme_job_cap: view.terms.cap_per_job.is_some(),
         agreement_job_cap: view

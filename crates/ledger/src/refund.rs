@@ -220,7 +220,7 @@ impl Ledger {
             if voucher.state == VoucherState::Exhausted {
                 voucher.state = VoucherState::Active;
             }
-            self.by_holder.insert((holder, leg.voucher), ());
+            self.org_mut(holder).begin_use(leg.voucher);
         } else {
             voucher.lapsed.0 += leg.grant.0;
         }
@@ -289,7 +289,7 @@ fn shares(cell: &Cell, amount: Fen) -> Refund {
     let available = (cell.gross.0 - cell.refunded.0) as u64;
     left.push(available - left.iter().sum::<u64>());
     let parts = split(amount, &left);
-    let mut legs = cell.legs.clone();
+    let mut legs = cell.legs.to_vec();
     for (index, leg) in legs.iter_mut().enumerate() {
         let refunded = &cell.legs_refunded[index];
         let (amount_left, grant_left) = (leg.amount.0 - refunded.amount.0, leg.grant.0 - refunded.grant.0);

@@ -502,7 +502,7 @@ impl fmt::Display for Rejection {
                     f,
                     "the wallet of organisation {org} has {available} fen free, {needed} are needed: "
                 )?;
-                write!(f, "{} fen short", needed.0 - available.0)
+                write!(f, "{} fen short", needed.0.saturating_sub(available.0))
             }
             Rejection::CopayOverMax { needed, allowed } => {
                 write!(f, "{needed} fen would be held in the wallet, the job allows {allowed}")
@@ -518,7 +518,7 @@ impl fmt::Display for Rejection {
                     f,
                     "programme {programme} has {available} {unit} uncommitted, {needed} are needed: "
                 )?;
-                write!(f, "{} {unit} short", needed.0 - available.0)
+                write!(f, "{} {unit} short", needed.0.saturating_sub(available.0))
             }
             Rejection::BudgetCommitted {
                 programme,
@@ -559,7 +559,7 @@ impl fmt::Display for Rejection {
                 write!(
                     f,
                     "{} fen short; allow a partial subsidy or pay without vouchers",
-                    needed.0 - available.0
+                    needed.0.saturating_sub(available.0)
                 )
             }
             Rejection::HoldOver { hold } => write!(f, "the time of hold {hold} is over"),
@@ -610,7 +610,7 @@ impl fmt::Display for Rejection {
                     f,
                     "the treasury has {available} fen that may be paid out, {needed} are needed: "
                 )?;
-                write!(f, "{} fen short", needed.0 - available.0)
+                write!(f, "{} fen short", needed.0.saturating_sub(available.0))
             }
         }
     }

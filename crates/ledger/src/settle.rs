@@ -8,7 +8,7 @@ use crate::account::Account;
 use crate::arithmetic::split;
 use crate::hold::Hold;
 use crate::journal::EntryKind;
-use crate::ledger::{KeyState, Ledger};
+use crate::ledger::{JobCap, KeyState, Ledger};
 use crate::programme::Redemption;
 use crate::quote::{Leg, merged};
 use crate::rejection::Rejection;
@@ -87,14 +87,18 @@ impl Settled {
     /// All its cells as one receipt.
     pub fn receipt(&self) -> Receipt {
         let sum = |amount: fn(&Cell) -> Fen| Fen(self.cells.iter().map(|cell| amount(cell).0).sum());
-        let mut lines: Vec<ReceiptLine> = Vec::new();
-        for (priced, gross) in self.cells.iter().flat_map(|cell| cell.lines.iter().zip(&cell.per_line)) {
+        let mut lines: Vec<ReceiptLine> = Vec::with_capacity(self.cells.first().map_or(0, |cell| cell.lines.len()));
+        for (priced, gross) in self
+            .cells
+            .iter()
+            .flat_map(|cell| cell.lines.iter().zip(cell.per_line()))
+        {
             let line = ReceiptLine {
                 sku: priced.line.sku.clone(),
                 milli_units: priced.line.milli_units,
                 millifen_per_unit_hour: priced.millifen_per_unit_hour,
                 price_version: priced.price_version,
-                gross: *gross,
+                gross,
             };
             let same = |known: &&mut ReceiptLine| (&known.sku, known.price_version) == (&line.sku, line.price_version);
             match lines.iter_mut().find(same) {
@@ -352,10 +356,14 @@ impl Ledger {
         let Hold {
             key,
             pinned,
-            cells: mut captured,
+            cells: mut all,
             ..
         } = open;
-        captured.extend(cells);
+        if all.is_empty() {
+            all = cells;
+        } else {
+            all.extend(cells);
+        }
         let settled = self.captures.push(Settled {
             hold,
             key,
@@ -364,21 +372,29 @@ impl Ledger {
             provider: pinned.provider,
             at: by.at,
             wall_ms,
-            cells: captured,
+            cells: all,
         });
         self.keys.insert(key, KeyState::Ended(settled));
         if self.captures.len() as u64 > self.window.count_max.max(1) {
-            self.forget_oldest_capture();
+            self.forget_oldest_capture(by.at);
         }
         settled
     }
 
-    pub(crate) fn forget_oldest_capture(&mut self) {
+    pub(crate) fn forget_oldest_capture(&mut self, at: Timestamp) {
         let Some((id, _)) = self.captures.first() else { return };
         let settled = self.captures.remove(id).expect("found above");
+        let job = settled.key.job;
         self.keys.remove(&settled.key);
         for (leg, pin) in settled.cells.iter().flat_map(Cell::legs) {
-            self.forget_job(settled.key.job, leg, pin);
+            for cap in self.forget_job(job, leg, pin) {
+                let (programme, agreement) = match cap {
+                    JobCap::Programme(id) => (id.0, 0),
+                    JobCap::Agreement(id) => (0, id.0),
+                };
+                self.journal.facts([job, u64::from(programme), u64::from(agreement)]);
+                self.write(EntryKind::ForgetJobCap, Stamp { at, actor: 0 });
+            }
         }
     }
 

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use smallvec::smallvec;
+
 use crate::arithmetic::taken_for;
 use crate::bill::Bill;
 use crate::calendar::month_end;
@@ -13,7 +15,7 @@ use crate::price::PricedLine;
 use crate::programme::Redemption;
 use crate::quote::{Leg, LegPin, leg, pin};
 use crate::rejection::Rejection;
-use crate::types::{BasisPoints, Fen, Grant, ProgrammeId, RegionCode, Timestamp};
+use crate::types::{BasisPoints, Fen, Few, Grant, ProgrammeId, RegionCode, Timestamp};
 
 /// The most slices of one hold that are open at once, and so the most extensions of a running one.
 pub const SLICES_MAX: usize = 128;
@@ -28,9 +30,9 @@ pub struct Slice {
     /// What is reserved, with its prices.
     pub lines: Arc<[PricedLine]>,
     /// Held on each voucher.
-    pub legs: Vec<Leg>,
+    pub legs: Few<Leg, 2>,
     /// Rules of each leg.
-    pub pins: Vec<LegPin>,
+    pub pins: Few<LegPin, 2>,
     /// All legs together pay at most this part of the list price.
     pub stack_max: BasisPoints,
     /// List price of the whole slice.
@@ -52,14 +54,12 @@ pub struct Cell {
     pub payer_region: RegionCode,
     /// What was reserved, with its prices.
     pub lines: Arc<[PricedLine]>,
-    /// List price of each line.
-    pub per_line: Box<[Fen]>,
     /// List price.
     pub gross: Fen,
     /// What each voucher paid, in the order of the slice; a leg that paid nothing is shown with 0.
-    pub legs: Vec<Leg>,
+    pub legs: Few<Leg, 2>,
     /// Rules of each leg.
-    pub pins: Vec<LegPin>,
+    pub pins: Few<LegPin, 2>,
     /// What remained for the payer.
     pub copay: Fen,
     /// What the wallet paid: the co-pay and what the holder advances under holder-redeemed programmes.
@@ -113,8 +113,8 @@ pub(crate) fn plan_slices(
 }
 
 fn slice(asked: &Asked<'_>, bill: &Bill<'_>, offers: &mut Offers<'_>, choice: &Choice, from_ms: u64) -> Slice {
-    let mut legs: Vec<Leg> = Vec::with_capacity(choice.legs.len());
-    let mut pins = Vec::with_capacity(choice.legs.len());
+    let mut legs: Few<Leg, 2> = Few::new();
+    let mut pins = Few::new();
     for (index, amount) in &choice.legs {
         let candidate = &offers.candidates[*index];
         let view = &offers.views[candidate.view];
@@ -202,6 +202,12 @@ impl Cell {
         self.legs.iter().zip(&self.pins)
     }
 
+    /// List price of each line.
+    pub fn per_line(&self) -> Few<Fen, 4> {
+        let bill = Bill::new(&self.lines, self.to_ms - self.from_ms);
+        bill.expect("it was priced when it was captured").per_line
+    }
+
     /// List price of its use up to an instant of the hold.
     pub(crate) fn gross_until(&self, to_ms: u64) -> Fen {
         if self.to_ms <= to_ms {
@@ -243,7 +249,6 @@ impl Slice {
             period,
             payer_region,
             lines: self.lines.clone(),
-            per_line: bill.per_line.into(),
             gross: bill.gross,
             legs,
             pins: self.pins.clone(),
@@ -262,19 +267,19 @@ impl Slice {
         }
     }
 
-    fn captured(&self, bill: &Bill<'_>) -> Vec<i64> {
+    fn captured(&self, bill: &Bill<'_>) -> Few<i64, 4> {
         if self.legs.is_empty() || bill.gross == Fen::ZERO {
-            return vec![0; self.legs.len()];
+            return smallvec![0; self.legs.len()];
         }
-        let mut programmes: Vec<ProgrammeId> = Vec::with_capacity(self.legs.len());
+        let mut programmes: Few<ProgrammeId, 4> = Few::new();
         for leg in &self.legs {
             if !programmes.contains(&leg.programme) {
                 programmes.push(leg.programme);
             }
         }
         // Caps and budgets were judged at the hold; what each leg holds is all that is left of them.
-        let no_caps = vec![Fen::MAX.0; programmes.len()];
-        let one_group = (vec![Fen::MAX.0], vec![0; programmes.len()]);
+        let no_caps = smallvec![Fen::MAX.0; programmes.len()];
+        let one_group = (smallvec![Fen::MAX.0], smallvec![0; programmes.len()]);
         let mut problem = bill.problem(no_caps, one_group, self.stack_max);
         for (leg, pin) in self.legs.iter().zip(&self.pins) {
             let programme = programmes

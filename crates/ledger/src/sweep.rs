@@ -51,7 +51,8 @@ pub(crate) struct Sweeps {
 impl Ledger {
     /// Whether some hold may still have use before an instant that is not captured although it could be.
     pub fn sweep_pending(&self, until: Timestamp) -> bool {
-        let begun = |sweep: &Sweep| sweep.cause == Cause::Month && sweep.at <= until;
+        // One pass captures what ended in all the months before it.
+        let begun = |sweep: &Sweep| sweep.cause == Cause::Month;
         let due = self.sweeps.month_end != Timestamp(0) && self.sweeps.month_end <= until && !self.holds.is_empty();
         due || self.sweeps.queue.iter().any(begun)
     }
@@ -150,9 +151,8 @@ impl Ledger {
         if sweep.cause == Cause::Month {
             return first.until_ms <= offset_ms;
         }
-        // A hold that took up a quote may have slices after its limit.
-        let (begun, limit) = (offset_ms.max(first.from_ms), pinned.walltime_ms_max);
-        let ahead = pinned.slices.iter().filter(|slice| slice.until_ms.min(limit) > begun);
+        let begun = offset_ms.max(first.from_ms);
+        let ahead = pinned.slices.iter().filter(|slice| slice.until_ms > begun);
         let mut legs = ahead.flat_map(Slice::legs);
         match sweep.cause {
             Cause::Month => false,
@@ -182,12 +182,10 @@ impl Ledger {
     fn capture_ended(&mut self, id: HoldId, at: Timestamp, by: Stamp) {
         let hold = self.holds.get(id.0).expect("the caller found it");
         let (parties, offset_ms) = (Parties::of(hold), offset(hold, at));
-        let limit = hold.pinned.walltime_ms_max;
         let over = |slice: &&Slice| slice.until_ms <= offset_ms;
         let ended: Vec<Slice> = hold.pinned.slices.iter().take_while(over).cloned().collect();
         for slice in ended {
-            let to_ms = slice.until_ms.min(limit).max(slice.from_ms);
-            let cell = self.capture(parties, &slice, to_ms, by);
+            let cell = self.capture(parties, &slice, slice.until_ms, by);
             self.journal.fact(id.0);
             self.journal_cells(std::slice::from_ref(&cell));
             let hold = self.hold_mut(id);

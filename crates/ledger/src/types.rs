@@ -3,6 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
+/// A list that is almost always short: up to `N` in place, more on the heap. Bills have a handful of lines and few legs, and most of
+/// what a hold cost was asking for memory to write them down in.
+pub type Few<T, const N: usize> = smallvec::SmallVec<[T; N]>;
+
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident($inner:ty)) => {
         $(#[$doc])*
@@ -20,6 +24,10 @@ macro_rules! id {
 id!(
     /// A paying or providing organisation; dense, from 1, given by the ledger.
     OrgId(u32)
+);
+id!(
+    /// A control group: organisations under one actual controller; dense, from 1, given by the ledger to each name of a group.
+    GroupId(u32)
 );
 id!(
     /// A jurisdiction by its GB/T 2260 code, such as 310117.

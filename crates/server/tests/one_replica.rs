@@ -8,10 +8,14 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use hesuan_api::v1;
+use hesuan_api::v1::audit_service_client::AuditServiceClient;
 use hesuan_api::v1::cluster_service_client::ClusterServiceClient;
+use hesuan_api::v1::export_journal_response::Part;
 use hesuan_api::v1::job_service_client::JobServiceClient;
 use hesuan_api::v1::site_service_client::SiteServiceClient;
 use hesuan_api::v1::wallet_service_client::WalletServiceClient;
+use hesuan_audit::file::{Balance, EntryLine, FORMAT, Header, Writer};
+use hesuan_audit::{ACCOUNTS, Options, Report, verify};
 use hesuan_server::cluster_file::{new_token, token_sha256};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_stream::StreamExt as _;
@@ -244,6 +248,7 @@ async fn a_replica_serves_from_init_to_watched_jobs() {
     let firm = replica.established().await;
     requests_and_pages(&replica, &firm).await;
     watching(&replica, &firm).await;
+    auditing(&replica, &firm).await;
 }
 
 /// Tokens decide; whether it is alive, everybody may ask.
@@ -413,4 +418,112 @@ async fn watching(replica: &Replica, firm: &str) {
         refusal(&refused),
         (Code::OutOfRange, "RESUME_TOKEN_TOO_OLD".into(), String::new())
     );
+}
+
+/// An auditor takes the journal away and finds nothing wrong; nobody else gets it.
+async fn auditing(replica: &Replica, firm: &str) {
+    let from = |from_index| v1::ExportJournalRequest { from_index };
+    let mut audits = AuditServiceClient::new(replica.channel.clone());
+    for token in [firm, &replica.admin] {
+        let refused = audits
+            .export_journal(with(token, from(0)))
+            .await
+            .expect_err("no auditor");
+        assert_eq!(refusal(&refused).1, "PERMISSION_DENIED");
+    }
+    let auditor = replica
+        .principal("auditor", v1::Role::Auditor, v1::Principal::default())
+        .await;
+    let past = audits
+        .export_journal(with(&auditor, from(1 << 40)))
+        .await
+        .expect_err("there is no such entry");
+    assert_eq!(
+        refusal(&past),
+        (Code::InvalidArgument, "FIELD_OUT_OF_RANGE".into(), "from_index".into())
+    );
+    let rest = exported(&mut audits, &auditor, from(2)).await;
+    assert!(rest.agreed && !rest.whole && rest.first == 2, "{:?}", rest.findings);
+    let all = exported(&mut audits, &auditor, from(0)).await;
+    assert!(all.agreed && all.whole && all.first == 1, "{:?}", all.findings);
+    let mut wallet = WalletServiceClient::new(replica.channel.clone());
+    let trial = wallet
+        .get_trial_balance(with(&auditor, v1::GetTrialBalanceRequest {}))
+        .await
+        .expect("an auditor may")
+        .into_inner();
+    assert_eq!(
+        (all.last, &all.head),
+        (trial.journal_entries, &hex::encode(&trial.journal_head_sha256))
+    );
+    // Jobs were paid: the provider has earned what left the wallet.
+    let derived = |account: &str| {
+        all.balances
+            .iter()
+            .find(|row| row.account == account)
+            .map(|row| row.derived)
+    };
+    let earned = derived("owed_to_providers").expect("a kind of accounts");
+    assert!(earned > 0, "{:?}", all.balances);
+    assert_eq!(
+        derived("wallets_available")
+            .zip(derived("wallets_held"))
+            .map(|(free, held)| free + held),
+        Some(1_000_000 - earned)
+    );
+}
+
+async fn exported(
+    audits: &mut AuditServiceClient<Channel>,
+    auditor: &str,
+    request: v1::ExportJournalRequest,
+) -> Report {
+    let stream = audits
+        .export_journal(with(auditor, request))
+        .await
+        .expect("an auditor may");
+    let mut stream = stream.into_inner();
+    let mut next = async || {
+        let message = timeout(Duration::from_secs(20), stream.message())
+            .await
+            .expect("something comes");
+        message.expect("the stream goes on").and_then(|message| message.part)
+    };
+    let Some(Part::Begin(begin)) = next().await else {
+        panic!("no beginning")
+    };
+    let header = Header {
+        format: FORMAT.into(),
+        cluster: hex::encode(&begin.cluster_id),
+        first: begin.first_index,
+        last: begin.last_index,
+        before: hex::encode(&begin.hash_before),
+    };
+    let mut writer = Writer::new(Vec::new(), &header).expect("memory takes everything");
+    let end = loop {
+        match next().await.expect("the end comes last") {
+            Part::Entries(entries) => {
+                for entry in entries.entries {
+                    let line = EntryLine {
+                        index: entry.index,
+                        record: entry.record,
+                        hash: entry.sha256.try_into().expect("a SHA-256"),
+                    };
+                    writer.entry(&line).expect("memory takes everything");
+                }
+            }
+            Part::End(end) => break end,
+            Part::Begin(_) => panic!("it begins twice"),
+        }
+    };
+    assert!(next().await.is_none(), "nothing follows the end");
+    assert!(end.units.is_empty(), "nobody grants unit-hours here");
+    let rows = ACCOUNTS.iter().zip(end.balances_fen);
+    let row = |((account, ..), balance): (&(&str, bool, bool), i64)| Balance {
+        account: (*account).into(),
+        unit: "fen".into(),
+        balance,
+    };
+    let file = writer.finish(rows.map(row).collect()).expect("memory takes everything");
+    verify(&*file, &Options::default(), |_, _| true).expect("memory can be read")
 }

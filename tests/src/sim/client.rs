@@ -1,7 +1,9 @@
-//! Clients that submit, cancel, repeat themselves, reuse ids for something else and read back what they were told.
+//! Clients that submit, cancel, extend, repeat themselves, reuse ids for something else and read back what they were told.
 
 use hesuan_api::internal::v1::command::Body;
-use hesuan_api::v1::{CancelJobRequest, Funding, JobSpec, OnSiteLost, Resources, SubmitJobRequest, TopUpRequest};
+use hesuan_api::v1::{
+    CancelJobRequest, ExtendJobRequest, Funding, JobSpec, OnSiteLost, Resources, SubmitJobRequest, TopUpRequest,
+};
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
 
@@ -16,6 +18,8 @@ pub(crate) enum Kind {
     /// A request id used before for something else: must be refused.
     Reuse,
     Cancel,
+    /// More time for a job that may have ended, or not have begun.
+    Extend,
     TopUp,
     /// The job must be there.
     Read {
@@ -97,6 +101,7 @@ impl Client {
                 (id, Kind::Reuse, Some(Body::SubmitJob(submit)), Some(operation.org))
             }
             (23..38, Some((operation, job))) => (0, Kind::Read { job }, None, Some(operation.org)),
+            (42..50, Some(_)) => self.extend(now),
             (38..42, _) => {
                 let id = self.request_id(now);
                 let top_up = TopUpRequest {
@@ -124,12 +129,30 @@ impl Client {
         }
     }
 
+    // One of the last few, because an older one has ended.
+    fn extend(&mut self, now: Micros) -> (u128, Kind, Option<Body>, Option<usize>) {
+        let id = self.request_id(now);
+        let back = self.rng.random_range(1..=self.done.len().min(3));
+        let (operation, job) = &self.done[self.done.len() - back];
+        let (org, job_id) = (operation.org, *job);
+        let named = self.rng.random_range(0..2) == 0;
+        let extend = ExtendJobRequest {
+            request_id: id.to_be_bytes().to_vec(),
+            job_id,
+            task: named.then_some(0),
+            more_ms: self.rng.random_range(1..10_000),
+        };
+        (id, Kind::Extend, Some(Body::ExtendJob(extend)), Some(org))
+    }
+
     fn submit(&mut self, id: u128) -> SubmitJobRequest {
         let rng = &mut self.rng;
-        let duration_ms = if rng.random_range(0..25) == 0 {
-            rng.random_range(3_000..15_000)
-        } else {
-            rng.random_range(1..1_500)
+        // Some are too short of time, unless somebody extends them.
+        let (walltime_ms_max, duration_ms) = match rng.random_range(0..24) {
+            0 | 1 => (700, rng.random_range(1..1_500)),
+            2 | 3 => (3_000, rng.random_range(2_500..8_000)),
+            4 => (60_000, rng.random_range(3_000..15_000)),
+            _ => (60_000, rng.random_range(1..1_500)),
         };
         let exit_code = i32::from(rng.random_range(0..8) == 0);
         let spec = JobSpec {
@@ -141,7 +164,7 @@ impl Client {
                 memory_mib: rng.random_range(1..9) * 128,
                 ..Resources::default()
             }),
-            walltime_ms_max: if rng.random_range(0..12) == 0 { 700 } else { 60_000 },
+            walltime_ms_max,
             priority: rng.random_range(0..3),
             array_count: if rng.random_range(0..8) == 0 {
                 rng.random_range(2..9)

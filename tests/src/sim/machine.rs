@@ -5,7 +5,8 @@ use hesuan_agent::task::TaskKey;
 use hesuan_api::convert::site::task_id_message;
 use hesuan_api::internal::v1::command::Body;
 use hesuan_api::internal::v1::{
-    AgentMessage, Assignments, AttachAgent, Hello, ReplicaMessage, ReportAck, TaskEnd, Withdrawal, replica_message,
+    AgentMessage, Assignments, AttachAgent, Hello, ReplicaMessage, ReportAck, TaskEnd, TaskReport, Withdrawal,
+    agent_message, replica_message,
 };
 use hesuan_api::v1::TaskPayload;
 use hesuan_engine::outcome::Effect;
@@ -17,7 +18,7 @@ use super::client::behaviour;
 use super::network::Peer;
 use super::queue::ms;
 use super::replica::{Process, Session, Waiting};
-use super::site::{Stream, Write};
+use super::site::{Limit, Stream, Write};
 use super::world::{Event, World};
 
 fn task_id(key: TaskKey) -> TaskId {
@@ -142,8 +143,14 @@ impl World {
                 Output::Rewrite { seq, records } => self.journal(site, boot, seq, Write::Rewrite(records)),
                 Output::Start(assignment) => self.spawn(site, &assignment),
                 Output::Signal { task, signal } => self.signal(site, task, signal),
+                Output::SetLimit { task, walltime_ms_max } => {
+                    if let Some(limit) = self.sites[site].limits.get_mut(&task) {
+                        limit.now_ms = walltime_ms_max;
+                    }
+                }
                 Output::Forget { task } => {
                     self.sites[site].ended.remove(&task);
+                    self.sites[site].limits.remove(&task);
                 }
                 Output::Lease { until_ms } => self.sites[site].lease_until_ms = until_ms,
                 Output::Reconnect { .. } => {
@@ -169,7 +176,7 @@ impl World {
         let exclusive = assignment.requeue_on_site_lost;
         self.oracle.process_started(task_id(task), exclusive);
         self.count("processes started");
-        let serial = self.sites[site].spawn(task, exclusive, now);
+        let serial = self.sites[site].spawn(task, exclusive, assignment.walltime_ms_max, now);
         self.queue.after(
             ms(duration_ms),
             Event::ProcessEnds {
@@ -220,14 +227,19 @@ impl World {
             return;
         };
         self.oracle.process_ended(task_id(task));
+        let limit = self.sites[site].limits.get(&task);
+        let extended = |limit: &Limit| (limit.first_ms + 1..=limit.now_ms).contains(&outcome.wall_ms);
+        if end == TaskEnd::Exited && limit.is_some_and(extended) {
+            self.count("tasks that outran their first limit");
+        }
         let now_ms = self.sites[site].now_ms(now);
         self.with_core(site, |core| {
             core.backend_event(BackendEvent::Ended { task, outcome }, now_ms)
         });
     }
 
-    /// The agent crashes. Its tasks go on, each watched by its own supervisor, which minds the lease; unless the whole `machine`
-    /// goes, and with it every task and what was written of their ends.
+    /// The agent crashes. Its tasks go on, each watched by its own supervisor, which minds its time and the lease; unless the
+    /// whole `machine` goes, and with it every task and what was written of their ends.
     pub(crate) fn site_crash(&mut self, site: usize, machine: bool) {
         if self.sites[site].core.is_none() {
             return;
@@ -254,21 +266,16 @@ impl World {
             return;
         }
         let now_ms = self.sites[site].now_ms(self.queue.now());
-        if now_ms >= self.sites[site].lease_until_ms {
-            let bound: Vec<(TaskKey, u64)> = self.sites[site]
-                .running
-                .iter()
-                .filter(|(_, running)| running.lease_bound)
-                .map(|(task, running)| (*task, running.serial))
-                .collect();
-            for (task, serial) in bound {
-                self.process_over(site, task, serial, TaskEnd::LeaseExpired, 0);
-            }
+        for (task, serial, end) in self.sites[site].to_be_stopped(now_ms) {
+            self.process_over(site, task, serial, end, 0);
         }
         self.queue.after(ms(100), Event::LeaseWatch { site });
     }
 
     fn tell_replica(&mut self, site: usize, message: AgentMessage) {
+        if let Some(agent_message::Body::Reports(reports)) = &message.body {
+            self.check_limits(site, &reports.reports);
+        }
         let Some(stream) = self.sites[site].stream else { return };
         let now = self.queue.now();
         let delays = self
@@ -286,6 +293,19 @@ impl World {
                     stream,
                     message: message.clone(),
                 },
+            );
+        }
+    }
+
+    // Nobody is stopped before the time is over that the agent itself gave out last.
+    fn check_limits(&self, site: usize, reports: &[TaskReport]) {
+        for report in reports.iter().filter(|report| report.end() == TaskEnd::TimeLimit) {
+            let task = TaskKey::from(report.task.as_ref().expect("a report names its task"));
+            let limit = self.sites[site].limits.get(&task);
+            assert!(
+                limit.is_none_or(|limit| report.wall_ms >= limit.now_ms),
+                "{task} was stopped for time after {} ms of {limit:?}",
+                report.wall_ms
             );
         }
     }
@@ -389,7 +409,11 @@ impl World {
             let mut acks = ReportAck::default();
             for effect in effects {
                 match effect {
-                    Effect::Assigned { site, task } | Effect::Withdrawn { site, task } if site.0 == session.site_id => {
+                    Effect::Assigned { site, task }
+                    | Effect::LimitChanged { site, task }
+                    | Effect::Withdrawn { site, task }
+                        if site.0 == session.site_id =>
+                    {
                         match state.assignment(*task) {
                             Some(view) => news.assigned.push(hesuan_api::assignment::message(&view)),
                             None => news.withdrawn.push(Withdrawal {

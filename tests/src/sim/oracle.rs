@@ -82,6 +82,16 @@ impl Oracle {
         );
     }
 
+    /// A replica starts with this term and vote: the vote it gave away in that term must be among what it remembers.
+    pub(crate) fn remembers(&self, replica: u64, (term, vote): (u64, u64)) {
+        if let Some(&given) = self.votes.get(&(replica, term)) {
+            assert_eq!(
+                vote, given,
+                "a vote is on disk before it is sent: replica {replica} voted for {given} in {term} and starts with {vote}"
+            );
+        }
+    }
+
     /// A client got an answer.
     pub(crate) fn acknowledged(&mut self, request: u128, job: JobId) {
         let known = *self.acknowledged.entry(request).or_insert(job);

@@ -88,6 +88,8 @@ pub(crate) struct Session {
 
 /// The running process of a replica: the real step machines.
 pub(crate) struct Process {
+    /// Term and vote as the disk had them at the start.
+    pub(crate) vote_found: (u64, u64),
     pub(crate) node: Node,
     pub(crate) bundler: Bundler,
     pub(crate) applier: Applier,
@@ -195,6 +197,7 @@ impl Replica {
     fn open(&mut self, swarm: &Swarm, plant: Plant, founders: &[u64], election_seed: u64) -> Result<Process, String> {
         let text = |error: &dyn std::fmt::Display| error.to_string();
         let loaded = self.log.load().map_err(|e| text(&e))?;
+        let vote_found = (loaded.hard_state.term, loaded.hard_state.vote);
         self.identity.check_owner(self.id, CLUSTER).map_err(|e| text(&e))?;
         self.identity.check_promise(&loaded).map_err(|e| text(&e))?;
         let snapshots = SnapshotStore::open(CLUSTER, self.snapshot_files.clone()).map_err(|e| text(&e))?;
@@ -225,6 +228,7 @@ impl Replica {
         plant_in_node(&mut node_config, plant);
         let node = Node::open(node_config, loaded, self.log.reader(), applied, election_seed).map_err(|e| text(&e))?;
         Ok(Process {
+            vote_found,
             node,
             bundler: Bundler::new(BundlerConfig::default()),
             applier,

@@ -36,6 +36,7 @@ impl World {
             Some(process) => {
                 let (index, digest) = (process.applier.index(), process.applier.state().outcome_digest());
                 self.oracle.applied(id, index, digest, None);
+                self.oracle.remembers(id, process.vote_found);
                 self.count("starts");
                 self.queue.after(TICK, Event::Tick { replica: id, boot });
             }

@@ -21,6 +21,15 @@ pub(crate) struct Running {
     pub(crate) lease_bound: bool,
 }
 
+/// The time limit of a task as its supervisor knows it, milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limit {
+    /// What it was started with.
+    pub(crate) first_ms: u64,
+    /// What it is now.
+    pub(crate) now_ms: u64,
+}
+
 /// What a journal write was.
 #[derive(Clone, Debug)]
 pub(crate) enum Write {
@@ -57,6 +66,8 @@ pub(crate) struct Site {
     pub(crate) running: BTreeMap<TaskKey, Running>,
     /// Ends that nobody was told yet, as exit files on disk.
     pub(crate) ended: BTreeMap<TaskKey, Outcome>,
+    /// Of what runs, and of what ended until it is forgotten.
+    pub(crate) limits: BTreeMap<TaskKey, Limit>,
     /// As the supervisors know it.
     pub(crate) lease_until_ms: u64,
     pub(crate) wake_at: Option<Micros>,
@@ -77,6 +88,7 @@ impl Site {
             unsynced: VecDeque::new(),
             running: BTreeMap::new(),
             ended: BTreeMap::new(),
+            limits: BTreeMap::new(),
             lease_until_ms: 0,
             wake_at: None,
             serials: 0,
@@ -165,8 +177,13 @@ impl Site {
     }
 
     /// A process starts; gives its serial.
-    pub(crate) fn spawn(&mut self, task: TaskKey, lease_bound: bool, now: Micros) -> u64 {
+    pub(crate) fn spawn(&mut self, task: TaskKey, lease_bound: bool, walltime_ms_max: u64, now: Micros) -> u64 {
         self.serials += 1;
+        let limit = Limit {
+            first_ms: walltime_ms_max,
+            now_ms: walltime_ms_max,
+        };
+        self.limits.insert(task, limit);
         let running = Running {
             serial: self.serials,
             started_ms: self.now_ms(now),
@@ -174,6 +191,23 @@ impl Site {
         };
         self.running.insert(task, running);
         self.serials
+    }
+
+    /// Processes that the supervisors stop themselves while no agent does: their time or the lease is over.
+    pub(crate) fn to_be_stopped(&self, now_ms: u64) -> Vec<(TaskKey, u64, TaskEnd)> {
+        let lease_over = now_ms >= self.lease_until_ms;
+        let judge = |(task, running): (&TaskKey, &Running)| {
+            let limit_ms = self.limits.get(task).map_or(u64::MAX, |limit| limit.now_ms);
+            let end = if now_ms - running.started_ms >= limit_ms {
+                TaskEnd::TimeLimit
+            } else if lease_over && running.lease_bound {
+                TaskEnd::LeaseExpired
+            } else {
+                return None;
+            };
+            Some((*task, running.serial, end))
+        };
+        self.running.iter().filter_map(judge).collect()
     }
 
     /// A process is gone; gives its outcome if it ran.

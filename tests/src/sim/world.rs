@@ -502,6 +502,18 @@ impl World {
                 self.count("submissions refused");
             }
             (Kind::TopUp, Ok(_)) => self.count("top-ups"),
+            (Kind::Extend, Ok(Reply::Extended { .. })) => self.count("extensions"),
+            (Kind::Extend, Err(rejection)) => {
+                let expected = [
+                    "NOT_RUNNING",
+                    "TASK_MISSING",
+                    "BEING_STOPPED",
+                    "UNKNOWN_JOB",
+                    "INSUFFICIENT_FUNDS",
+                ];
+                assert!(expected.contains(&rejection.code), "{rejection:?}");
+                self.count("extensions refused");
+            }
             (Kind::Cancel, _) => self.count("cancels answered"),
             (kind, reply) => panic!("{kind:?} was answered with {reply:?}"),
         }

@@ -38,6 +38,8 @@ impl Backend for InstantBackend {
 
     fn signal(&mut self, _task: TaskKey, _signal: StopSignal) {}
 
+    fn set_limit(&mut self, _task: TaskKey, _walltime_ms_max: u64) {}
+
     fn forget(&mut self, _task: TaskKey) {}
 
     fn lease(&mut self, _until_ms: u64) {}

@@ -30,6 +30,10 @@ pub trait Backend: Send {
     /// Signals a task; does nothing if it has ended.
     fn signal(&mut self, task: TaskKey, signal: StopSignal);
 
+    /// A started task may take `walltime_ms_max` milliseconds in all; 0 = no limit. Given again after a restart; does nothing if it has
+    /// ended.
+    fn set_limit(&mut self, task: TaskKey, walltime_ms_max: u64);
+
     /// The task's files may go when their time is over.
     fn forget(&mut self, task: TaskKey);
 

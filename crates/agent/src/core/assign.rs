@@ -4,7 +4,7 @@ use hesuan_api::internal::v1::{
     Assignment, Assignments, LeaseGrant, ReplicaMessage, ReportAck, TaskEnd, replica_message,
 };
 
-use super::{Core, JournalRecord, Outcome, Output, StopReason, Task, TaskState, View};
+use super::{AfterSync, Core, JournalRecord, Outcome, Output, StopReason, Task, TaskState, Told, View};
 use crate::task::TaskKey;
 use std::collections::BTreeSet;
 
@@ -55,7 +55,7 @@ impl Core {
             }
         }
         for assignment in message.assigned {
-            self.assign(assignment, stale);
+            self.assign(assignment, view);
         }
         for withdrawal in message.withdrawn {
             if let Some(id) = &withdrawal.task {
@@ -64,7 +64,7 @@ impl Core {
         }
     }
 
-    fn assign(&mut self, assignment: Assignment, stale: bool) {
+    fn assign(&mut self, assignment: Assignment, view: View) {
         let Some(key) = assignment.task.as_ref().map(TaskKey::from) else {
             return;
         };
@@ -72,25 +72,26 @@ impl Core {
             if assignment.cancel_requested {
                 self.stop(key, StopReason::Cancelled);
             }
+            self.limit_told(key, assignment.walltime_ms_max, view);
             return;
         }
         // Forgotten tasks are unknown here, and only an older message can still name one.
-        if stale {
+        if view < self.seen {
             return;
         }
         let (lease_bound, walltime_ms_max) = (assignment.requeue_on_site_lost, assignment.walltime_ms_max);
         let cancelled = assignment.cancel_requested;
-        let task = Task::new(
-            lease_bound,
+        let told = Told {
             walltime_ms_max,
-            TaskState::Journalling(Box::new(assignment)),
-        );
+            at: view,
+        };
+        let task = Task::new(lease_bound, told, TaskState::Journalling(Box::new(assignment)));
         self.tasks.insert(key, task);
         self.records.push(JournalRecord::Start {
             task: key,
             lease_bound,
             walltime_ms_max,
-            seen: self.seen,
+            seen: view,
         });
         if cancelled {
             self.ended(
@@ -99,11 +100,7 @@ impl Core {
             );
             return;
         }
-        let seq = self.next_journal_seq();
-        match self.journalling.back_mut() {
-            Some((last, keys)) if *last == seq => keys.push(key),
-            _ => self.journalling.push_back((seq, vec![key])),
-        }
+        self.after_sync(AfterSync::Start(key));
     }
 
     /// The placement is over for the cluster. A task that runs is stopped and its end is still journalled and reported, because the

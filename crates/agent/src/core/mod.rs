@@ -8,6 +8,7 @@
 //! - A lease-bound task is started and runs only while the lease holds.
 
 mod assign;
+mod limit;
 mod replay;
 mod report;
 mod stop;
@@ -21,6 +22,7 @@ use hesuan_api::internal::v1::{AgentMessage, Assignment, Heartbeat, agent_messag
 
 pub use types::*;
 
+use self::limit::Told;
 use crate::task::TaskKey;
 
 /// The agent of one site.
@@ -49,15 +51,19 @@ pub struct Core {
     journal_seq: u64,
     /// Records in the journal, written or about to be.
     journal_records: usize,
-    /// Starts that wait for their journal record, by the number of its write.
-    journalling: VecDeque<(u64, Vec<TaskKey>)>,
+    /// What waits for its journal record, by the number of its write.
+    journalling: VecDeque<(u64, Vec<AfterSync>)>,
     outputs: Vec<Output>,
 }
 
 struct Task {
     state: TaskState,
     lease_bound: bool,
+    /// The limit that holds here; 0 = none.
     walltime_ms_max: u64,
+    told: Told,
+    /// It is another than the task was assigned with, so its supervisor has to hear of it.
+    limit_changed: bool,
     /// The cluster does not ask for it any more.
     withdrawn: bool,
     stop: Option<StopReason>,
@@ -66,6 +72,13 @@ struct Task {
     report_at_ms: Option<u64>,
     cpu_ms: u64,
     memory_peak_mib: u64,
+}
+
+/// What may be done only when its record is on disk.
+#[derive(Clone, Copy)]
+enum AfterSync {
+    Start(TaskKey),
+    Limit { task: TaskKey, walltime_ms_max: u64 },
 }
 
 enum TaskState {
@@ -153,9 +166,12 @@ impl Core {
     pub fn journalled(&mut self, seq: u64, now_ms: u64) {
         self.advance(now_ms);
         while self.journalling.front().is_some_and(|(written, _)| *written <= seq) {
-            let (_, keys) = self.journalling.pop_front().expect("the front was just looked at");
-            for key in keys {
-                self.start(key);
+            let (_, waiting) = self.journalling.pop_front().expect("the front was just looked at");
+            for next in waiting {
+                match next {
+                    AfterSync::Start(task) => self.start(task),
+                    AfterSync::Limit { task, walltime_ms_max } => self.set_limit(task, walltime_ms_max),
+                }
             }
         }
     }
@@ -259,6 +275,15 @@ impl Core {
         self.journal_seq + 1
     }
 
+    /// To be done when the records collected now are on disk.
+    fn after_sync(&mut self, next: AfterSync) {
+        let seq = self.next_journal_seq();
+        match self.journalling.back_mut() {
+            Some((last, waiting)) if *last == seq => waiting.push(next),
+            _ => self.journalling.push_back((seq, vec![next])),
+        }
+    }
+
     fn write_journal(&mut self) {
         if self.records.is_empty() {
             return;
@@ -282,11 +307,13 @@ impl Core {
 }
 
 impl Task {
-    fn new(lease_bound: bool, walltime_ms_max: u64, state: TaskState) -> Task {
+    fn new(lease_bound: bool, told: Told, state: TaskState) -> Task {
         Task {
             state,
             lease_bound,
-            walltime_ms_max,
+            walltime_ms_max: told.walltime_ms_max,
+            told,
+            limit_changed: false,
             withdrawn: false,
             stop: None,
             acked_seq: 0,
@@ -298,6 +325,10 @@ impl Task {
 
     fn is_started(&self) -> bool {
         matches!(self.state, TaskState::Starting | TaskState::Running { .. })
+    }
+
+    fn has_ended(&self) -> bool {
+        matches!(self.state, TaskState::Ended(_))
     }
 
     /// When the wall time is used up; `None` while it does not run or has no limit.

@@ -2,7 +2,7 @@
 
 use hesuan_api::internal::v1::TaskEnd;
 
-use super::{Core, JournalRecord, Observed, ObservedState, Outcome, Output, StopSignal, Task, TaskState};
+use super::{Core, JournalRecord, Observed, ObservedState, Outcome, Output, StopSignal, Task, TaskState, Told};
 use std::collections::BTreeMap;
 
 use crate::task::TaskKey;
@@ -43,8 +43,27 @@ impl Core {
                 seen,
             } => {
                 self.seen = self.seen.max(seen);
-                let started = Task::new(lease_bound, walltime_ms_max, TaskState::Starting);
+                let told = Told {
+                    walltime_ms_max,
+                    at: seen,
+                };
+                let started = Task::new(lease_bound, told, TaskState::Starting);
                 self.tasks.entry(task).or_insert(started);
+            }
+            JournalRecord::Limit {
+                task,
+                walltime_ms_max,
+                seen,
+            } => {
+                self.seen = self.seen.max(seen);
+                if let Some(task) = self.tasks.get_mut(&task) {
+                    task.walltime_ms_max = walltime_ms_max;
+                    task.told = Told {
+                        walltime_ms_max,
+                        at: seen,
+                    };
+                    task.limit_changed = true;
+                }
             }
             JournalRecord::Stop { task, reason } => {
                 if let Some(task) = self.tasks.get_mut(&task) {
@@ -72,7 +91,14 @@ impl Core {
                 if task.lease_bound {
                     self.leased.insert(key);
                 }
-                let stop = task.stop;
+                let (stop, walltime_ms_max) = (task.stop, task.walltime_ms_max);
+                if task.limit_changed {
+                    // Its supervisor may have heard of it or not.
+                    self.outputs.push(Output::SetLimit {
+                        task: key,
+                        walltime_ms_max,
+                    });
+                }
                 self.started(key, started_ms);
                 if stop.is_some() {
                     // The signals may have been sent or not; the grace begins anew.
@@ -102,9 +128,16 @@ impl Core {
             records.push(JournalRecord::Start {
                 task: *key,
                 lease_bound: task.lease_bound,
-                walltime_ms_max: task.walltime_ms_max,
-                seen: self.seen,
+                walltime_ms_max: task.told.walltime_ms_max,
+                seen: task.told.at,
             });
+            if task.limit_changed {
+                records.push(JournalRecord::Limit {
+                    task: *key,
+                    walltime_ms_max: task.told.walltime_ms_max,
+                    seen: task.told.at,
+                });
+            }
             if let Some(reason) = task.stop {
                 records.push(JournalRecord::Stop { task: *key, reason });
             }

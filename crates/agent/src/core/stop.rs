@@ -12,9 +12,8 @@ impl Core {
             return;
         }
         task.state = TaskState::Running { started_ms };
-        if let Some(limit_at_ms) = task.limit_at_ms() {
-            self.timers.insert((limit_at_ms, key, Timer::Limit));
-        }
+        let limit_at_ms = task.limit_at_ms();
+        self.move_limit_timer(key, None, limit_at_ms);
         self.report_at(key, self.now_ms + self.config.started_report_delay_ms);
     }
 
@@ -33,14 +32,22 @@ impl Core {
         {
             outcome.end = reason.task_end();
         }
-        if let Some(limit_at_ms) = task.limit_at_ms() {
-            self.timers.remove(&(limit_at_ms, key, Timer::Limit));
-        }
+        let limit_at_ms = task.limit_at_ms();
         task.state = TaskState::Ended(outcome.clone());
+        self.move_limit_timer(key, limit_at_ms, None);
         self.leased.remove(&key);
         self.held.remove(&key);
         self.records.push(JournalRecord::Ended { task: key, outcome });
         self.report_soon(key);
+    }
+
+    pub(super) fn move_limit_timer(&mut self, key: TaskKey, from_ms: Option<u64>, to_ms: Option<u64>) {
+        if let Some(at_ms) = from_ms {
+            self.timers.remove(&(at_ms, key, Timer::Limit));
+        }
+        if let Some(at_ms) = to_ms {
+            self.timers.insert((at_ms, key, Timer::Limit));
+        }
     }
 
     /// Asks a task to end; the first reason holds. One that was not started yet ends as soon as its start is journalled.

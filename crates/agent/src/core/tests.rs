@@ -45,6 +45,13 @@ fn leased(task: TaskKey) -> Assignment {
     }
 }
 
+fn limited(task: TaskKey, walltime_ms_max: u64) -> Assignment {
+    Assignment {
+        walltime_ms_max,
+        ..assignment(task)
+    }
+}
+
 fn cancelled(task: TaskKey) -> Assignment {
     Assignment {
         cancel_requested: true,
@@ -218,6 +225,7 @@ fn words(output: Output) -> Option<String> {
         Output::Send(_) | Output::Lease { .. } => return None,
         Output::Start(assignment) => format!("start {}", assignment.task.expect("has one").job),
         Output::Signal { task, signal } => format!("{signal:?} {}", task.job),
+        Output::SetLimit { task, walltime_ms_max } => format!("limit {} {walltime_ms_max}", task.job),
         Output::Forget { task } => format!("forget {}", task.job),
         Output::Reconnect { .. } => "reconnect".to_owned(),
         Output::Journal { .. } | Output::Rewrite { .. } => unreachable!("collected apart"),
@@ -731,6 +739,205 @@ fn messages_without_sense_change_nothing() {
     site.ack(T1, 77);
     site.later(2_000);
     assert_eq!(site.said(), ["report 1#2 Exited", "report 1#2 Exited"]);
+}
+
+#[test]
+fn an_extended_task_runs_on_past_its_old_limit_and_is_stopped_at_the_new_one() {
+    let mut site = Site::new();
+    site.run(T1);
+    site.ack(T1, 1);
+    site.later(59_999);
+    site.outputs.clear();
+    site.assign(vec![limited(T1, 90_000)]);
+    assert_eq!(site.said(), ["limit 1 90000"]);
+    site.later(30_000);
+    assert_eq!(site.said(), [""; 0]);
+    assert_eq!(site.core.next_wake(), Some(91_000).min(Some(site.core.heartbeat_at_ms)));
+    site.later(1);
+    assert_eq!(site.said(), ["Term 1"]);
+}
+
+#[test]
+fn a_limit_cut_to_the_past_stops_the_task_at_once() {
+    let mut site = Site::new();
+    site.run(T1);
+    site.ack(T1, 1);
+    site.later(10_000);
+    site.outputs.clear();
+    site.assign(vec![limited(T1, 4_000)]);
+    assert_eq!(site.said(), ["limit 1 4000", "Term 1"]);
+    let outcome = Outcome {
+        signal: 15,
+        ..Outcome::unused(TaskEnd::Signalled, "")
+    };
+    site.ended(T1, outcome);
+    assert_eq!(site.said(), ["report 1#2 TimeLimit"]);
+}
+
+#[test]
+fn a_limit_holds_only_after_its_record_is_on_disk_and_a_crash_keeps_it() {
+    let mut site = Site::new();
+    site.run(T1);
+    site.ack(T1, 1);
+    site.hear(replica_message::Body::Assignments(Assignments {
+        assigned: vec![limited(T1, 90_000)],
+        applied_index: 50,
+        ..Assignments::default()
+    }));
+    site.take();
+    assert_eq!(site.unsynced.len(), 1);
+    assert_eq!(site.said(), [""; 0]);
+    // Lost before it was synced: the old limit is told of by nobody, and the list says it anew.
+    let disk = site.disk.clone();
+    let mut lost = Site::from_disk(config(), disk, vec![running(T1)]);
+    assert_eq!(lost.said(), [""; 0]);
+    lost.core.connected(lost.now_ms);
+    lost.settle();
+    lost.said();
+    lost.list_at(50, true, vec![limited(T1, 90_000)], &[]);
+    assert_eq!(lost.said(), ["limit 1 90000"]);
+
+    site.sync();
+    assert_eq!(site.said(), ["limit 1 90000"]);
+    // Whether the supervisor heard of it is not known, so it is told again.
+    let mut site = site.crash(vec![running(T1)]);
+    assert_eq!(site.said(), ["limit 1 90000"]);
+    site.core.connected(site.now_ms);
+    site.settle();
+    site.said();
+    // A replica that lags behind still has the old one.
+    site.list_at(49, true, vec![assignment(T1)], &[]);
+    assert_eq!(site.said(), ["reconnect"]);
+    site.list_at(51, true, vec![limited(T1, 90_000)], &[]);
+    site.later(200);
+    site.ack(T1, 1);
+    site.said();
+    // Started at 900.
+    site.later(89_699);
+    assert_eq!(site.said(), [""; 0]);
+    site.later(1);
+    assert_eq!(site.said(), ["Term 1"]);
+}
+
+#[test]
+fn limits_that_come_twice_or_late_change_nothing() {
+    let mut site = Site::new();
+    site.run(T1);
+    site.ack(T1, 1);
+    site.list_at(50, false, vec![limited(T1, 90_000)], &[]);
+    assert_eq!(site.said(), ["limit 1 90000"]);
+    let records = site.disk.len();
+    site.list_at(50, false, vec![limited(T1, 90_000)], &[]);
+    site.list_at(40, false, vec![assignment(T1)], &[]);
+    site.list_at(60, true, vec![limited(T1, 90_000)], &[]);
+    site.list_at(55, false, vec![limited(T1, 30)], &[]);
+    assert_eq!(site.said(), [""; 0]);
+    assert_eq!(site.disk.len(), records, "nothing to remember");
+    // What was overtaken by news of another task is news still.
+    site.list_at(80, false, vec![assignment(T2)], &[]);
+    site.list_at(70, false, vec![limited(T1, 120_000)], &[]);
+    assert_eq!(site.said(), ["start 2", "limit 1 120000"]);
+}
+
+#[test]
+fn two_limits_on_their_way_to_the_disk_hold_one_after_the_other() {
+    let mut site = Site::new();
+    site.run(T1);
+    site.ack(T1, 1);
+    for (index, limit) in [(50, 90_000), (51, 500)] {
+        site.hear(replica_message::Body::Assignments(Assignments {
+            assigned: vec![limited(T1, limit)],
+            applied_index: index,
+            ..Assignments::default()
+        }));
+        site.take();
+    }
+    site.later(1_000);
+    let said = site.said();
+    assert_eq!(said, ["limit 1 90000", "limit 1 500", "Term 1"]);
+}
+
+#[test]
+fn a_limit_for_a_task_that_is_being_stopped_or_over_comes_too_late() {
+    let mut site = Site::new();
+    site.run(T1);
+    site.ack(T1, 1);
+    site.later(60_000);
+    assert_eq!(site.said(), ["Term 1"]);
+    site.assign(vec![limited(T1, 90_000)]);
+    assert_eq!(site.said(), [""; 0]);
+    let outcome = Outcome {
+        signal: 15,
+        ..Outcome::unused(TaskEnd::Signalled, "")
+    };
+    site.ended(T1, outcome);
+    site.assign(vec![limited(T1, 120_000)]);
+    assert_eq!(site.said(), ["report 1#2 TimeLimit"]);
+    site.ack(T1, 2);
+    site.list(false, vec![], &[T1]);
+    assert_eq!(site.said(), ["forget 1"]);
+}
+
+#[test]
+fn a_limit_that_changes_before_the_start_is_what_the_task_starts_with() {
+    let mut site = Site::new();
+    site.assign(vec![leased(T1)]);
+    let longer = Assignment {
+        walltime_ms_max: 90_000,
+        ..leased(T1)
+    };
+    site.assign(vec![longer]);
+    assert_eq!(site.said(), [""; 0], "it waits for the lease");
+    site.lease(200_000);
+    let started: Vec<u64> = site.outputs.iter().filter_map(started_with).collect();
+    assert_eq!(started, [90_000]);
+    site.outputs.clear();
+    // Given out, and not heard of since: its supervisor is told as soon as there is one.
+    site.assign(vec![assignment(T2)]);
+    site.assign(vec![limited(T2, 30_000)]);
+    assert_eq!(site.said(), ["start 2", "limit 2 30000"]);
+    site.started(T2);
+    site.later(29_999);
+    site.said();
+    site.later(1);
+    assert!(site.said().contains(&"Term 2".to_owned()));
+}
+
+fn started_with(output: &Output) -> Option<u64> {
+    match output {
+        Output::Start(assignment) => Some(assignment.walltime_ms_max),
+        _ => None,
+    }
+}
+
+#[test]
+fn a_rewritten_journal_keeps_a_changed_limit() {
+    let small = || CoreConfig {
+        journal_slack_records: 0,
+        ..config()
+    };
+    let mut site = Site::from_disk(small(), Vec::new(), Vec::new());
+    site.core.connected(site.now_ms);
+    site.run(T1);
+    for limit in [70_000, 80_000, 90_000] {
+        site.assign(vec![limited(T1, limit)]);
+    }
+    // Rewritten when it has more than four records for the one task, which is with the next.
+    site.assign(vec![limited(T1, 100_000)]);
+    assert!(
+        matches!(
+            site.disk[..],
+            [
+                JournalRecord::Seen { .. },
+                JournalRecord::Start { .. },
+                JournalRecord::Limit { .. }
+            ]
+        ),
+        "{:?}",
+        site.disk
+    );
+    let mut site = Site::from_disk(small(), site.disk, vec![running(T1)]);
+    assert_eq!(site.said(), ["limit 1 100000"]);
 }
 
 /// The planted bug is real: the rule that the unplanted core keeps is broken by it.

@@ -200,7 +200,16 @@ pub enum JournalRecord {
         lease_bound: bool,
         /// Its wall time, milliseconds; 0 = no limit.
         walltime_ms_max: u64,
-        /// The latest view seen.
+        /// The view in which it was so.
+        seen: View,
+    },
+    /// The task has another time limit.
+    Limit {
+        /// Which one.
+        task: TaskKey,
+        /// Its wall time from now on, milliseconds; may have passed already.
+        walltime_ms_max: u64,
+        /// The view in which it was so.
         seen: View,
     },
     /// The agent stops the task.
@@ -261,6 +270,13 @@ pub enum Output {
     },
     /// Start the task; given at most once for a key, ever.
     Start(Box<Assignment>),
+    /// A started task may take this long in all, milliseconds from its start; 0 = no limit. May have passed already, may be given again.
+    SetLimit {
+        /// Which one.
+        task: TaskKey,
+        /// How long.
+        walltime_ms_max: u64,
+    },
     /// Signal a task that was started; a signal to one that has ended does nothing.
     Signal {
         /// Which one.

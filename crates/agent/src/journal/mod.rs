@@ -185,6 +185,11 @@ mod tests {
                 walltime_ms_max: 60_000,
                 seen,
             },
+            JournalRecord::Limit {
+                task,
+                walltime_ms_max: 90_000,
+                seen,
+            },
             JournalRecord::Stop {
                 task,
                 reason: StopReason::LeaseExpired,

@@ -20,7 +20,7 @@ struct Record {
     seen_restore_epoch: u32,
     #[prost(uint64, tag = "6")]
     seen_applied_index: u64,
-    #[prost(oneof = "Kind", tags = "10, 11, 12, 13, 14")]
+    #[prost(oneof = "Kind", tags = "10, 11, 12, 13, 14, 15")]
     kind: Option<Kind>,
 }
 
@@ -36,6 +36,8 @@ enum Kind {
     Done(bool),
     #[prost(bool, tag = "14")]
     Seen(bool),
+    #[prost(uint64, tag = "15")]
+    Limit(u64),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -85,6 +87,11 @@ pub(super) fn encode(record: &JournalRecord, buffer: &mut Vec<u8>) {
             };
             (Some(task), Some(seen), Kind::Start(start))
         }
+        JournalRecord::Limit {
+            task,
+            walltime_ms_max,
+            seen,
+        } => (Some(task), Some(seen), Kind::Limit(*walltime_ms_max)),
         JournalRecord::Stop { task, reason } => {
             let reason = match reason {
                 StopReason::Cancelled => STOP_CANCELLED,
@@ -142,6 +149,11 @@ pub(super) fn decode(bytes: &[u8]) -> Option<JournalRecord> {
                 seen,
             }
         }
+        Kind::Limit(walltime_ms_max) => JournalRecord::Limit {
+            task,
+            walltime_ms_max,
+            seen,
+        },
         Kind::Stop(reason) => {
             let reason = match reason {
                 STOP_CANCELLED => StopReason::Cancelled,

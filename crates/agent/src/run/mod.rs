@@ -262,6 +262,7 @@ impl Daemon {
                     Err(outcome) => core.backend_event(BackendEvent::Ended { task, outcome }, clock::now_ms()),
                 }
             }
+            Output::SetLimit { task, walltime_ms_max } => backend.set_limit(task, walltime_ms_max),
             Output::Signal { task, signal } => backend.signal(task, signal),
             Output::Forget { task } => backend.forget(task),
             Output::Lease { until_ms } => backend.lease(until_ms),

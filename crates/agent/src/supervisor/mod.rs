@@ -15,7 +15,7 @@ mod watch;
 use std::io::Read;
 use std::path::Path;
 
-pub use watch::{CONTROL_KILL, CONTROL_TERM};
+pub use watch::{CONTROL_KILL, CONTROL_LIMIT, CONTROL_TERM};
 
 use crate::clock;
 use crate::procfs::ProcessName;

@@ -1,7 +1,7 @@
 //! The files by which daemon and supervisor talk: what to run, who runs it, and how it ended.
 //!
 //! The daemon sends the spec along when it asks for a supervisor. In a task's directory lie `claim.json` (who supervises; made at
-//! most once), `exit.json` (how it ended), `stdout` and `stderr` (made at the first byte), `script`, the FIFO `control` (commands to the supervisor, its only
+//! most once), `exit.json` (how it ended), `limit.json` (another time limit than the spec's; made when there is one), `stdout` and `stderr` (made at the first byte), `script`, the FIFO `control` (commands to the supervisor, its only
 //! reader, so that a writer sees at once when the supervisor is gone), and the task's own `home`, which is also its TMPDIR.
 //! Few files, because at hundreds of tasks a second making inodes is what the machine does most.
 
@@ -138,6 +138,16 @@ pub struct LeaseFile {
     pub boot_id: String,
     /// Agent's clock at which it ends, milliseconds.
     pub until_ms: u64,
+}
+
+/// Name of the file in a task's directory that holds a [`LimitFile`].
+pub const LIMIT_FILE: &str = "limit.json";
+
+/// The time limit of one task as it was changed last. Replaced as a whole; without it the spec's holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitFile {
+    /// Wall time after which the task is stopped, in milliseconds from its start; 0 = none.
+    pub walltime_ms_max: u64,
 }
 
 #[cfg(test)]

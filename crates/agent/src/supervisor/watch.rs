@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdout, ExitStatus};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -17,12 +17,16 @@ use crate::procfs;
 use crate::supervisor::capture::Capture;
 use crate::supervisor::cgroup::TaskCgroup;
 use crate::supervisor::launch::Launched;
-use crate::supervisor::spec::{ExitKind, ExitRecord, LeaseFile, StoppedBy, TaskSpec, read_record};
+use crate::supervisor::spec::{
+    ExitKind, ExitRecord, LIMIT_FILE, LeaseFile, LimitFile, StoppedBy, TaskSpec, read_record,
+};
 
 /// Command on `control`: ask the task to end.
 pub const CONTROL_TERM: u8 = b'T';
 /// Command on `control`: end it.
 pub const CONTROL_KILL: u8 = b'K';
+/// Command on `control`: the time limit lies anew in its file.
+pub const CONTROL_LIMIT: u8 = b'L';
 
 /// Output bytes read at once.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -38,6 +42,8 @@ enum Source {
 
 struct Watch<'a> {
     spec: &'a TaskSpec,
+    limit_path: PathBuf,
+    walltime_ms_max: u64,
     group: Pid,
     cgroup: TaskCgroup,
     stdout: Capture<ChildStdout>,
@@ -58,6 +64,8 @@ pub(super) fn watch(directory: &Path, spec: &TaskSpec, launched: Launched, start
     let stderr = child.stderr.take().expect("launch asked for a pipe");
     let mut watch = Watch {
         spec,
+        limit_path: directory.join(LIMIT_FILE),
+        walltime_ms_max: spec.walltime_ms_max,
         group: Pid::from_raw(child.id() as i32),
         cgroup,
         stdout: Capture::new(stdout, directory.join("stdout"), spec.output_bytes_max),
@@ -120,7 +128,11 @@ impl Watch<'_> {
 
     /// Stops the task at its own limits. The daemon does the same a little earlier; this holds when there is no daemon.
     fn enforce(&mut self, now_ms: u64) {
-        let limit_reached = self.limit_at_ms().is_some_and(|limit| now_ms >= limit);
+        if self.limit_reached(now_ms) && self.stopped_by.is_none() {
+            // The word of a new one may have been lost with a daemon that died.
+            self.look_at_limit();
+        }
+        let limit_reached = self.limit_reached(now_ms);
         if now_ms >= self.lease_until_ms || self.lease_until_ms == 0 {
             self.look_at_lease();
         }
@@ -135,7 +147,17 @@ impl Watch<'_> {
     }
 
     fn limit_at_ms(&self) -> Option<u64> {
-        (self.spec.walltime_ms_max > 0).then(|| self.started_ms.saturating_add(self.spec.walltime_ms_max))
+        (self.walltime_ms_max > 0).then(|| self.started_ms.saturating_add(self.walltime_ms_max))
+    }
+
+    fn limit_reached(&self, now_ms: u64) -> bool {
+        self.limit_at_ms().is_some_and(|limit| now_ms >= limit)
+    }
+
+    fn look_at_limit(&mut self) {
+        if let Some(limit) = read_record::<LimitFile>(&self.limit_path) {
+            self.walltime_ms_max = limit.walltime_ms_max;
+        }
     }
 
     /// No lease file, or one of another boot, is an ended lease.
@@ -174,6 +196,7 @@ impl Watch<'_> {
                     match *command {
                         CONTROL_TERM => self.terminate(),
                         CONTROL_KILL => self.kill_all(),
+                        CONTROL_LIMIT => self.look_at_limit(),
                         _ => {}
                     }
                 }

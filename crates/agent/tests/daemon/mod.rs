@@ -5,15 +5,15 @@ use std::path::Path;
 
 use hesuan_agent::backend::process::ProcessConfig;
 use hesuan_agent::{Agent, AgentConfig, AgentError, BackendKind};
-use hesuan_api::internal::v1::{Assignment, LogRequest, TaskEnd, TaskEvent};
+use hesuan_api::internal::v1::{Assignment, LogRequest, TaskEnd, TaskEvent, TaskReport};
 use hesuan_api::v1::{KeyValue, TaskPayload};
 use prost::Message;
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::support::key;
-use crate::support::replica::Replica;
+use crate::support::replica::{Connection, Replica};
+use crate::support::{key, wait_until};
 
 const TOKEN: &str = "HESUAN_agent_0123456789abcdef";
 
@@ -140,17 +140,64 @@ pub(crate) fn tasks_outlive_the_daemon_and_are_adopted() {
         connection.assign(true, vec![script(1, body)]);
         let home = directory.path().join("tasks").join(key(1).to_string()).join("home");
         std::fs::write(home.join("go"), "").expect("writable");
-        let report = loop {
-            let report = connection.report().await;
-            if report.event() == TaskEvent::Ended {
-                break report;
-            }
-        };
+        let report = ended(&mut connection).await;
         assert_eq!((report.end(), report.exit_code), (TaskEnd::Exited, 4));
         let starts = std::fs::read_to_string(home.join("starts")).expect("it ran");
         assert_eq!(starts.lines().count(), 1);
         agent.stop().await;
     });
+}
+
+pub(crate) fn a_limit_changes_and_outlives_the_daemon() {
+    block_on(async {
+        let directory = TempDir::new().expect("a temporary directory");
+        let mut replica = Replica::start(TOKEN).await;
+        let endpoints = [replica.address.to_string()];
+        let make = || config(directory.path(), &endpoints, processes(directory.path()));
+        let body = "#!/bin/sh\nsleep 1.6\n: > past\nuntil [ -e go ]; do sleep 0.02; done\nexit 4\n";
+        let limited = |job, walltime_ms_max| Assignment {
+            walltime_ms_max,
+            ..script(job, body)
+        };
+        let task = directory.path().join("tasks").join(key(1).to_string());
+        let agent = start(make());
+        let mut connection = replica.accept().await;
+        connection.assign(true, vec![limited(1, 1_000)]);
+        assert_eq!(connection.report().await.event(), TaskEvent::Started);
+        connection.assign(false, vec![limited(1, 60_000)]);
+        wait_until("the supervisor is told", || task.join("limit.json").exists());
+        agent.stop().await;
+        drop(connection);
+        wait_until("it ran past its first limit", || task.join("home/past").exists());
+
+        let agent = start(make());
+        let mut connection = replica.accept().await;
+        connection.greeting().await;
+        // As of the same place in the log as before: an older list would be refused.
+        connection.assign(false, vec![]);
+        connection.assign(true, vec![limited(1, 60_000), limited(2, 60_000)]);
+        std::fs::write(task.join("home/go"), "").expect("writable");
+        let report = ended(&mut connection).await;
+        assert_eq!((report.end(), report.exit_code), (TaskEnd::Exited, 4));
+        assert!(report.wall_ms >= 1_600, "{report:?}");
+
+        let home = directory.path().join("tasks").join(key(2).to_string()).join("home");
+        wait_until("the second one runs", || home.join("past").exists());
+        connection.assign(false, vec![limited(2, 1)]);
+        let report = ended(&mut connection).await;
+        assert_eq!((report.end(), report.signal), (TaskEnd::TimeLimit, 15));
+        assert!(report.wall_ms < 30_000, "{report:?}");
+        agent.stop().await;
+    });
+}
+
+async fn ended(connection: &mut Connection) -> TaskReport {
+    loop {
+        let report = connection.report().await;
+        if report.event() == TaskEvent::Ended {
+            return report;
+        }
+    }
 }
 
 pub(crate) fn the_next_replica_is_dialled() {

@@ -82,6 +82,13 @@ fn latest_attempts(state: &State, id: JobId) -> Vec<v1::Attempt> {
     shown.into_iter().map(|(id, one)| attempt(state, id, one)).collect()
 }
 
+/// The tasks of a job that run, the first ones.
+fn running(state: &State, id: JobId) -> Vec<v1::Attempt> {
+    let attempts = state.attempts(id, 0).take(ATTEMPTS_SCANNED);
+    let running = attempts.filter(|(_, one)| one.is_running()).take(ATTEMPTS_MAX);
+    running.map(|(id, one)| attempt(state, id, one)).collect()
+}
+
 fn spec(state: &State, job: &Job) -> v1::JobSpec {
     let request: &Request = state.request(job);
     let payload = v1::TaskPayload::decode(&*job.spec.payload).unwrap_or_default();
@@ -174,6 +181,7 @@ pub fn attempt(state: &State, id: TaskId, attempt: &Attempt) -> v1::Attempt {
         placed_at_ms: attempt.placed_at.0,
         started_at_ms: attempt.started_at.unwrap_or_default().0,
         state: job_state(attempt.state()).into(),
+        walltime_ms_max: attempt.walltime_ms_max,
         ..Default::default()
     };
     match &attempt.ended {
@@ -191,9 +199,9 @@ pub fn attempt(state: &State, id: TaskId, attempt: &Attempt) -> v1::Attempt {
     }
 }
 
-/// Why a job waits, site by site.
+/// Why a job waits, site by site, and what of it runs.
 #[must_use]
-pub fn explanation(state: &State, explanation: &Explanation) -> v1::ExplainJobResponse {
+pub fn explanation(state: &State, job: JobId, explanation: &Explanation) -> v1::ExplainJobResponse {
     let site = |one: &hesuan_engine::schedule::SiteExplanation| v1::SiteExplanation {
         site: site_name(state, one.site),
         verdict: one.verdict.as_str().to_owned(),
@@ -205,6 +213,7 @@ pub fn explanation(state: &State, explanation: &Explanation) -> v1::ExplainJobRe
         position: explanation.position,
         sites: explanation.sites.iter().map(site).collect(),
         applied_index: state.applied_index(),
+        running: running(state, job),
     }
 }
 

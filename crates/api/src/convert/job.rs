@@ -1,4 +1,4 @@
-//! Submitting, quoting and cancelling: `hesuan.v1` requests to the engine's commands. This is the hot path of decoding, so
+//! Submitting, quoting, cancelling and extending: `hesuan.v1` requests to the engine's commands. This is the hot path of decoding, so
 //! strings are moved and field names are only written out in a refusal.
 
 use hesuan_engine::command::{Body, SubmitJob};
@@ -74,6 +74,21 @@ pub(crate) fn cancel(request: v1::CancelJobRequest) -> Checked<Body> {
     Ok(Body::CancelJob {
         job: JobId(request.job_id),
         reason: check::note("reason", request.reason)?,
+    })
+}
+
+pub(crate) fn extend(request: v1::ExtendJobRequest) -> Checked<Body> {
+    if request.job_id == 0 {
+        return Err(missing("job_id", "give the number of the job"));
+    }
+    let task = match request.task {
+        None => None,
+        Some(task) => Some(range("task", task.into(), 0, TASKS_MAX - 1)? as u32),
+    };
+    Ok(Body::ExtendJob {
+        job: JobId(request.job_id),
+        task,
+        more_ms: range("more_ms", request.more_ms, 1, WALLTIME_MS_MAX)?,
     })
 }
 

@@ -20,6 +20,7 @@ pub(crate) fn body(given: WireBody) -> Checked<Body> {
         WireBody::SubmitJob(request) => job::submit(request).map(Body::SubmitJob),
         WireBody::BindQuote(request) => job::bind_quote(request),
         WireBody::CancelJob(request) => job::cancel(request),
+        WireBody::ExtendJob(request) => job::extend(request),
         WireBody::CreateOrg(request) => money::create_org(request),
         WireBody::TopUp(request) => money::top_up(request),
         WireBody::Withdraw(request) => money::withdraw(request),

@@ -1,6 +1,7 @@
 //! The nouns of the command line, one file each.
 
 pub mod agreement;
+pub mod audit;
 pub mod cluster;
 pub mod job;
 pub mod principal;

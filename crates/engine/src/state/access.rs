@@ -27,7 +27,7 @@ pub enum Scope {
 /// Kinds of commands and reads: the rows of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Submit a job, take a binding quote.
+    /// Submit a job, take a binding quote, give a running task more time.
     Submit,
     /// Cancel a job.
     Cancel,
@@ -61,6 +61,8 @@ pub enum Kind {
     ReadPublic,
     /// See the trial balance.
     ReadBooks,
+    /// Take the whole journal away.
+    ExportJournal,
     /// See principals.
     ReadPrincipals,
 }
@@ -86,6 +88,7 @@ pub fn roles(kind: Kind) -> &'static [Role] {
         Kind::ReadVouchers => &[Member, Issuer, Auditor],
         Kind::ReadPublic => &[Member, Admin, Operator, Issuer, Treasurer, Auditor, Node],
         Kind::ReadBooks => &[Treasurer, Auditor],
+        Kind::ExportJournal => &[Auditor],
         Kind::ReadPrincipals => &[Admin, Auditor],
     }
 }
@@ -94,7 +97,7 @@ pub fn roles(kind: Kind) -> &'static [Role] {
 #[must_use]
 pub fn kind_of(body: &Body) -> Kind {
     match body {
-        Body::SubmitJob(_) | Body::BindQuote { .. } => Kind::Submit,
+        Body::SubmitJob(_) | Body::BindQuote { .. } | Body::ExtendJob { .. } => Kind::Submit,
         Body::CancelJob { .. } => Kind::Cancel,
         Body::Money(money) => match money {
             MoneyCommand::CreateOrg(_) => Kind::CreateOrg,

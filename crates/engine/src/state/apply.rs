@@ -103,6 +103,7 @@ impl State {
             Body::SubmitJob(job) => self.submit_job(principal, at, job, effects),
             Body::BindQuote { job, valid_ms } => self.bind_quote(principal, at, job, *valid_ms),
             Body::CancelJob { job, reason } => self.cancel_job(principal, at, *job, reason, effects),
+            Body::ExtendJob { job, task, more_ms } => self.extend_job(principal, at, *job, *task, *more_ms, effects),
             Body::Money(money) => self.move_money(principal, at, money, effects),
             Body::CreateSite { name, region, provider } => self.create_site(at, name, *region, provider, effects),
             Body::SetSiteState { site, state, reason } => {

@@ -146,6 +146,8 @@ pub struct AttemptRecord {
     pub receipt: Option<ReceiptRecord>,
     #[prost(int64, tag = "18")]
     pub refunded_fen: i64,
+    #[prost(uint64, tag = "19")]
+    pub walltime_ms_max: u64,
 }
 
 /// What an attempt cost: `gross = legs + copay`.
@@ -328,6 +330,7 @@ impl AttemptRecord {
             message: ended.message.to_string(),
             receipt: ended.receipt.as_ref().map(ReceiptRecord::of),
             refunded_fen: ended.refunded.0,
+            walltime_ms_max: attempt.walltime_ms_max,
         }
     }
 }

@@ -79,7 +79,7 @@ impl State {
         }
     }
 
-    // An open hold for each running attempt, and none besides.
+    // An open hold for each running attempt, and none besides; both know the same limit, and no more is billed.
     fn check_holds(&self) {
         let running = self.tables.attempts.iter().filter(|(_, attempt)| attempt.is_running());
         let running: BTreeSet<HoldId> = running.map(|(_, attempt)| attempt.hold).collect();
@@ -88,6 +88,19 @@ impl State {
             running == open,
             "running attempts have the holds {running:?}, open are {open:?}"
         );
+        for (id, attempt) in self.tables.attempts.iter() {
+            let limit_ms = attempt.walltime_ms_max;
+            if let Some(ended) = &attempt.ended {
+                let billed_ms = ended.wall_ms;
+                assert!(billed_ms <= limit_ms, "{id:?} is billed {billed_ms} ms of {limit_ms}");
+            } else if let Some(hold) = self.tables.ledger.open_hold(attempt.hold) {
+                let held_ms = hold.pinned.walltime_ms_max;
+                assert!(
+                    held_ms == limit_ms,
+                    "{id:?} may take {limit_ms} ms and holds money for {held_ms}"
+                );
+            }
+        }
     }
 
     fn check_jobs(&self) {

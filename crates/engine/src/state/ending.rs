@@ -84,14 +84,13 @@ impl State {
         let attempt = self.attempt(id).expect("an attempt that ends is in State");
         assert!(attempt.is_running(), "an attempt ends exactly once");
         let (site, host_id, hold, placed_at) = (attempt.site, attempt.host, attempt.hold, attempt.placed_at);
+        let walltime_ms_max = attempt.walltime_ms_max;
         let gpu_indices = attempt.gpu_indices.clone();
         let job = self.job(id.job).expect("an attempt has a job");
         let request = self.request(job).clone();
 
         let wall_ms = match ending.bill {
-            Bill::Wall(wall_ms) => wall_ms
-                .min(at.0.saturating_sub(placed_at.0))
-                .min(request.walltime_ms_max),
+            Bill::Wall(wall_ms) => wall_ms.min(at.0.saturating_sub(placed_at.0)).min(walltime_ms_max),
             Bill::Nothing => 0,
         };
         let receipt = self.end_hold(hold, ending.bill, wall_ms, at);

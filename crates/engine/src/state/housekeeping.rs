@@ -22,6 +22,7 @@ impl State {
         let limits = self.tables.limits;
         self.tables.requests.expire(at, &limits, REQUESTS_STEP);
         let expired = self.tables.ledger.expire_due(at, EXPIRIES_STEP);
+        self.limits_changed(&expired.limits_changed, effects);
         effects.extend(expired.funds_grew.into_iter().map(Effect::FundsChanged));
         if expired.budgets_grew {
             effects.push(Effect::RulesChanged);

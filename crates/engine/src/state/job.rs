@@ -230,6 +230,8 @@ pub struct Attempt {
     pub started_at: Option<Timestamp>,
     /// The money held for it; ends with the attempt.
     pub hold: HoldId,
+    /// Wall time it may take and is billed for at most. Begins as the job's and changes with the hold's.
+    pub walltime_ms_max: u64,
     /// Of the last report taken.
     pub seq: u32,
     /// The site is being drained: the agent is to stop it, and it is requeued unbilled.

@@ -7,6 +7,7 @@ pub mod archive;
 mod check;
 mod cluster;
 mod ending;
+mod extend;
 mod housekeeping;
 mod index;
 pub mod job;
@@ -133,8 +134,10 @@ pub struct AssignmentView<'a> {
     pub spec: &'a Arc<Spec>,
     /// The script's text, if the job has one.
     pub script: Option<&'a Arc<[u8]>>,
-    /// The job's request: resources and time limit.
+    /// The job's request: resources; its time limit is the one that the attempt began with.
     pub request: &'a Arc<crate::types::Request>,
+    /// Wall time it may take as things stand; 0 when its money ended at once.
+    pub walltime_ms_max: u64,
     /// On which machine.
     pub host: &'a str,
     /// On which devices.
@@ -311,6 +314,7 @@ impl State {
             spec: &job.spec,
             script: job.spec.script.as_ref().and_then(|digest| self.script(digest)),
             request,
+            walltime_ms_max: attempt.walltime_ms_max,
             host: &self.host(attempt.host)?.name,
             gpu_indices: &attempt.gpu_indices,
             requeue_on_site_lost: request.on_site_lost == OnSiteLost::Requeue,

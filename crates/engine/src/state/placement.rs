@@ -80,6 +80,7 @@ impl State {
             placed_at: at,
             started_at: None,
             hold,
+            walltime_ms_max: request.walltime_ms_max,
             seq: 0,
             withdrawn: false,
             ended: None,

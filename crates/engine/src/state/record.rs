@@ -305,6 +305,8 @@ pub(super) struct AttemptTableRecord {
     withdrawn: bool,
     #[prost(message, optional, tag = "10")]
     ended: Option<EndedRecord>,
+    #[prost(uint64, tag = "11")]
+    walltime_ms_max: u64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -873,6 +875,7 @@ impl AttemptTableRecord {
             seq: attempt.seq,
             withdrawn: attempt.withdrawn,
             ended: attempt.ended.as_deref().map(ended),
+            walltime_ms_max: attempt.walltime_ms_max,
         }
     }
 
@@ -899,6 +902,7 @@ impl AttemptTableRecord {
             placed_at: Timestamp(self.placed_at),
             started_at: self.started_at.map(Timestamp),
             hold: HoldId(self.hold),
+            walltime_ms_max: self.walltime_ms_max,
             seq: self.seq,
             withdrawn: self.withdrawn,
             ended: self.ended.map(ended).transpose()?,

@@ -7,21 +7,47 @@ use std::sync::Arc;
 
 const PAGE: usize = 256;
 
-type Entries<K, V> = Vec<(K, V)>;
+// Keys stand apart from their values, so that a search in a big map touches as little memory as it can.
+#[derive(Clone, Debug)]
+struct Page<K, V> {
+    keys: Vec<K>,
+    values: Vec<V>,
+}
 
 /// An ordered map in pages of up to 256 entries; a clone copies page pointers and one key per page.
 #[derive(Clone, Debug)]
 pub struct PagedMap<K, V> {
-    // The smallest key a page may hold, beside the page; the first page takes everything below the second. Never empty pages.
-    directory: Vec<(K, Arc<Entries<K, V>>)>,
+    // The smallest key that each page may hold; the first page takes everything below the second.
+    firsts: Vec<K>,
+    // Beside them; never empty pages.
+    pages: Vec<Arc<Page<K, V>>>,
     len: usize,
 }
 
 impl<K, V> Default for PagedMap<K, V> {
     fn default() -> Self {
         Self {
-            directory: Vec::new(),
+            firsts: Vec::new(),
+            pages: Vec::new(),
             len: 0,
+        }
+    }
+}
+
+impl<K, V> Page<K, V> {
+    fn iter(&self) -> impl DoubleEndedIterator<Item = (&K, &V)> + ExactSizeIterator {
+        self.keys.iter().zip(&self.values)
+    }
+
+    fn insert(&mut self, slot: usize, key: K, value: V) {
+        self.keys.insert(slot, key);
+        self.values.insert(slot, value);
+    }
+
+    fn split_off(&mut self, slot: usize) -> Self {
+        Self {
+            keys: self.keys.split_off(slot),
+            values: self.values.split_off(slot),
         }
     }
 }
@@ -44,9 +70,7 @@ impl<K, V> PagedMap<K, V> {
 
     /// Entries in order of key.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&K, &V)> {
-        self.directory
-            .iter()
-            .flat_map(|(_, page)| page.iter().map(|(key, value)| (key, value)))
+        self.pages.iter().flat_map(|page| page.iter())
     }
 
     /// The entry with the smallest key.
@@ -67,7 +91,7 @@ impl<K: Ord, V> PagedMap<K, V> {
         K: Borrow<Q>,
     {
         let (page, slot) = self.find(key)?;
-        Some(&self.directory[page].1[slot].1)
+        Some(&self.pages[page].values[slot])
     }
 
     /// Whether `key` is present.
@@ -85,19 +109,15 @@ impl<K: Ord, V> PagedMap<K, V> {
             Bound::Excluded(start) => key <= start,
             Bound::Unbounded => false,
         };
-        let first = self
-            .directory
-            .partition_point(|(key, _)| before_start(key))
-            .saturating_sub(1);
+        let first = self.firsts.partition_point(before_start).saturating_sub(1);
         let skip = self
-            .directory
+            .pages
             .get(first)
-            .map_or(0, |(_, page)| page.partition_point(|(key, _)| before_start(key)));
-        self.directory[first..]
+            .map_or(0, |page| page.keys.partition_point(before_start));
+        self.pages[first..]
             .iter()
-            .flat_map(|(_, page)| page.iter())
+            .flat_map(|page| page.iter())
             .skip(skip)
-            .map(|(key, value)| (key, value))
             .take_while(move |(key, _)| match range.end_bound() {
                 Bound::Included(end) => *key <= end,
                 Bound::Excluded(end) => *key < end,
@@ -109,9 +129,14 @@ impl<K: Ord, V> PagedMap<K, V> {
     where
         K: Borrow<Q>,
     {
-        self.directory
-            .partition_point(|(first, _)| first.borrow() <= key)
-            .saturating_sub(1)
+        // Ids and times are mostly looked up while they are new.
+        match self.firsts.last() {
+            Some(last) if last.borrow() <= key => self.firsts.len() - 1,
+            _ => {
+                let after = self.firsts.partition_point(|first| first.borrow() <= key);
+                after.saturating_sub(1)
+            }
+        }
     }
 
     fn find<Q: Ord + ?Sized>(&self, key: &Q) -> Option<(usize, usize)>
@@ -119,12 +144,8 @@ impl<K: Ord, V> PagedMap<K, V> {
         K: Borrow<Q>,
     {
         let page = self.page_of(key);
-        let slot = self
-            .directory
-            .get(page)?
-            .1
-            .binary_search_by(|(found, _)| found.borrow().cmp(key))
-            .ok()?;
+        let keys = &self.pages.get(page)?.keys;
+        let slot = keys.binary_search_by(|found| found.borrow().cmp(key)).ok()?;
         Some((page, slot))
     }
 }
@@ -136,46 +157,39 @@ impl<K: Ord + Clone, V: Clone> PagedMap<K, V> {
         K: Borrow<Q>,
     {
         let (page, slot) = self.find(key)?;
-        Some(&mut Arc::make_mut(&mut self.directory[page].1)[slot].1)
+        Some(&mut Arc::make_mut(&mut self.pages[page]).values[slot])
     }
 
     /// Puts `value` under `key` and returns what was there.
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
-        if self.directory.is_empty() {
-            self.directory.push((key.clone(), Arc::new(vec![(key, value)])));
-            self.len = 1;
+        if self.pages.is_empty() {
+            self.append_page(key, value);
             return None;
         }
-        let mut index = self.page_of(&key);
-        let mut slot = match self.directory[index].1.binary_search_by(|(found, _)| found.cmp(&key)) {
-            Ok(slot) => {
-                let entries = Arc::make_mut(&mut self.directory[index].1);
-                return Some(std::mem::replace(&mut entries[slot].1, value));
-            }
+        let (mut index, last) = (self.page_of(&key), self.pages.len() - 1);
+        let page = &mut self.pages[index];
+        let mut slot = match page.keys.binary_search(&key) {
+            Ok(slot) => return Some(std::mem::replace(&mut Arc::make_mut(page).values[slot], value)),
             Err(slot) => slot,
         };
-        if self.directory[index].1.len() == PAGE {
+        if page.keys.len() == PAGE {
             // Ascending keys (ids, times) fill their pages: only an insert in the middle splits in halves.
-            let cut = if slot == PAGE && index + 1 == self.directory.len() {
-                PAGE
-            } else {
-                PAGE / 2
-            };
-            if cut == PAGE {
-                self.directory.push((key.clone(), Arc::new(Vec::new())));
-                (index, slot) = (index + 1, 0);
-            } else {
-                let upper = Arc::make_mut(&mut self.directory[index].1).split_off(cut);
-                self.directory.insert(index + 1, (upper[0].0.clone(), Arc::new(upper)));
-                if slot > cut {
-                    (index, slot) = (index + 1, slot - cut);
-                }
+            if slot == PAGE && index == last {
+                self.append_page(key, value);
+                return None;
+            }
+            let cut = PAGE / 2;
+            let upper = Arc::make_mut(page).split_off(cut);
+            self.firsts.insert(index + 1, upper.keys[0].clone());
+            self.pages.insert(index + 1, Arc::new(upper));
+            if slot > cut {
+                (index, slot) = (index + 1, slot - cut);
             }
         }
-        if key < self.directory[index].0 {
-            self.directory[index].0 = key.clone();
+        if key < self.firsts[index] {
+            self.firsts[index] = key.clone();
         }
-        Arc::make_mut(&mut self.directory[index].1).insert(slot, (key, value));
+        Arc::make_mut(&mut self.pages[index]).insert(slot, key, value);
         self.len += 1;
         None
     }
@@ -186,30 +200,46 @@ impl<K: Ord + Clone, V: Clone> PagedMap<K, V> {
         K: Borrow<Q>,
     {
         let (index, slot) = self.find(key)?;
-        let (_, value) = Arc::make_mut(&mut self.directory[index].1).remove(slot);
+        let page = Arc::make_mut(&mut self.pages[index]);
+        page.keys.remove(slot);
+        let value = page.values.remove(slot);
+        let left = page.keys.len();
         self.len -= 1;
-        if self.directory[index].1.is_empty() {
-            self.directory.remove(index);
-        } else if self.directory[index].1.len() <= PAGE / 4 {
+        if left == 0 {
+            self.firsts.remove(index);
+            self.pages.remove(index);
+        } else if left <= PAGE / 4 {
             self.merge_with_neighbour(index);
         }
         Some(value)
     }
 
+    fn append_page(&mut self, key: K, value: V) {
+        self.firsts.push(key.clone());
+        self.pages.push(Arc::new(Page {
+            keys: vec![key],
+            values: vec![value],
+        }));
+        self.len += 1;
+    }
+
     // Keeps pages at least about half full on average, so that a map that shrinks gives its memory back.
     fn merge_with_neighbour(&mut self, index: usize) {
-        let lower = if index + 1 < self.directory.len() {
+        let lower = if index + 1 < self.pages.len() {
             index
         } else {
             index.saturating_sub(1)
         };
         let upper = lower + 1;
-        if upper >= self.directory.len() {
+        if upper >= self.pages.len() {
             return;
         }
-        if self.directory[lower].1.len() + self.directory[upper].1.len() <= PAGE * 3 / 4 {
-            let (_, entries) = self.directory.remove(upper);
-            Arc::make_mut(&mut self.directory[lower].1).extend(Arc::unwrap_or_clone(entries));
+        if self.pages[lower].keys.len() + self.pages[upper].keys.len() <= PAGE * 3 / 4 {
+            self.firsts.remove(upper);
+            let Page { keys, values } = Arc::unwrap_or_clone(self.pages.remove(upper));
+            let lower = Arc::make_mut(&mut self.pages[lower]);
+            lower.keys.extend(keys);
+            lower.values.extend(values);
         }
     }
 }
@@ -266,10 +296,10 @@ mod tests {
         for key in 0..10_000u64 {
             map.insert(key, ());
         }
-        assert_eq!(map.directory.len(), 10_000usize.div_ceil(PAGE));
+        assert_eq!(map.pages.len(), 10_000usize.div_ceil(PAGE));
         for key in 0..9_990u64 {
             map.remove(&key);
         }
-        assert_eq!((map.len(), map.directory.len()), (10, 1));
+        assert_eq!((map.len(), map.pages.len()), (10, 1));
     }
 }

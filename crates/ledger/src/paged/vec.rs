@@ -18,6 +18,8 @@ pub struct PagedVec<T> {
     // Pages of ids below `first_page * PAGE` have been given back for good.
     first_page: u64,
     pages: VecDeque<Option<Arc<Page<T>>>>,
+    // Of the first record; meaningless in an empty table. Kept, because what is first in, first out would be searched for each time.
+    first_id: u64,
     next_id: u64,
     len: usize,
 }
@@ -39,6 +41,7 @@ impl<T> PagedVec<T> {
         Self {
             first_page: first_id / PAGE,
             pages: VecDeque::new(),
+            first_id,
             next_id: first_id,
             len: 0,
         }
@@ -94,14 +97,14 @@ impl<T> PagedVec<T> {
             .iter()
             .zip(self.first_page..)
             .skip(skip)
-            .flat_map(|(page, number)| {
+            .flat_map(move |(page, number)| {
                 let slots = page.as_deref().map_or(&[][..], |page| &page.slots);
-                slots
+                let first = (start.saturating_sub(number * PAGE) as usize).min(slots.len());
+                slots[first..]
                     .iter()
-                    .zip(number * PAGE..)
+                    .zip(number * PAGE + first as u64..)
                     .filter_map(|(slot, id)| Some((id, slot.as_ref()?)))
             })
-            .filter(move |(found, _)| *found >= id)
     }
 
     /// Records from `id` downwards.
@@ -127,7 +130,7 @@ impl<T> PagedVec<T> {
 
     /// The record with the smallest id.
     pub fn first(&self) -> Option<(u64, &T)> {
-        self.iter().next()
+        Some((self.first_id, self.get(self.first_id)?))
     }
 
     fn page_index(&self, id: u64) -> Option<usize> {
@@ -160,8 +163,14 @@ impl<T: Clone> PagedVec<T> {
             "id {id} was already given, the next is {}",
             self.next_id
         );
+        if self.pages.len() as u64 <= id / PAGE - self.first_page {
+            self.give_back_empty(self.pages.len().wrapping_sub(1));
+        }
         if self.pages.is_empty() {
             self.first_page = id / PAGE;
+        }
+        if self.len == 0 {
+            self.first_id = id;
         }
         let index = (id / PAGE - self.first_page) as usize;
         while self.pages.len() <= index {
@@ -170,7 +179,7 @@ impl<T: Clone> PagedVec<T> {
         let page = self.pages[index].get_or_insert_with(|| {
             Arc::new(Page {
                 live: 0,
-                slots: Vec::new(),
+                slots: Vec::with_capacity(PAGE as usize),
             })
         });
         let page = Arc::make_mut(page);
@@ -190,14 +199,27 @@ impl<T: Clone> PagedVec<T> {
         let value = page.slots.get_mut((id % PAGE) as usize)?.take()?;
         page.live -= 1;
         self.len -= 1;
-        if page.live == 0 {
-            self.pages[index] = None;
-            while let Some(None) = self.pages.front() {
-                self.pages.pop_front();
-                self.first_page += 1;
-            }
+        // The last page is about to be used again.
+        if index + 1 < self.pages.len() {
+            self.give_back_empty(index);
+        }
+        if id == self.first_id {
+            let next = self.iter_from(id + 1).next().map(|(next, _)| next);
+            self.first_id = next.unwrap_or(self.next_id);
         }
         Some(value)
+    }
+
+    fn give_back_empty(&mut self, index: usize) {
+        let Some(page) = self.pages.get_mut(index) else { return };
+        if page.as_ref().is_some_and(|page| page.live > 0) {
+            return;
+        }
+        *page = None;
+        while let Some(None) = self.pages.front() {
+            self.pages.pop_front();
+            self.first_page += 1;
+        }
     }
 }
 

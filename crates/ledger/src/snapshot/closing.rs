@@ -482,13 +482,19 @@ pub(super) fn check_loaded(ledger: &Ledger) -> Result<(), &'static str> {
     if !filed.is_empty() {
         return Err("a claim of what was never captured");
     }
-    for (_, capture) in ledger.captures.iter() {
+    // What may be refunded later: of holds that are settled, and of holds that go on.
+    let open = ledger.holds.iter().map(|(_, hold)| (hold.pinned.payer, &hold.cells));
+    let ended = ledger
+        .captures
+        .iter()
+        .map(|(_, settled)| (settled.payer, &settled.cells));
+    for (payer, cells) in open.chain(ended) {
         let known = |leg: &crate::quote::Leg| {
             leg.redemption == Redemption::Provider
                 || leg.amount == Fen::ZERO
-                || ledger.claimable.contains_key(&(capture.payer, leg.programme))
+                || ledger.claimable.contains_key(&(payer, leg.programme))
         };
-        if !capture.cells.iter().flat_map(|cell| &cell.legs).all(known) {
+        if !cells.iter().flat_map(|cell| &cell.legs).all(known) {
             return Err("a capture of which nothing was to claim");
         }
     }

@@ -7,11 +7,12 @@ use super::closing;
 use super::records::*;
 use crate::account::LAST_DEBIT_KIND;
 use crate::agreement::{Agreement, NewAgreement};
+use crate::bill::Bill;
 use crate::hold::{BoundQuote, Hold, Pinned};
 use crate::journal::{Journal, JournalEntry};
 use crate::ledger::{JobCap, JobUse, KeyState, Ledger};
 use crate::paged::PagedVec;
-use crate::party::{NewOrg, Org, OrgKind, Site};
+use crate::party::{Group, NewOrg, Org, OrgKind, Site};
 use crate::price::{Price, PriceSheets, PricedLine};
 use crate::programme::{
     BudgetPolicy, Denomination, ExpiryBasis, Funder, Programme, Rate, Redemption, Revision, Stacking, Terms,
@@ -21,8 +22,8 @@ use crate::settle::{CaptureWindow, Settled};
 use crate::slice::{Cell, LegRefunded, Slice};
 use crate::sweep::{Cause, Sweep};
 use crate::types::{
-    AgreementId, BasisPoints, Fen, Funding, Grant, HoldId, HoldKey, Line, OrgId, ProgrammeId, QuoteId, RegionCode,
-    SiteId, Sku, Timestamp, VoucherId,
+    AgreementId, BasisPoints, Fen, Few, Funding, Grant, GroupId, HoldId, HoldKey, Line, OrgId, ProgrammeId, QuoteId,
+    RegionCode, SiteId, Sku, Timestamp, VoucherId,
 };
 use crate::voucher::{Voucher, VoucherState};
 
@@ -79,10 +80,6 @@ impl Loader {
         self.ledger.holds.skip_to(holds);
         self.ledger.captures.skip_to(captures);
         self.ledger.claims.skip_to(claims);
-        let in_its_group = |org: &Org| self.ledger.groups.get(&*org.registered.control_group) == Some(&org.group);
-        if !self.ledger.orgs.iter().all(|(_, org)| in_its_group(org)) {
-            return Err(impossible("an organisation in a group of another name"));
-        }
         closing::check_loaded(&self.ledger).map_err(impossible)?;
         let (mut totals, mut unit_totals) = ([0; crate::account::KINDS], [0; crate::account::KINDS]);
         for account in self.ledger.accounts() {
@@ -114,10 +111,6 @@ impl Loader {
         match table {
             Table::Header(header) => self.header(header),
             Table::Org(record) => self.org(record),
-            Table::Group(record) => {
-                self.ledger.groups.insert(Arc::from(&*record.name), OrgId(record.group));
-                Ok(())
-            }
             Table::Site(record) => self.site(record),
             Table::Programme(record) => self.programme(record),
             Table::Agreement(record) => self.agreement(record),
@@ -126,12 +119,22 @@ impl Loader {
             Table::Hold(record) => self.hold(record),
             Table::Capture(record) => self.capture(record),
             Table::GroupUse(record) => {
-                let key = (ProgrammeId(record.programme), OrgId(record.group), record.year);
-                self.ledger.group_use.insert(key, Grant(record.used));
+                let group = self.ledger.groups.get_mut(u64::from(record.group));
+                let group = group.ok_or("a cap of an unknown control group")?;
+                *group.used_mut(ProgrammeId(record.programme), record.year) = Grant(record.used);
                 Ok(())
             }
             Table::JobUse(record) => self.job_use(record),
             Table::Sweep(record) => self.sweep(record),
+            Table::Group(record) => {
+                let group = Group {
+                    name: record.name.into(),
+                    uses: Few::new(),
+                };
+                let id = GroupId(record.weight);
+                self.ledger.group_names.insert(group.name.clone(), id);
+                dense(&mut self.ledger.groups, u64::from(id.0), group)
+            }
             Table::Period(record) => closing::load_period(&mut self.ledger, record),
             Table::Tally(record) => closing::load_tally(&mut self.ledger, record),
             Table::HolderTotals(record) => closing::load_holder_totals(&mut self.ledger, record),
@@ -187,8 +190,11 @@ impl Loader {
             control_group: record.control_group.into(),
             credit_code: record.credit_code.into(),
         };
-        let group = OrgId(record.group);
+        let group = GroupId(record.group);
         self.ledger.org_names.insert(Arc::from(&*registered.name), id);
+        if self.ledger.group_names.get(&*registered.control_group) != Some(&group) {
+            return Err("an organisation of an unknown control group");
+        }
         let org = Org {
             id,
             registered,
@@ -201,6 +207,7 @@ impl Loader {
             receivable,
             claim,
             owes,
+            vouchers: Few::new(),
         };
         dense(&mut self.ledger.orgs, u64::from(id.0), org)
     }
@@ -332,7 +339,7 @@ impl Loader {
         let ledger = &mut self.ledger;
         ledger.voucher_codes.insert(voucher.code.clone(), voucher.id);
         if matches!(voucher.state, VoucherState::Active | VoucherState::Suspended) {
-            ledger.by_holder.insert((voucher.holder, voucher.id), ());
+            ledger.org_mut(voucher.holder).begin_use(voucher.id);
         }
         if !matches!(voucher.state, VoucherState::Expired | VoucherState::Revoked) {
             ledger.voucher_ends.insert((voucher.until, voucher.id), ());
@@ -380,13 +387,13 @@ impl Loader {
         dense(&mut self.ledger.captures, record.id, settled)
     }
 
-    fn cells(&self, records: Vec<CellRecord>) -> Result<Vec<Cell>, &'static str> {
+    fn cells<C: FromIterator<Cell>>(&self, records: Vec<CellRecord>) -> Result<C, &'static str> {
         records.into_iter().map(|record| self.cell(record)).collect()
     }
 
     fn cell(&self, record: CellRecord) -> Result<Cell, &'static str> {
         let [gross, copay, wallet, refunded] = amounts(record.amounts)?.map(Fen);
-        let per_line = record.lines.iter().map(|line| Fen(line.gross)).collect();
+        let per_line: Vec<Fen> = record.lines.iter().map(|line| Fen(line.gross)).collect();
         let leg_refunded = |leg: &LegRecord| LegRefunded {
             amount: Fen(leg.refunded),
             grant: Grant(leg.grant_refunded),
@@ -398,13 +405,20 @@ impl Loader {
             record.legs.iter().map(leg_refunded).collect()
         };
         let (legs, pins) = self.legs(record.legs, record.lines.len())?;
+        let lines = lines(record.lines);
+        let priced = record
+            .to_ms
+            .checked_sub(record.from_ms)
+            .and_then(|ms| Bill::checked(&lines, ms));
+        if priced.is_none_or(|bill| bill.per_line[..] != per_line[..]) {
+            return Err("a cell whose lines have other list prices");
+        }
         Ok(Cell {
             from_ms: record.from_ms,
             to_ms: record.to_ms,
             period: record.period,
             payer_region: RegionCode(record.payer_region),
-            lines: lines(record.lines),
-            per_line,
+            lines,
             gross,
             legs,
             pins,
@@ -471,14 +485,15 @@ impl Loader {
         })
     }
 
-    fn legs(&self, records: Vec<LegRecord>, lines: usize) -> Result<(Vec<Leg>, Vec<LegPin>), &'static str> {
-        let mut both = (Vec::with_capacity(records.len()), Vec::with_capacity(records.len()));
+    fn legs(&self, records: Vec<LegRecord>, lines: usize) -> Result<(Few<Leg, 2>, Few<LegPin, 2>), &'static str> {
+        let mut both = (Few::new(), Few::new());
         for record in records {
             let voucher = VoucherId(record.voucher);
             self.ledger.voucher(voucher).ok_or("a leg without its voucher")?;
             self.ledger
                 .programme(ProgrammeId(record.programme))
                 .ok_or("a leg without its programme")?;
+            self.known_org(OrgId(record.group))?;
             if record.rates.len() != lines {
                 return Err("a leg with rates for other lines");
             }
@@ -496,7 +511,7 @@ impl Loader {
             both.1.push(LegPin {
                 revision: record.revision,
                 agreement_version: record.agreement_version,
-                group: OrgId(record.group),
+                group: GroupId(record.group),
                 year: record.year,
                 cover_ms: record.cover_ms,
                 rates: record.rates.into_iter().map(BasisPoints).collect(),

@@ -12,7 +12,7 @@ use std::fmt;
 use prost::Message;
 
 use self::load::Loader;
-use self::records::{EndRecord, EntryRecord, GroupRecord, GroupUseRecord, Header, Record, Table};
+use self::records::{EndRecord, EntryRecord, GroupUseRecord, Header, NamedWeight, Record, Table};
 use crate::ledger::Ledger;
 
 /// No chunk is larger.
@@ -101,12 +101,12 @@ impl Ledger {
             records: 0,
         };
         writer.write(Table::Header(self.header()));
+        for (id, group) in self.groups.iter() {
+            let (name, weight) = (group.name.to_string(), id as u32);
+            writer.write(Table::Group(NamedWeight { name, weight }));
+        }
         for (_, org) in self.orgs.iter() {
             writer.write(Table::Org(org.into()));
-        }
-        for (name, group) in self.groups.iter() {
-            let (name, group) = (name.to_string(), group.0);
-            writer.write(Table::Group(GroupRecord { name, group }));
         }
         for (id, site) in self.sites.iter() {
             writer.write(Table::Site(store::site_record(*id, site)));
@@ -129,8 +129,8 @@ impl Ledger {
         for (id, capture) in self.captures.iter() {
             writer.write(Table::Capture(store::capture_record(id, capture)));
         }
-        for ((programme, group, year), used) in self.group_use.iter() {
-            let (programme, group, year, used) = (programme.0, group.0, *year, used.0);
+        for ((programme, group, year), used) in self.group_uses() {
+            let (programme, group, used) = (programme.0, group.0, used.0);
             writer.write(Table::GroupUse(GroupUseRecord {
                 programme,
                 group,

@@ -47,8 +47,9 @@ pub(super) enum Table {
     JobUse(JobUseRecord),
     #[prost(message, tag = "14")]
     Sweep(SweepRecord),
+    // A control group and its number.
     #[prost(message, tag = "15")]
-    Group(GroupRecord),
+    Group(NamedWeight),
     #[prost(message, tag = "20")]
     Period(PeriodRecord),
     #[prost(message, tag = "21")]
@@ -117,14 +118,6 @@ pub(super) struct OrgRecord {
     // available, held, topped up, withdrawn, spent, receivable, claim, owes
     #[prost(int64, repeated, tag = "8")]
     pub(super) amounts: Vec<i64>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct GroupRecord {
-    #[prost(string, tag = "1")]
-    pub(super) name: String,
-    #[prost(uint32, tag = "2")]
-    pub(super) group: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -197,7 +197,7 @@ pub(super) fn capture_record(id: u64, settled: &Settled) -> CaptureRecord {
 
 fn cell_record(cell: &Cell) -> CellRecord {
     let mut lines = line_records(&cell.lines);
-    for (line, gross) in lines.iter_mut().zip(&cell.per_line) {
+    for (line, gross) in lines.iter_mut().zip(cell.per_line()) {
         line.gross = gross.0;
     }
     let mut legs = leg_records(&cell.legs, &cell.pins);

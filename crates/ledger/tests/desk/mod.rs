@@ -10,8 +10,8 @@ use hesuan_ledger::types::{
     AgreementId, Fen, Grant, HoldId, HoldKey, OrgId, ProgrammeId, QuoteId, SiteId, Timestamp, VoucherId,
 };
 use hesuan_ledger::{
-    HoldRequest, Ledger, Leg, NewAgreement, NewOrg, NewProgramme, NewVoucher, Quote, QuoteRequest, Receipt, Rejection,
-    Slice,
+    HoldRequest, JournalEntry, Ledger, Leg, NewAgreement, NewOrg, NewProgramme, NewVoucher, Quote, QuoteRequest,
+    Receipt, Rejection, Slice,
 };
 use words::Words;
 
@@ -26,9 +26,16 @@ pub(crate) struct Desk {
     principals: BTreeMap<String, u32>,
     // Index and hash of the last journal entry seen.
     journal: (u64, [u8; 32]),
+    written: Vec<JournalEntry>,
 }
 
 impl Desk {
+    /// The books, and all of their journal.
+    #[allow(dead_code, reason = "for who checks the journal from outside")]
+    pub(crate) fn books(&self) -> (&Ledger, &[JournalEntry]) {
+        (&self.ledger, &self.written)
+    }
+
     pub(crate) fn run(&mut self, command: &str) -> String {
         let words = Words::new(command);
         let before = encoded(&self.ledger);
@@ -50,6 +57,7 @@ impl Desk {
                 "the journal's chain is broken after {command}"
             );
             self.journal = (entry.index, entry.hash);
+            self.written.push(entry);
         }
         let bytes = encoded(&self.ledger);
         let restored = Ledger::decode_snapshot([&bytes]).expect("what was written can be read");

@@ -28,6 +28,7 @@ struct Session {
 /// What was not told yet.
 #[derive(Default)]
 struct News {
+    /// Assigned, or with another time limit.
     assigned: Vec<TaskId>,
     withdrawn: Vec<TaskId>,
     judged: Vec<(TaskId, u32)>,
@@ -82,7 +83,7 @@ impl Sessions {
             return;
         }
         match effect {
-            Effect::Assigned { site, task } => {
+            Effect::Assigned { site, task } | Effect::LimitChanged { site, task } => {
                 if let Some(session) = self.by_site.get_mut(site) {
                     session.news.assigned.push(*task);
                 }

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use hesuan_api::FILE_DESCRIPTOR_SET;
 use hesuan_api::internal::v1::agent_service_server::AgentServiceServer;
 use hesuan_api::internal::v1::peer_service_server::PeerServiceServer;
+use hesuan_api::v1::audit_service_server::AuditServiceServer;
 use hesuan_api::v1::cluster_service_server::ClusterServiceServer;
 use hesuan_api::v1::job_service_server::JobServiceServer;
 use hesuan_api::v1::programme_service_server::ProgrammeServiceServer;
@@ -74,6 +75,7 @@ pub(super) fn clients(
         .add_service(service!(ProgrammeServiceServer))
         .add_service(service!(VoucherServiceServer))
         .add_service(service!(ClusterServiceServer))
+        .add_service(service!(AuditServiceServer))
         .add_service(agents)
         .add_service(health)
         .add_service(reflection);

@@ -140,6 +140,7 @@ fn attempt(record: &AttemptRecord) -> v1::Attempt {
         cpu_ms: record.cpu_ms,
         memory_peak_mib: record.memory_peak_mib,
         message: record.message.clone(),
+        walltime_ms_max: record.walltime_ms_max,
     }
 }
 

@@ -1,6 +1,7 @@
 //! grpc.health.v1: each service serves while this replica knows a leader, because a leader without a quorum steps down.
 
 use hesuan_api::internal::v1::agent_service_server::AgentServiceServer;
+use hesuan_api::v1::audit_service_server::AuditServiceServer;
 use hesuan_api::v1::cluster_service_server::ClusterServiceServer;
 use hesuan_api::v1::job_service_server::JobServiceServer;
 use hesuan_api::v1::programme_service_server::ProgrammeServiceServer;
@@ -42,7 +43,7 @@ pub(crate) async fn follow(
     }
 }
 
-fn names() -> [&'static str; 7] {
+fn names() -> [&'static str; 8] {
     [
         JobServiceServer::<Services>::NAME,
         SiteServiceServer::<Services>::NAME,
@@ -50,6 +51,7 @@ fn names() -> [&'static str; 7] {
         WalletServiceServer::<Services>::NAME,
         ProgrammeServiceServer::<Services>::NAME,
         ClusterServiceServer::<Services>::NAME,
+        AuditServiceServer::<Services>::NAME,
         AgentServiceServer::<Services>::NAME,
     ]
 }

@@ -1,4 +1,4 @@
-//! JobService: submit, quote, follow, cancel.
+//! JobService: submit, quote, follow, cancel, extend.
 
 use std::sync::Arc;
 
@@ -165,6 +165,31 @@ impl JobService for Services {
         Ok(Response::new(v1::CancelJobResponse { job }))
     }
 
+    async fn extend_job(
+        &self,
+        request: Request<v1::ExtendJobRequest>,
+    ) -> Result<Response<v1::ExtendJobResponse>, Status> {
+        let deadline = Deadline::of(request.metadata());
+        let caller = self.0.caller(request.metadata()).await?;
+        let request = request.into_inner();
+        let id = JobId(request.job_id);
+        let (task, walltime_ms_max) = match self.0.mutate(caller, deadline, Body::ExtendJob(request)).await? {
+            Reply::Extended { task, walltime_ms_max } => (task, walltime_ms_max),
+            other => return Err(unexpected(&other)),
+        };
+        let job = self
+            .0
+            .look(deadline, move |view| {
+                view.state.job(id).map(|job| answer::job(view.state, id, job))
+            })
+            .await?;
+        Ok(Response::new(v1::ExtendJobResponse {
+            job,
+            task,
+            walltime_ms_max,
+        }))
+    }
+
     async fn explain_job(
         &self,
         request: Request<v1::ExplainJobRequest>,
@@ -179,7 +204,7 @@ impl JobService for Services {
                 let now = Timestamp(view.wall_ms).max(view.state.at());
                 let explanation = schedule::explain(view.state, view.planner, id, now, view.site_up);
                 let explanation = explanation.ok_or_else(|| unknown(id))?;
-                Ok(answer::explanation(view.state, &explanation))
+                Ok(answer::explanation(view.state, id, &explanation))
             });
         Ok(explained.await?.into_response())
     }

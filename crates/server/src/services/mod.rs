@@ -2,6 +2,7 @@
 
 mod agent;
 mod archived;
+mod audit;
 mod auth;
 mod call;
 mod cluster;

@@ -25,8 +25,10 @@ use crate::core::{BackendEvent, Observed, Outcome, StopSignal};
 use crate::procfs;
 use crate::supervisor::cgroup::CgroupPlan;
 use crate::supervisor::nursery::Nursery;
-use crate::supervisor::spec::{ExitKind, ExitRecord, LeaseFile, StoppedBy, read_record, write_record};
-use crate::supervisor::{CONTROL_KILL, CONTROL_TERM};
+use crate::supervisor::spec::{
+    ExitKind, ExitRecord, LIMIT_FILE, LeaseFile, LimitFile, StoppedBy, read_record, write_record,
+};
+use crate::supervisor::{CONTROL_KILL, CONTROL_LIMIT, CONTROL_TERM};
 use crate::task::TaskKey;
 
 /// Threads that start tasks. A start is mostly waiting for the kernel.
@@ -93,10 +95,18 @@ struct Shared {
 
 /// A task that has not ended.
 enum Entry {
-    /// A starter has it or will have it; signals wait.
-    Starting(Vec<StopSignal>),
+    /// A starter has it or will have it; what its supervisor is to be told waits.
+    Starting(Vec<Word>),
     /// Its supervisor runs.
     Running(Supervised),
+}
+
+/// What a supervisor is told.
+#[derive(Clone, Copy)]
+enum Word {
+    Stop(StopSignal),
+    /// Milliseconds; 0 = no limit.
+    Limit(u64),
 }
 
 /// A running supervisor.
@@ -108,12 +118,29 @@ struct Supervised {
 impl Supervised {
     /// Passes a signal on. Fails when the supervisor is gone, and then the watcher is about to notice.
     fn command(&mut self, task: TaskKey, signal: StopSignal) {
-        let command = match signal {
-            StopSignal::Term => CONTROL_TERM,
-            StopSignal::Kill => CONTROL_KILL,
-        };
+        self.write(
+            task,
+            match signal {
+                StopSignal::Term => CONTROL_TERM,
+                StopSignal::Kill => CONTROL_KILL,
+            },
+        );
+    }
+
+    /// The limit lies in a file, because a supervisor must know it also when it is looked for later; the byte says that it is there.
+    fn set_limit(&mut self, task: TaskKey, directory: &Path, walltime_ms_max: u64) {
+        let limit = LimitFile { walltime_ms_max };
+        match write_record(&directory.join(LIMIT_FILE), &limit, false) {
+            Ok(()) => self.write(task, CONTROL_LIMIT),
+            // The task is then stopped at its old limit by its supervisor, or at a shorter one by the daemon alone.
+            Err(error) => tracing::warn!(%task, %error, "time limit not written"),
+        }
+    }
+
+    fn write(&mut self, task: TaskKey, command: u8) {
         if let Err(error) = self.control.write_all(&[command]) {
-            tracing::debug!(%task, ?signal, %error, "supervisor not reached");
+            let command = char::from(command);
+            tracing::debug!(%task, %command, %error, "supervisor not reached");
         }
     }
 }
@@ -197,11 +224,11 @@ impl Backend for ProcessBackend {
     }
 
     fn signal(&mut self, task: TaskKey, signal: StopSignal) {
-        match self.shared.lock_tasks().get_mut(&task) {
-            Some(Entry::Starting(waiting)) => waiting.push(signal),
-            Some(Entry::Running(supervised)) => supervised.command(task, signal),
-            None => {}
-        }
+        self.shared.tell_supervisor(task, Word::Stop(signal));
+    }
+
+    fn set_limit(&mut self, task: TaskKey, walltime_ms_max: u64) {
+        self.shared.tell_supervisor(task, Word::Limit(walltime_ms_max));
     }
 
     fn forget(&mut self, task: TaskKey) {
@@ -265,6 +292,21 @@ impl Shared {
 
     fn lock_tasks(&self) -> std::sync::MutexGuard<'_, HashMap<TaskKey, Entry>> {
         self.tasks.lock().expect("nobody panics with the tasks in hand")
+    }
+
+    fn tell_supervisor(&self, task: TaskKey, word: Word) {
+        match self.lock_tasks().get_mut(&task) {
+            Some(Entry::Starting(waiting)) => waiting.push(word),
+            Some(Entry::Running(supervised)) => self.pass_on(task, supervised, word),
+            None => {}
+        }
+    }
+
+    fn pass_on(&self, task: TaskKey, supervised: &mut Supervised, word: Word) {
+        match word {
+            Word::Stop(signal) => supervised.command(task, signal),
+            Word::Limit(walltime_ms_max) => supervised.set_limit(task, &self.task_directory(task), walltime_ms_max),
+        }
     }
 
     fn tell(&self, event: BackendEvent) {

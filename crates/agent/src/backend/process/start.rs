@@ -88,12 +88,12 @@ impl Shared {
         }
     }
 
-    /// Hands a running task to the watcher and passes on the signals that came too early.
+    /// Hands a running task to the watcher and passes on what came too early.
     pub(super) fn watch(&self, task: TaskKey, mut supervised: Supervised) {
         let mut tasks = self.lock_tasks();
         if let Some(Entry::Starting(waiting)) = tasks.remove(&task) {
-            for signal in waiting {
-                supervised.command(task, signal);
+            for word in waiting {
+                self.pass_on(task, &mut supervised, word);
             }
         }
         // While the list is locked, so that the watcher finds the task in it even if its supervisor is gone already.

@@ -1,6 +1,7 @@
-//! `hesuan job`: submit, quote, follow, cancel.
+//! `hesuan job`: submit, quote, follow, cancel, extend.
 
 pub mod directives;
+pub mod extend;
 pub mod follow;
 mod money;
 pub mod select;
@@ -11,6 +12,7 @@ pub mod submit;
 use clap::{Args, Subcommand};
 use hesuan_api::v1;
 
+pub use self::extend::ExtendArgs;
 pub use self::follow::{CancelArgs, LogsArgs, WaitArgs};
 pub use self::show::{ListArgs, TasksArgs};
 pub use self::submit::{QuoteArgs, SubmitArgs};
@@ -34,9 +36,11 @@ pub enum Verb {
     Logs(LogsArgs),
     /// Cancel jobs; what has ended stays as it is
     Cancel(CancelArgs),
+    /// Give a running task more time; what it may cost is held at once
+    Extend(ExtendArgs),
     /// Wait until jobs have ended; the exit code is that of the worst
     Wait(WaitArgs),
-    /// Why a job waits, site by site
+    /// Why a job waits, site by site, and until when it may run
     Explain(JobArgs),
     /// What a job cost: list price, each voucher leg, co-pay
     Receipt(JobArgs),
@@ -60,6 +64,7 @@ pub(crate) async fn run(context: Context, verb: Verb) -> Outcome<()> {
         Verb::Tasks(args) => show::tasks(&context, args).await,
         Verb::Logs(args) => follow::logs(&context, args).await,
         Verb::Cancel(args) => follow::cancel(&context, args).await,
+        Verb::Extend(args) => extend::extend(&context, args).await,
         Verb::Wait(args) => follow::wait(context, args).await,
         Verb::Explain(args) => show::explain(&context, args.job.resolve(&context).await?).await,
         Verb::Receipt(args) => money::receipt(&context, args.job.resolve(&context).await?).await,

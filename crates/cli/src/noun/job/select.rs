@@ -1,4 +1,4 @@
-//! Which jobs are meant: a number, `last`, or a range of numbers.
+//! Which jobs are meant: a number, `last`, or a range of numbers; or one task of a job.
 
 use hesuan_api::v1::{self, job_service_client::JobServiceClient};
 
@@ -28,6 +28,32 @@ pub fn parse_one(text: &str) -> Result<One, String> {
             .map(One::Number)
             .ok_or_else(|| format!("\"{text}\" is no job: give its number, or last")),
     }
+}
+
+/// One task: `4711[7]`, or `4711` and `last` for the only one that runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Task {
+    /// Of which job.
+    pub job: One,
+    /// Element of the array, if it is named.
+    pub task: Option<u32>,
+}
+
+/// Reads `4711[7]`, `4711`, `last[7]` or `last`.
+///
+/// # Errors
+/// Text for the user when it is none of them.
+pub fn parse_task(text: &str) -> Result<Task, String> {
+    let bad = || format!("\"{text}\" is no task: write 4711, or 4711[7] for one task of an array");
+    let Some((job, rest)) = text.split_once('[') else {
+        let job = parse_one(text).map_err(|_| bad())?;
+        return Ok(Task { job, task: None });
+    };
+    let digits = rest.strip_suffix(']').ok_or_else(bad)?;
+    let all_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
+    let task = all_digits.then(|| digits.parse().ok()).flatten().ok_or_else(bad)?;
+    let job = parse_one(job).map_err(|_| bad())?;
+    Ok(Task { job, task: Some(task) })
 }
 
 /// One or several jobs: `4711`, `last` or `120-130`.
@@ -116,5 +142,31 @@ mod tests {
             assert!(parse_some(text).is_err(), "{text}");
         }
         assert!(parse_one("1-2").is_err());
+    }
+
+    #[test]
+    fn a_task_is_named_by_its_job_and_its_place_in_it() {
+        let task = |job, task| Ok(Task { job, task });
+        assert_eq!(parse_task("4711[7]"), task(One::Number(4711), Some(7)));
+        assert_eq!(parse_task("4711[0]"), task(One::Number(4711), Some(0)));
+        assert_eq!(parse_task("4711"), task(One::Number(4711), None));
+        assert_eq!(parse_task("last[3]"), task(One::Last, Some(3)));
+        assert_eq!(parse_task("last"), task(One::Last, None));
+        for text in [
+            "",
+            "[7]",
+            "4711[",
+            "4711[]",
+            "4711[x]",
+            "4711[-1]",
+            "4711[+1]",
+            "4711[7]x",
+            "4711[4294967296]",
+            "0[1]",
+            "1-3[1]",
+        ] {
+            let refused = parse_task(text).expect_err(text);
+            assert!(refused.contains("4711[7]"), "{refused}");
+        }
     }
 }

@@ -227,6 +227,7 @@ fn attempt_json(attempt: &v1::Attempt) -> Value {
         "wall_ms": attempt.wall_ms,
         "cpu_ms": attempt.cpu_ms,
         "memory_peak_mib": attempt.memory_peak_mib,
+        "walltime_ms_max": attempt.walltime_ms_max,
         "message": none_if_empty(&attempt.message),
     })
 }
@@ -298,7 +299,7 @@ fn job_text(job: &v1::Job) -> String {
             "resources",
             spec.resources.as_ref().map(resources_text).unwrap_or_default(),
         ),
-        ("time limit", show_time(spec.walltime_ms_max)),
+        ("time limit", time_limit(&spec, job)),
         (
             "priority",
             if spec.priority == 0 {
@@ -330,6 +331,16 @@ fn job_text(job: &v1::Job) -> String {
     text
 }
 
+/// Of an array's tasks each may have its own by now; those stand in the table.
+fn time_limit(spec: &v1::JobSpec, job: &v1::Job) -> String {
+    let asked = show_time(spec.walltime_ms_max);
+    match job.attempts.last().map(|attempt| attempt.walltime_ms_max) {
+        Some(now) if job.tasks <= 1 && now > spec.walltime_ms_max => format!("{asked}, extended to {}", show_time(now)),
+        Some(now) if job.tasks <= 1 && now < spec.walltime_ms_max => format!("{asked}, cut to {}", show_time(now)),
+        _ => asked,
+    }
+}
+
 fn attempts_table(attempts: &[v1::Attempt]) -> String {
     let row = |one: &v1::Attempt| {
         let end = match (one.signal, exit_code(one.state(), one.exit_code)) {
@@ -348,6 +359,7 @@ fn attempts_table(attempts: &[v1::Attempt]) -> String {
             } else {
                 show_time_roughly(one.wall_ms)
             },
+            show_time(one.walltime_ms_max),
             end,
             one.message.clone(),
         ]
@@ -360,6 +372,7 @@ fn attempts_table(attempts: &[v1::Attempt]) -> String {
             "HOST",
             "PLACED",
             ">TIME",
+            ">LIMIT",
             ">EXIT",
             "MESSAGE",
         ],
@@ -429,8 +442,29 @@ pub(super) async fn explain(context: &Context, job: u64) -> Outcome<()> {
         "position": none_if_zero(answer.position),
         "sites": answer.sites.iter().map(site).collect::<Vec<_>>(),
         "applied_index": answer.applied_index,
+        "running": answer.running.iter().map(attempt_json).collect::<Vec<_>>(),
     });
     context.output.show(&value, || explain_text(job, &answer))
+}
+
+/// Until when each may run, as far as is known: its time counts from its start.
+fn running_table(running: &[v1::Attempt]) -> String {
+    let row = |one: &v1::Attempt| {
+        let until_ms = one.started_at_ms.saturating_add(one.walltime_ms_max);
+        vec![
+            format!("{}.{}", one.task, one.attempt),
+            one.site.clone(),
+            one.host.clone(),
+            show_time(one.walltime_ms_max),
+            if one.started_at_ms == 0 {
+                "-".to_owned()
+            } else {
+                local(until_ms)
+            },
+        ]
+    };
+    let header = ["TASK.ATTEMPT", "SITE", "HOST", ">LIMIT", "STOPPED AT"];
+    table(&header, running.iter().map(row))
 }
 
 fn explain_text(job: u64, answer: &v1::ExplainJobResponse) -> String {
@@ -471,6 +505,10 @@ fn explain_text(job: u64, answer: &v1::ExplainJobResponse) -> String {
         text.push('\n');
         text.push_str(&table(&["SITE", "VERDICT", "CODE", "WHY"], rows));
     }
+    if !answer.running.is_empty() {
+        text.push('\n');
+        text.push_str(&running_table(&answer.running));
+    }
     text
 }
 
@@ -505,6 +543,7 @@ mod tests {
                 ),
             ],
             applied_index: 9,
+            running: Vec::new(),
         };
         let expected = "\
 job 4711  PENDING 12m5s  position 4
@@ -513,6 +552,43 @@ suzhou-1  WAIT     CAPACITY_GPU   need 8 a800, 3 free
 hefei-2   NO       VOUCHER_SCOPE  not valid
                    SITE_DRAINING  until 18:00";
         assert_eq!(explain_text(4711, &answer), expected);
+    }
+
+    #[test]
+    fn a_limit_that_changed_is_shown_beside_the_one_asked_for() {
+        let spec = v1::JobSpec {
+            walltime_ms_max: 7_200_000,
+            ..Default::default()
+        };
+        let job = |tasks, walltime_ms_max| v1::Job {
+            tasks,
+            attempts: vec![v1::Attempt {
+                walltime_ms_max,
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        let shown = [(1, 7_200_000), (1, 9_000_000), (1, 60_000), (3, 9_000_000)];
+        let shown = shown.map(|(tasks, limit)| time_limit(&spec, &job(tasks, limit)));
+        assert_eq!(shown, ["2h", "2h, extended to 2h30m", "2h, cut to 1m", "2h"]);
+        assert_eq!(time_limit(&spec, &v1::Job::default()), "2h");
+
+        let running = v1::ExplainJobResponse {
+            state: v1::JobState::Running.into(),
+            running: vec![v1::Attempt {
+                attempt: 1,
+                site: "hefei-2".into(),
+                host: "n7".into(),
+                walltime_ms_max: 9_000_000,
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        let expected = "\
+job 4711  RUNNING
+TASK.ATTEMPT  SITE     HOST  LIMIT  STOPPED AT
+0.1           hefei-2  n7    2h30m  -";
+        assert_eq!(explain_text(4711, &running), expected);
     }
 
     /// A task that ran out of memory, or could not be started, was shown as FAILED with exit code 0.

@@ -1,6 +1,7 @@
 //! A small world to schedule in: sites with hosts, orgs with money, jobs in a line each; decisions go through apply.
 
 mod explain;
+mod limits;
 mod money;
 mod order;
 mod properties;
@@ -17,7 +18,7 @@ use crate::command::{
     TaskEvent, TaskReport,
 };
 use crate::outcome::{Effect, Reply};
-use crate::state::{Genesis, Limits, State};
+use crate::state::{Genesis, JobState, Limits, State};
 use crate::types::{Fen, Funding, JobId, OnSiteLost, PrincipalId, RegionCode, Resources, SiteId, TaskId, Timestamp};
 
 pub(super) const HOUR: u64 = 3_600_000;
