@@ -361,6 +361,12 @@ impl World {
                 let (period, provider) = self.settlement(settlement);
                 let (receivable, expected) = self.outstanding(period, provider);
                 let cash = self.ledger.pay_settlement(period, provider, "", by(actor))?;
+                let earlier = self.ledger.settlements_after(0, OrgId(0));
+                let mut earlier = earlier.filter(|other| other.provider == provider && other.period < period);
+                assert!(
+                    earlier.all(|other| other.paid.is_some()),
+                    "{provider} is paid out of order"
+                );
                 if !self.owed.contains(&provider) {
                     assert_eq!(
                         cash.0,

@@ -133,9 +133,9 @@ impl Picks<'_> {
             lines,
             walltime_ms_max: self.of(&TIMES_MS),
             funding,
-            copay_max: (self.next() % 8 == 0).then(|| self.amount()),
-            allow_partial: self.next() % 4 > 0,
-            job: (self.next() % 2 == 0).then(|| self.id(4)),
+            copay_max: self.next().is_multiple_of(8).then(|| self.amount()),
+            allow_partial: !self.next().is_multiple_of(4),
+            job: self.next().is_multiple_of(2).then(|| self.id(4)),
         }
     }
 
@@ -150,15 +150,15 @@ impl Picks<'_> {
                 sku: sku.into(),
                 rate: BasisPoints(self.of(&RATES)),
             }],
-            excluded_skus: if self.next() % 4 == 0 {
+            excluded_skus: if self.next().is_multiple_of(4) {
                 vec!["storage".into()]
             } else {
                 Vec::new()
             },
-            cap_per_control_group: (self.next() % 4 == 0).then(|| Grant(self.amount().0)),
-            cap_per_job: (self.next() % 4 == 0).then(|| Grant(self.amount().0)),
+            cap_per_control_group: self.next().is_multiple_of(4).then(|| Grant(self.amount().0)),
+            cap_per_job: self.next().is_multiple_of(4).then(|| Grant(self.amount().0)),
             holder_kinds: Vec::new(),
-            holder_regions: if self.next() % 16 == 0 {
+            holder_regions: if self.next().is_multiple_of(16) {
                 vec![RegionCode(1)]
             } else {
                 Vec::new()
@@ -171,13 +171,13 @@ impl Picks<'_> {
             },
             from: Timestamp(0),
             until: Timestamp::FAR,
-            expiry_basis: if self.next() % 4 == 0 {
+            expiry_basis: if self.next().is_multiple_of(4) {
                 ExpiryBasis::Hold
             } else {
                 ExpiryBasis::Usage
             },
-            carry_over: self.next() % 2 == 0,
-            reinstate_refunds: self.next() % 2 == 0,
+            carry_over: self.next().is_multiple_of(2),
+            reinstate_refunds: self.next().is_multiple_of(2),
         }
     }
 }
@@ -300,7 +300,7 @@ impl Books {
                 let request = HoldRequest {
                     key,
                     request: picks.request(),
-                    quote: (picks.next() % 16 == 0).then(|| QuoteId(picks.id(4))),
+                    quote: picks.next().is_multiple_of(16).then(|| QuoteId(picks.id(4))),
                 };
                 let held = ledger.hold(&request, by).map(drop);
                 if let Err(refused) = &held {
@@ -313,7 +313,7 @@ impl Books {
             }
             8 | 9 => {
                 let until = picks.instant(at);
-                let until = if picks.next() % 2 == 0 {
+                let until = if picks.next().is_multiple_of(2) {
                     Timestamp(at.0 + HOUR)
                 } else {
                     until
@@ -325,10 +325,10 @@ impl Books {
             15 => ledger.release(hold, by),
             16 | 17 => ledger.extend(hold, picks.of(&TIMES_MS), by).map(drop),
             18 | 19 => {
-                let amount = (picks.next() % 2 == 0).then(|| picks.amount());
+                let amount = picks.next().is_multiple_of(2).then(|| picks.amount());
                 ledger.refund(key, amount, "", by).map(drop)
             }
-            20 => ledger.revoke_voucher(voucher, picks.next() % 2 == 0, "", by),
+            20 => ledger.revoke_voucher(voucher, picks.next().is_multiple_of(2), "", by),
             21 => ledger.suspend_voucher(voucher, "", by),
             22 => ledger.resume_voucher(voucher, "", by),
             23 => {
@@ -337,8 +337,8 @@ impl Books {
                 ledger.update_org(picks.org(), Some(region), Some(group), by)
             }
             24 => {
-                let (from, immediate) = (picks.instant(at), picks.next() % 2 == 0);
-                let from = (picks.next() % 2 == 0).then_some(from);
+                let (from, immediate) = (picks.instant(at), picks.next().is_multiple_of(2));
+                let from = picks.next().is_multiple_of(2).then_some(from);
                 let revised = ledger.revise_programme(programme, &picks.terms(in_units), from, immediate, by);
                 revised.map(drop)
             }
@@ -360,7 +360,7 @@ impl Books {
             28 => {
                 let site = SiteId(picks.id(2) as u32);
                 let prices = [(SKUS[picks.next() % 12 % 6].into(), picks.of(&PRICES))];
-                let from = (picks.next() % 4 == 0).then(|| picks.instant(at));
+                let from = picks.next().is_multiple_of(4).then(|| picks.instant(at));
                 ledger.set_prices(site, &prices, from, by).map(drop)
             }
             29 => {
@@ -368,7 +368,7 @@ impl Books {
                     issuer_region: RegionCode(310_117),
                     provider_region: Some(RegionCode(picks.of(&[330_100, 310_117, 0]))),
                     rate: BasisPoints(picks.of(&RATES)),
-                    cap_per_job: (picks.next() % 2 == 0).then(|| picks.amount()),
+                    cap_per_job: picks.next().is_multiple_of(2).then(|| picks.amount()),
                     from: Timestamp(0),
                     until: picks.instant(at),
                     ..NewAgreement::default()
@@ -387,7 +387,7 @@ impl Books {
                         share: picks.of(&[1, 0, u32::MAX]),
                     }],
                     budget: Grant(picks.amount().0),
-                    fiscal_year: (picks.next() % 4 == 0).then(|| picks.of(&[2026, 0, u32::MAX])),
+                    fiscal_year: picks.next().is_multiple_of(4).then(|| picks.of(&[2026, 0, u32::MAX])),
                     terms: picks.terms(false),
                     ..NewProgramme::default()
                 };
@@ -398,7 +398,7 @@ impl Books {
                     name: self.name(picks),
                     kind: OrgKind::Lab,
                     region: RegionCode(310_117),
-                    control_group: if picks.next() % 2 == 0 { "a" } else { "" }.into(),
+                    control_group: if picks.next().is_multiple_of(2) { "a" } else { "" }.into(),
                     credit_code: "".into(),
                 };
                 self.ledger.create_org(&new, by).map(drop)
@@ -410,7 +410,7 @@ impl Books {
             40 => ledger
                 .file_claim(picks.org(), programme, Some(picks.amount()), by)
                 .map(drop),
-            41 => ledger.review_claim(ClaimId(picks.id(3)), picks.next() % 2 == 0, "", by),
+            41 => ledger.review_claim(ClaimId(picks.id(3)), picks.next().is_multiple_of(2), "", by),
             42 => ledger.pay_claim(ClaimId(picks.id(3)), "", by).map(drop),
             43 => {
                 let funder = ["one", "two", "f", ""][picks.next() % 4];

@@ -23,6 +23,10 @@
 //! | I17 | chain without a gap, balances = its fold | `fold::Fold` after every command |
 //! | I18 | more money never buys less | `more_money_never_buys_less` |
 //!
+//! I9 as the ledger knows it: sites report in time, one cover ends under the holds, and there is money enough. A use that is reported as shorter after its
+//! month was captured is a refund (case 19), and with too little money the log's order decides who is paid. I18 holds for a bill within one month: the
+//! months of a longer one are each paid as well as they can be, one after the other.
+//!
 //! And beyond them: a subsidy is refused as partial exactly when a cap makes it smaller, and what [`Ledger::nearest`] says works does
 //! (`commands::check_refusal`).
 

@@ -313,13 +313,20 @@ fn finance_office(
     let amount_of = |account| {
         let balance = world.ledger.accounts().find(|known| *known == account);
         let balance = balance.map_or(0, |known| world.ledger.balance(known));
-        if amount % 2 == 0 { drawn } else { all_of(balance) }
+        if amount.is_multiple_of(2) {
+            drawn
+        } else {
+            all_of(balance)
+        }
     };
     match what {
         Finance::EndPeriod => world.ledger.end_period(by).map(drop),
         Finance::ClosePeriod => {
             let next = world.ledger.periods_after(0).find(|period| period.closed.is_none());
-            let next = next.map_or(period, |next| if amount % 4 == 0 { period } else { next.number });
+            let next = next.map_or(
+                period,
+                |next| if amount.is_multiple_of(4) { period } else { next.number },
+            );
             world.ledger.close_period(next, by)
         }
         Finance::ReviewSettlement => {
@@ -339,10 +346,10 @@ fn finance_office(
             world.ledger.pay_settlement(period, provider, "", by).map(drop)
         }
         Finance::FileClaim => {
-            let amount = (amount % 2 == 0).then_some(drawn);
+            let amount = amount.is_multiple_of(2).then_some(drawn);
             world.ledger.file_claim(org, programme, amount, by).map(drop)
         }
-        Finance::ReviewClaim => world.ledger.review_claim(claim, amount % 4 > 0, "", by),
+        Finance::ReviewClaim => world.ledger.review_claim(claim, !amount.is_multiple_of(4), "", by),
         Finance::PayClaim => world.ledger.pay_claim(claim, "", by).map(drop),
         Finance::PayIn => {
             let amount = amount_of(Account::Due(programme, funder));

@@ -20,10 +20,13 @@ pub(crate) enum Pace {
     Never,
 }
 
-/// What each hold cost in the end: list price, wallet, each voucher; and what everybody has.
+// List price, wallet, and each voucher that paid.
+type Cost = (i64, i64, Vec<(VoucherId, i64)>);
+
+/// What each hold cost in the end, and what everybody has.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Totals {
-    holds: BTreeMap<HoldKey, (i64, i64, Vec<(VoucherId, i64)>)>,
+    holds: BTreeMap<HoldKey, Cost>,
     balances: Vec<(String, i64)>,
 }
 
