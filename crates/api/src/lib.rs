@@ -8,6 +8,7 @@ pub mod answer;
 pub mod assignment;
 pub mod codec;
 pub mod convert;
+pub mod statement;
 #[cfg(feature = "grpc")]
 pub mod refusal;
 

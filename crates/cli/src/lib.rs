@@ -5,7 +5,9 @@ pub mod client;
 pub mod failure;
 pub mod noun;
 pub mod output;
+pub mod programme_file;
 pub mod settings;
+pub mod sheet;
 pub mod units;
 
 use std::ffi::OsString;
@@ -15,7 +17,9 @@ use clap::{Parser, Subcommand};
 
 use crate::client::Client;
 use crate::failure::{EXIT_CODES, Failure, Outcome};
-use crate::noun::{Context, agreement, cluster, job, programme, site, voucher, wallet};
+use crate::noun::{
+    Context, agreement, claim, cluster, job, period, programme, settlement, site, voucher, wallet,
+};
 use crate::output::Output;
 use crate::settings::{Global, Settings};
 
@@ -49,6 +53,15 @@ enum Noun {
     /// Where a region's vouchers are recognised
     #[command(subcommand)]
     Agreement(agreement::Verb),
+    /// Accounting periods: close them, see what they come to
+    #[command(subcommand)]
+    Period(period::Verb),
+    /// What providers are paid for closed periods
+    #[command(subcommand)]
+    Settlement(settlement::Verb),
+    /// What holders advanced and ask back
+    #[command(subcommand)]
+    Claim(claim::Verb),
     /// Replicas, principals, limits
     #[command(subcommand)]
     Cluster(cluster::Verb),
@@ -141,6 +154,9 @@ async fn execute(arguments: Arguments) -> Outcome<()> {
         Noun::Wallet(verb) => wallet::run(&context, verb).await,
         Noun::Programme(verb) => programme::run(&context, verb).await,
         Noun::Agreement(verb) => agreement::run(&context, verb).await,
+        Noun::Period(verb) => period::run(&context, verb).await,
+        Noun::Settlement(verb) => settlement::run(&context, verb).await,
+        Noun::Claim(verb) => claim::run(&context, verb).await,
         Noun::Cluster(verb) => cluster::run(&context, verb).await,
     }
 }

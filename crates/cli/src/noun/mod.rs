@@ -1,10 +1,13 @@
 //! The nouns of the command line, one file each.
 
 pub mod agreement;
+pub mod claim;
 pub mod cluster;
 pub mod job;
+pub mod period;
 pub mod principal;
 pub mod programme;
+pub mod settlement;
 pub mod site;
 pub mod voucher;
 pub mod wallet;
