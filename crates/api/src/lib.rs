@@ -8,9 +8,9 @@ pub mod answer;
 pub mod assignment;
 pub mod codec;
 pub mod convert;
-pub mod statement;
 #[cfg(feature = "grpc")]
 pub mod refusal;
+pub mod statement;
 
 /// `hesuan.v1`: the public interface.
 #[allow(missing_docs, unreachable_pub, clippy::all)]

@@ -325,7 +325,8 @@ mod tests {
                 (nearest.code.as_str(), nearest.text.as_str()),
                 ("OTHER_SITE", "in hefei it would cost you 9.00 yuan: --site hefei")
             );
-            let details = [("copay_fen", "900"), ("site", "hefei")].map(|(key, value)| (key.to_owned(), value.to_owned()));
+            let details =
+                [("copay_fen", "900"), ("site", "hefei")].map(|(key, value)| (key.to_owned(), value.to_owned()));
             assert_eq!(nearest.details, details);
             assert_eq!(read.exit_code(), kind_exit_code(kind));
         }

@@ -27,9 +27,7 @@ impl Names {
         let programmes = state.ledger().programmes_after(ProgrammeId(0));
         let sites = state.sites();
         Self {
-            programmes: programmes
-                .map(|one| (one.id.0.into(), one.name.to_string()))
-                .collect(),
+            programmes: programmes.map(|one| (one.id.0.into(), one.name.to_string())).collect(),
             sites: sites.map(|one| (one.id.0.into(), one.name.to_string())).collect(),
         }
     }

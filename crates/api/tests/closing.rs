@@ -15,7 +15,11 @@ use hesuan_ledger::{Entry, Period};
 use support::*;
 
 fn org(state: &State, name: &str) -> OrgId {
-    state.ledger().org_by_name(name).expect("the organisation was created").id
+    state
+        .ledger()
+        .org_by_name(name)
+        .expect("the organisation was created")
+        .id
 }
 
 fn period(state: &State, number: u32) -> &Period {
@@ -34,7 +38,10 @@ impl Cluster {
             panic!("an ended period has a number")
         };
         let (request_id, period) = (self.request_id(), number);
-        self.run("reviewer", Body::ClosePeriod(v1::ClosePeriodRequest { request_id, period }));
+        self.run(
+            "reviewer",
+            Body::ClosePeriod(v1::ClosePeriodRequest { request_id, period }),
+        );
         number
     }
 
@@ -62,7 +69,9 @@ fn read(c: &Cluster, payer: &str, number: u32, from: u64) -> (Vec<Row>, Reader) 
     let mut reader = Reader::new(org(&c.state, payer), number, first_entry, Names::of(&c.state));
     let mut rows = Vec::new();
     for entry in c.journal.iter().filter(|entry: &&Entry| entry.index >= from) {
-        reader.take(entry, &mut rows).expect("the ledger's entries are readable");
+        reader
+            .take(entry, &mut rows)
+            .expect("the ledger's entries are readable");
     }
     (rows, reader)
 }
@@ -81,17 +90,31 @@ fn a_closed_period_is_shown_settled_and_stated_to_the_fen() {
     assert_eq!(number, 1);
 
     let closed = answer::period(&c.state, period(&c.state, 1));
-    assert_eq!((closed.state(), closed.closed_by.as_str()), (v1::PeriodState::Closed, "reviewer"));
+    assert_eq!(
+        (closed.state(), closed.closed_by.as_str()),
+        (v1::PeriodState::Closed, "reviewer")
+    );
     let clearing = answer::clearing(&c.state, period(&c.state, 1), &everybody);
     assert_eq!(
-        (clearing.cells.len(), clearing.cells[0].net_fen, clearing.positions.len()),
+        (
+            clearing.cells.len(),
+            clearing.cells[0].net_fen,
+            clearing.positions.len()
+        ),
         (1, 60, 0),
         "at home nothing is between regions"
     );
     let sheet = answer::settlement_sheet(&c.state, period(&c.state, 1), org(&c.state, "centre"));
     assert_eq!((sheet.own_fen, sheet.subsidies_fen, sheet.net_fen), (150, 60, 210));
     let payable = answer::payable(&c.state, period(&c.state, 1), &everybody);
-    assert_eq!((payable.rows[0].funder.as_str(), payable.rows[0].net_fen, payable.rows[0].due_fen), ("district", 60, 60));
+    assert_eq!(
+        (
+            payable.rows[0].funder.as_str(),
+            payable.rows[0].net_fen,
+            payable.rows[0].due_fen
+        ),
+        ("district", 60, 60)
+    );
     let elsewhere = answer::payable(&c.state, period(&c.state, 1), &|region| region.0 == 330_100);
     assert!(elsewhere.rows.is_empty(), "another region's bureau sees nothing of it");
 
@@ -100,20 +123,30 @@ fn a_closed_period_is_shown_settled_and_stated_to_the_fen() {
     let [Row::Usage(usage), Row::Credit(credit)] = rows.as_slice() else {
         panic!("a usage row and a credit row: {rows:?}")
     };
-    assert_eq!((usage.gross_fen, usage.copay_fen, usage.site.as_str()), (210, 150, "songjiang"));
+    assert_eq!(
+        (usage.gross_fen, usage.copay_fen, usage.site.as_str()),
+        (210, 150, "songjiang")
+    );
     assert_eq!(usage.until_ms - usage.from_ms, HOUR);
     assert_eq!((usage.skus[0].sku.as_str(), usage.skus[0].milli_units), ("cpu", 2000));
-    assert_eq!((credit.amount_fen, credit.taken, credit.programme.as_str()), (60, 60, "sj-2026"));
+    assert_eq!(
+        (credit.amount_fen, credit.taken, credit.programme.as_str()),
+        (60, 60, "sj-2026")
+    );
 
     // Who reviewed may not pay, whatever its roles; and not before the funder paid in.
     c.principal("both", v1::Role::Treasurer, "", "", 0);
     let pay = c.pay(1);
-    let early = c.try_as("till", Body::PaySettlement(pay)).expect_err("nobody reviewed it");
+    let early = c
+        .try_as("till", Body::PaySettlement(pay))
+        .expect_err("nobody reviewed it");
     assert_eq!(early.kind, RejectionKind::Precondition);
     let review = c.review(1);
     c.run("reviewer", Body::ReviewSettlement(review));
     let pay = c.pay(1);
-    let poor = c.try_as("till", Body::PaySettlement(pay)).expect_err("the subsidy is not paid in");
+    let poor = c
+        .try_as("till", Body::PaySettlement(pay))
+        .expect_err("the subsidy is not paid in");
     let figures = poor.figures.expect("it is about an amount");
     assert_eq!((figures.needed, figures.available), (210, 150));
     let pay_in = v1::PayInRequest {
@@ -126,31 +159,54 @@ fn a_closed_period_is_shown_settled_and_stated_to_the_fen() {
     c.run("till", Body::PayIn(pay_in));
     let pay = c.pay(1);
     c.run("till", Body::PaySettlement(pay));
-    let settlement = c.state.ledger().settlement(1, org(&c.state, "centre")).expect("it has lines");
+    let settlement = c
+        .state
+        .ledger()
+        .settlement(1, org(&c.state, "centre"))
+        .expect("it has lines");
     let settlement = answer::settlement(&c.state, settlement);
     assert_eq!(
         (settlement.state(), settlement.cash_fen, settlement.set_off_fen),
         (v1::SettlementState::Paid, 210, 0)
     );
-    assert_eq!((settlement.reviewed_by.as_str(), settlement.paid_by.as_str()), ("reviewer", "till"));
+    assert_eq!(
+        (settlement.reviewed_by.as_str(), settlement.paid_by.as_str()),
+        ("reviewer", "till")
+    );
 
     // A refund of a closed period is a correction of the next one, and cites it.
     c.refund(task, 21);
     let corrections = answer::corrections(&c.state, period(&c.state, 2), &everybody);
-    let subsidies: Vec<_> = corrections.lines.iter().filter(|line| !line.programme.is_empty()).collect();
-    assert_eq!((subsidies.len(), subsidies[0].of_period, subsidies[0].net_fen), (1, 1, -6));
+    let subsidies: Vec<_> = corrections
+        .lines
+        .iter()
+        .filter(|line| !line.programme.is_empty())
+        .collect();
+    assert_eq!(
+        (subsidies.len(), subsidies[0].of_period, subsidies[0].net_fen),
+        (1, 1, -6)
+    );
     let (rows, reader) = read(&c, "acme", 2, 1);
     assert_eq!(reader.sum(), counted(&c, "acme", 2));
     let [Row::Refund(refund)] = rows.as_slice() else {
         panic!("one refund row: {rows:?}")
     };
     assert_eq!(
-        (refund.of_period, refund.amount_fen, refund.wallet_fen, refund.subsidy_fen),
+        (
+            refund.of_period,
+            refund.amount_fen,
+            refund.wallet_fen,
+            refund.subsidy_fen
+        ),
         (1, 21, 15, 6)
     );
     assert_eq!(reader.sum().refunded_to_wallet_fen, 15);
     let (_, reader) = read(&c, "acme", 1, 1);
-    assert_eq!(reader.sum(), counted(&c, "acme", 1), "the closed period's statement has not changed");
+    assert_eq!(
+        reader.sum(),
+        counted(&c, "acme", 1),
+        "the closed period's statement has not changed"
+    );
 }
 
 #[test]
@@ -173,7 +229,9 @@ fn the_principal_who_reviewed_does_not_pay_even_as_a_treasurer() {
     let review = c.review(number);
     c.run("chen", Body::ReviewSettlement(review));
     let pay = c.pay(number);
-    let refused = c.try_as("chen", Body::PaySettlement(pay)).expect_err("chen reviewed it");
+    let refused = c
+        .try_as("chen", Body::PaySettlement(pay))
+        .expect_err("chen reviewed it");
     assert_eq!(refused.code, "SAME_PRINCIPAL");
 }
 
@@ -183,7 +241,10 @@ fn the_principal_who_reviewed_does_not_pay_even_as_a_treasurer() {
 fn a_reading_that_began_after_the_hold_was_opened_says_so() {
     let mut c = Cluster::ready();
     c.run_job("wang", 1000);
-    let opened = c.journal.iter().find(|entry| entry.kind == hesuan_ledger::EntryKind::Hold as u32);
+    let opened = c
+        .journal
+        .iter()
+        .find(|entry| entry.kind == hesuan_ledger::EntryKind::Hold as u32);
     let opened = opened.expect("the job was held for").index;
     assert!(!read(&c, "acme", 1, opened).1.began_too_late());
     let (rows, reader) = read(&c, "acme", 1, opened + 1);

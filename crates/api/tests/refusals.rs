@@ -76,7 +76,10 @@ fn revise(change: impl FnOnce(&mut v1::Terms)) -> Body {
     let Body::CreateProgramme(created) = programme(|_| {}) else {
         unreachable!("a programme is created")
     };
-    let mut terms = created.programme.and_then(|programme| programme.terms).expect("given above");
+    let mut terms = created
+        .programme
+        .and_then(|programme| programme.terms)
+        .expect("given above");
     change(&mut terms);
     Body::ReviseProgramme(v1::ReviseProgrammeRequest {
         request_id: request_id(),

@@ -30,15 +30,27 @@ const TABLE: &[(&str, Kind, &[Role])] = &[
     ("JobService/StreamLogs", Kind::ReadJobs, &[Admin, Member, Auditor]),
     ("WalletService/CreateOrg", Kind::Organisations, &[Admin, Treasurer]),
     ("WalletService/UpdateOrg", Kind::Organisations, &[Admin, Treasurer]),
-    ("WalletService/GetOrg", Kind::ReadWallet, &[Member, Treasurer, Auditor, Reviewer]),
-    ("WalletService/ListOrgs", Kind::ReadWallet, &[Member, Treasurer, Auditor, Reviewer]),
+    (
+        "WalletService/GetOrg",
+        Kind::ReadWallet,
+        &[Member, Treasurer, Auditor, Reviewer],
+    ),
+    (
+        "WalletService/ListOrgs",
+        Kind::ReadWallet,
+        &[Member, Treasurer, Auditor, Reviewer],
+    ),
     ("WalletService/TopUp", Kind::MoveMoney, &[Treasurer]),
     ("WalletService/Withdraw", Kind::MoveMoney, &[Treasurer]),
     ("WalletService/Collect", Kind::MoveMoney, &[Treasurer]),
     ("WalletService/SetPrices", Kind::SetPrices, &[Operator]),
     ("WalletService/ListPrices", Kind::ReadPublic, EVERYBODY),
     ("WalletService/Refund", Kind::MoveMoney, &[Treasurer]),
-    ("WalletService/GetTrialBalance", Kind::ReadBooks, &[Treasurer, Auditor, Reviewer]),
+    (
+        "WalletService/GetTrialBalance",
+        Kind::ReadBooks,
+        &[Treasurer, Auditor, Reviewer],
+    ),
     ("ProgrammeService/CreateProgramme", Kind::Programmes, &[Issuer]),
     ("ProgrammeService/GetProgramme", Kind::ReadPublic, EVERYBODY),
     ("ProgrammeService/ListProgrammes", Kind::ReadPublic, EVERYBODY),
@@ -51,24 +63,60 @@ const TABLE: &[(&str, Kind, &[Role])] = &[
     ("ProgrammeService/ListAgreements", Kind::ReadPublic, EVERYBODY),
     ("VoucherService/IssueVouchers", Kind::Programmes, &[Issuer]),
     ("VoucherService/RedeemVoucher", Kind::Redeem, &[Member]),
-    ("VoucherService/GetVoucher", Kind::ReadVouchers, &[Member, Issuer, Auditor, Reviewer]),
-    ("VoucherService/ListVouchers", Kind::ReadVouchers, &[Member, Issuer, Auditor, Reviewer]),
+    (
+        "VoucherService/GetVoucher",
+        Kind::ReadVouchers,
+        &[Member, Issuer, Auditor, Reviewer],
+    ),
+    (
+        "VoucherService/ListVouchers",
+        Kind::ReadVouchers,
+        &[Member, Issuer, Auditor, Reviewer],
+    ),
     ("VoucherService/SuspendVoucher", Kind::Programmes, &[Issuer]),
     ("VoucherService/ResumeVoucher", Kind::Programmes, &[Issuer]),
     ("VoucherService/RevokeVoucher", Kind::Programmes, &[Issuer]),
     ("PeriodService/ListPeriods", Kind::ReadPublic, EVERYBODY),
     ("PeriodService/EndPeriod", Kind::Close, &[Reviewer]),
     ("PeriodService/ClosePeriod", Kind::Close, &[Reviewer]),
-    ("PeriodService/GetClearing", Kind::ReadClearing, &[Issuer, Treasurer, Auditor, Reviewer]),
-    ("PeriodService/GetPayable", Kind::ReadClearing, &[Issuer, Treasurer, Auditor, Reviewer]),
-    ("PeriodService/ListCorrections", Kind::ReadClearing, &[Issuer, Treasurer, Auditor, Reviewer]),
-    ("PeriodService/StreamStatement", Kind::ReadWallet, &[Member, Treasurer, Auditor, Reviewer]),
-    ("SettlementService/GetSettlementSheet", Kind::ReadWallet, &[Member, Treasurer, Auditor, Reviewer]),
-    ("SettlementService/ListSettlements", Kind::ReadWallet, &[Member, Treasurer, Auditor, Reviewer]),
+    (
+        "PeriodService/GetClearing",
+        Kind::ReadClearing,
+        &[Issuer, Treasurer, Auditor, Reviewer],
+    ),
+    (
+        "PeriodService/GetPayable",
+        Kind::ReadClearing,
+        &[Issuer, Treasurer, Auditor, Reviewer],
+    ),
+    (
+        "PeriodService/ListCorrections",
+        Kind::ReadClearing,
+        &[Issuer, Treasurer, Auditor, Reviewer],
+    ),
+    (
+        "PeriodService/StreamStatement",
+        Kind::ReadWallet,
+        &[Member, Treasurer, Auditor, Reviewer],
+    ),
+    (
+        "SettlementService/GetSettlementSheet",
+        Kind::ReadWallet,
+        &[Member, Treasurer, Auditor, Reviewer],
+    ),
+    (
+        "SettlementService/ListSettlements",
+        Kind::ReadWallet,
+        &[Member, Treasurer, Auditor, Reviewer],
+    ),
     ("SettlementService/ReviewSettlement", Kind::Review, &[Reviewer]),
     ("SettlementService/PaySettlement", Kind::MoveMoney, &[Treasurer]),
     ("SettlementService/FileClaim", Kind::Claim, &[Member]),
-    ("SettlementService/ListClaims", Kind::ReadWallet, &[Member, Treasurer, Auditor, Reviewer]),
+    (
+        "SettlementService/ListClaims",
+        Kind::ReadWallet,
+        &[Member, Treasurer, Auditor, Reviewer],
+    ),
     ("SettlementService/ReviewClaim", Kind::Review, &[Reviewer]),
     ("SettlementService/PayClaim", Kind::MoveMoney, &[Treasurer]),
     ("SiteService/CreateSite", Kind::CreateSite, &[Admin]),
@@ -96,7 +144,12 @@ fn rpcs() -> BTreeSet<String> {
     let files = set.file.iter().filter(|file| file.package() == "hesuan.v1");
     let services = files.flat_map(|file| &file.service);
     services
-        .flat_map(|service| service.method.iter().map(|method| format!("{}/{}", service.name(), method.name())))
+        .flat_map(|service| {
+            service
+                .method
+                .iter()
+                .map(|method| format!("{}/{}", service.name(), method.name()))
+        })
         .collect()
 }
 
@@ -139,82 +192,251 @@ fn commands() -> Vec<(&'static str, Body)> {
     let (p, o, v, s) = ("programme", "org", "V-1", "site");
     vec![
         request!("JobService/SubmitJob", SubmitJob, SubmitJobRequest { spec: spec() }),
-        request!("JobService/QuoteJob", BindQuote, QuoteJobRequest { spec: spec(), binding: true }),
+        request!(
+            "JobService/QuoteJob",
+            BindQuote,
+            QuoteJobRequest {
+                spec: spec(),
+                binding: true
+            }
+        ),
         request!("JobService/CancelJob", CancelJob, CancelJobRequest { job_id: 1 }),
-        request!("JobService/ExtendJob", ExtendJob, ExtendJobRequest { job_id: 1, more_ms: 1 }),
-        request!("WalletService/CreateOrg", CreateOrg, CreateOrgRequest { name: o.into(), kind: 1, region: 310_117 }),
-        request!("WalletService/UpdateOrg", UpdateOrg, UpdateOrgRequest { org: o.into(), region: 310_117 }),
-        request!("WalletService/TopUp", TopUp, TopUpRequest { org: o.into(), amount_fen: 1 }),
-        request!("WalletService/Withdraw", Withdraw, WithdrawRequest { org: o.into(), amount_fen: 1 }),
-        request!("WalletService/Collect", Collect, CollectRequest { org: o.into(), amount_fen: 1 }),
-        request!("WalletService/SetPrices", SetPrices, SetPricesRequest {
-            site: s.into(),
-            prices: vec![v1::UnitPrice { sku: "cpu".into(), millifen_per_unit_hour: 1 }],
-        }),
+        request!(
+            "JobService/ExtendJob",
+            ExtendJob,
+            ExtendJobRequest { job_id: 1, more_ms: 1 }
+        ),
+        request!(
+            "WalletService/CreateOrg",
+            CreateOrg,
+            CreateOrgRequest {
+                name: o.into(),
+                kind: 1,
+                region: 310_117
+            }
+        ),
+        request!(
+            "WalletService/UpdateOrg",
+            UpdateOrg,
+            UpdateOrgRequest {
+                org: o.into(),
+                region: 310_117
+            }
+        ),
+        request!(
+            "WalletService/TopUp",
+            TopUp,
+            TopUpRequest {
+                org: o.into(),
+                amount_fen: 1
+            }
+        ),
+        request!(
+            "WalletService/Withdraw",
+            Withdraw,
+            WithdrawRequest {
+                org: o.into(),
+                amount_fen: 1
+            }
+        ),
+        request!(
+            "WalletService/Collect",
+            Collect,
+            CollectRequest {
+                org: o.into(),
+                amount_fen: 1
+            }
+        ),
+        request!(
+            "WalletService/SetPrices",
+            SetPrices,
+            SetPricesRequest {
+                site: s.into(),
+                prices: vec![v1::UnitPrice {
+                    sku: "cpu".into(),
+                    millifen_per_unit_hour: 1
+                }],
+            }
+        ),
         request!("WalletService/Refund", Refund, RefundRequest { job_id: 1, attempt: 1 }),
-        request!("ProgrammeService/CreateProgramme", CreateProgramme, CreateProgrammeRequest {
-            programme: Some(v1::Programme {
-                name: p.into(),
-                region: 310_117,
-                funders: vec![v1::Funder { name: "city".into(), share: 1 }],
-                budget: 1,
+        request!(
+            "ProgrammeService/CreateProgramme",
+            CreateProgramme,
+            CreateProgrammeRequest {
+                programme: Some(v1::Programme {
+                    name: p.into(),
+                    region: 310_117,
+                    funders: vec![v1::Funder {
+                        name: "city".into(),
+                        share: 1
+                    }],
+                    budget: 1,
+                    terms: terms(),
+                    ..Default::default()
+                }),
+            }
+        ),
+        request!(
+            "ProgrammeService/ReviseProgramme",
+            ReviseProgramme,
+            ReviseProgrammeRequest {
+                programme: p.into(),
                 terms: terms(),
-                ..Default::default()
-            }),
-        }),
-        request!("ProgrammeService/ReviseProgramme", ReviseProgramme, ReviseProgrammeRequest {
-            programme: p.into(),
-            terms: terms(),
-        }),
-        request!("ProgrammeService/SetBudget", SetBudget, SetBudgetRequest { programme: p.into(), budget: 1 }),
-        request!("ProgrammeService/PayIn", PayIn, PayInRequest {
-            programme: p.into(),
-            funder: "city".into(),
-            amount_fen: 1,
-        }),
-        request!("ProgrammeService/RepayFund", RepayFund, RepayFundRequest { programme: p.into(), amount_fen: 1 }),
-        request!("ProgrammeService/CreateAgreement", CreateAgreement, CreateAgreementRequest {
-            agreement: Some(v1::Agreement {
-                issuer_region: 310_117,
-                provider_region: 330_100,
-                rate_bp: 1,
-                ..Default::default()
-            }),
-        }),
-        request!("ProgrammeService/EndAgreement", EndAgreement, EndAgreementRequest { id: 1 }),
-        request!("VoucherService/IssueVouchers", IssueVouchers, IssueVouchersRequest {
-            programme: p.into(),
-            vouchers: vec![v1::NewVoucher { code: v.into(), holder: o.into(), face: 1, from_ms: 0, until_ms: 1 }],
-        }),
-        request!("VoucherService/RedeemVoucher", RedeemVoucher, RedeemVoucherRequest { code: v.into() }),
-        request!("VoucherService/SuspendVoucher", SuspendVoucher, SuspendVoucherRequest { code: v.into() }),
-        request!("VoucherService/ResumeVoucher", ResumeVoucher, ResumeVoucherRequest { code: v.into() }),
-        request!("VoucherService/RevokeVoucher", RevokeVoucher, RevokeVoucherRequest { code: v.into() }),
+            }
+        ),
+        request!(
+            "ProgrammeService/SetBudget",
+            SetBudget,
+            SetBudgetRequest {
+                programme: p.into(),
+                budget: 1
+            }
+        ),
+        request!(
+            "ProgrammeService/PayIn",
+            PayIn,
+            PayInRequest {
+                programme: p.into(),
+                funder: "city".into(),
+                amount_fen: 1,
+            }
+        ),
+        request!(
+            "ProgrammeService/RepayFund",
+            RepayFund,
+            RepayFundRequest {
+                programme: p.into(),
+                amount_fen: 1
+            }
+        ),
+        request!(
+            "ProgrammeService/CreateAgreement",
+            CreateAgreement,
+            CreateAgreementRequest {
+                agreement: Some(v1::Agreement {
+                    issuer_region: 310_117,
+                    provider_region: 330_100,
+                    rate_bp: 1,
+                    ..Default::default()
+                }),
+            }
+        ),
+        request!(
+            "ProgrammeService/EndAgreement",
+            EndAgreement,
+            EndAgreementRequest { id: 1 }
+        ),
+        request!(
+            "VoucherService/IssueVouchers",
+            IssueVouchers,
+            IssueVouchersRequest {
+                programme: p.into(),
+                vouchers: vec![v1::NewVoucher {
+                    code: v.into(),
+                    holder: o.into(),
+                    face: 1,
+                    from_ms: 0,
+                    until_ms: 1
+                }],
+            }
+        ),
+        request!(
+            "VoucherService/RedeemVoucher",
+            RedeemVoucher,
+            RedeemVoucherRequest { code: v.into() }
+        ),
+        request!(
+            "VoucherService/SuspendVoucher",
+            SuspendVoucher,
+            SuspendVoucherRequest { code: v.into() }
+        ),
+        request!(
+            "VoucherService/ResumeVoucher",
+            ResumeVoucher,
+            ResumeVoucherRequest { code: v.into() }
+        ),
+        request!(
+            "VoucherService/RevokeVoucher",
+            RevokeVoucher,
+            RevokeVoucherRequest { code: v.into() }
+        ),
         request!("PeriodService/EndPeriod", EndPeriod, EndPeriodRequest {}),
-        request!("PeriodService/ClosePeriod", ClosePeriod, ClosePeriodRequest { period: 1 }),
-        request!("SettlementService/ReviewSettlement", ReviewSettlement, ReviewSettlementRequest {
-            period: 1,
-            provider: o.into(),
-        }),
-        request!("SettlementService/PaySettlement", PaySettlement, PaySettlementRequest {
-            period: 1,
-            provider: o.into(),
-        }),
-        request!("SettlementService/FileClaim", FileClaim, FileClaimRequest { programme: p.into() }),
-        request!("SettlementService/ReviewClaim", ReviewClaim, ReviewClaimRequest { claim_id: 1, approve: true }),
+        request!(
+            "PeriodService/ClosePeriod",
+            ClosePeriod,
+            ClosePeriodRequest { period: 1 }
+        ),
+        request!(
+            "SettlementService/ReviewSettlement",
+            ReviewSettlement,
+            ReviewSettlementRequest {
+                period: 1,
+                provider: o.into(),
+            }
+        ),
+        request!(
+            "SettlementService/PaySettlement",
+            PaySettlement,
+            PaySettlementRequest {
+                period: 1,
+                provider: o.into(),
+            }
+        ),
+        request!(
+            "SettlementService/FileClaim",
+            FileClaim,
+            FileClaimRequest { programme: p.into() }
+        ),
+        request!(
+            "SettlementService/ReviewClaim",
+            ReviewClaim,
+            ReviewClaimRequest {
+                claim_id: 1,
+                approve: true
+            }
+        ),
         request!("SettlementService/PayClaim", PayClaim, PayClaimRequest { claim_id: 1 }),
-        request!("SiteService/CreateSite", CreateSite, CreateSiteRequest {
-            name: s.into(),
-            region: 310_117,
-            provider: o.into(),
-        }),
-        request!("SiteService/SetSiteState", SetSiteState, SetSiteStateRequest { site: s.into(), state: 1 }),
-        request!("ClusterService/CreatePrincipal", CreatePrincipal, CreatePrincipalRequest {
-            principal: Some(v1::Principal { name: o.into(), roles: vec![1], ..Default::default() }),
-            token_sha256: vec![1; 32],
-        }),
-        request!("ClusterService/RevokePrincipal", RevokePrincipal, RevokePrincipalRequest { name: o.into() }),
-        request!("ClusterService/SetLimits", SetLimits, SetLimitsRequest { limits: Some(v1::Limits::default()) }),
+        request!(
+            "SiteService/CreateSite",
+            CreateSite,
+            CreateSiteRequest {
+                name: s.into(),
+                region: 310_117,
+                provider: o.into(),
+            }
+        ),
+        request!(
+            "SiteService/SetSiteState",
+            SetSiteState,
+            SetSiteStateRequest {
+                site: s.into(),
+                state: 1
+            }
+        ),
+        request!(
+            "ClusterService/CreatePrincipal",
+            CreatePrincipal,
+            CreatePrincipalRequest {
+                principal: Some(v1::Principal {
+                    name: o.into(),
+                    roles: vec![1],
+                    ..Default::default()
+                }),
+                token_sha256: vec![1; 32],
+            }
+        ),
+        request!(
+            "ClusterService/RevokePrincipal",
+            RevokePrincipal,
+            RevokePrincipalRequest { name: o.into() }
+        ),
+        request!(
+            "ClusterService/SetLimits",
+            SetLimits,
+            SetLimitsRequest {
+                limits: Some(v1::Limits::default())
+            }
+        ),
     ]
 }
 

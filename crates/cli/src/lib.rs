@@ -17,9 +17,7 @@ use clap::{Parser, Subcommand};
 
 use crate::client::Client;
 use crate::failure::{EXIT_CODES, Failure, Outcome};
-use crate::noun::{
-    Context, agreement, claim, cluster, job, period, programme, settlement, site, voucher, wallet,
-};
+use crate::noun::{Context, agreement, claim, cluster, job, period, programme, settlement, site, voucher, wallet};
 use crate::output::Output;
 use crate::settings::{Global, Settings};
 

@@ -147,7 +147,9 @@ impl Draft {
             holder_regions: self.holder_regions,
             excluded_skus: self.excluded_skus,
             exclusive: self.exclusive,
-            stack_total_bp: stack_total.unwrap_or(Ok(0)).map_err(|error| named("stack_total", error))?,
+            stack_total_bp: stack_total
+                .unwrap_or(Ok(0))
+                .map_err(|error| named("stack_total", error))?,
             from_ms: units::parse_from(&self.from).map_err(|error| named("from", error))?,
             until_ms: units::parse_until(&self.until).map_err(|error| named("until", error))?,
             expiry_basis: self.expiry.unwrap_or(Expiry::Usage).message().into(),
@@ -193,7 +195,6 @@ mod tests {
         until = "2026-12-31"
     "#;
 
-
     #[test]
     fn a_file_says_the_same_as_the_flags() {
         let programme = parse(FILE).expect("the file is good");
@@ -225,10 +226,15 @@ mod tests {
         let hours = FILE.replace("region", "unit_hours_of = \"gpu/a800\"\nregion");
         let refused = parse(&hours).expect_err("caps and budget are in yuan");
         assert!(refused.contains("unit-hours") && refused.contains("5000h"), "{refused}");
-        let hours = hours.replace("\"1000000\"", "\"1000000h\"").replace("\"5000\"", "\"5000h\"");
+        let hours = hours
+            .replace("\"1000000\"", "\"1000000h\"")
+            .replace("\"5000\"", "\"5000h\"");
         let granted = parse(&hours).expect("all of it in hours");
         assert_eq!(granted.budget, 1_000_000 * 3_600_000);
         let refused = parse(&FILE.replace("\"5000\"", "\"5000h\"")).expect_err("a cap in hours");
-        assert!(refused.starts_with("cap_per_job") && refused.contains("yuan"), "{refused}");
+        assert!(
+            refused.starts_with("cap_per_job") && refused.contains("yuan"),
+            "{refused}"
+        );
     }
 }

@@ -119,7 +119,9 @@ impl Sheet {
         };
         let object = |row: &Vec<Cell>| {
             let fields = self.columns.iter().zip(row);
-            let fields: Map<String, Value> = fields.map(|(column, cell)| (key(column), cell.for_programs())).collect();
+            let fields: Map<String, Value> = fields
+                .map(|(column, cell)| (key(column), cell.for_programs()))
+                .collect();
             Value::Object(fields)
         };
         self.rows.iter().map(object).collect()
@@ -201,7 +203,10 @@ mod tests {
     #[test]
     fn the_three_forms_say_the_same() {
         let sheet = sheet();
-        assert_eq!(sheet.csv().expect("memory"), "site,cells,net_yuan,net_fen\nsongjiang,3,-0.05,-5\n,,,\n");
+        assert_eq!(
+            sheet.csv().expect("memory"),
+            "site,cells,net_yuan,net_fen\nsongjiang,3,-0.05,-5\n,,,\n"
+        );
         assert_eq!(
             sheet.json(),
             serde_json::json!([
@@ -228,7 +233,16 @@ mod tests {
             .collect();
         assert_eq!(
             cells,
-            ["'=1+1", "'+1", "'-1", "'@SUM(A1)", "'\tx", "'\rx", "a=b", "\"quoted\", too"]
+            [
+                "'=1+1",
+                "'+1",
+                "'-1",
+                "'@SUM(A1)",
+                "'\tx",
+                "'\rx",
+                "a=b",
+                "\"quoted\", too"
+            ]
         );
     }
 }

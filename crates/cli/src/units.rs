@@ -383,7 +383,11 @@ mod tests {
         assert_eq!(parse_amount("1.5h"), Ok(Amount::UnitHours(5_400_000)));
         assert_eq!(show_amount(5_400_000, "gpu/a800"), "1.5h of gpu/a800");
         assert_eq!(show_amount(1234, ""), "12.34 yuan");
-        assert_eq!(show_plain_amount(3_599_999, "cpu"), "0.999h", "never more than there is");
+        assert_eq!(
+            show_plain_amount(3_599_999, "cpu"),
+            "0.999h",
+            "never more than there is"
+        );
     }
 
     #[test]

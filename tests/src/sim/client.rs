@@ -121,7 +121,7 @@ impl Client {
                 by = Some("treasurer");
                 (id, Kind::TopUp, Some(Body::TopUp(top_up)), None)
             }
-            (42..50, _) => {
+            (50..58, _) => {
                 let id = self.request_id(now);
                 let (who, body) = money::next(&mut self.rng, &mut self.issued, id, self.place, now);
                 by = who;

@@ -75,7 +75,10 @@ pub(super) fn next(
         8 => (Some("reviewer"), Body::EndPeriod(EndPeriodRequest { request_id })),
         9..11 => {
             let period = number;
-            (Some("reviewer"), Body::ClosePeriod(ClosePeriodRequest { request_id, period }))
+            (
+                Some("reviewer"),
+                Body::ClosePeriod(ClosePeriodRequest { request_id, period }),
+            )
         }
         11 => {
             let request = PayInRequest {

@@ -85,7 +85,11 @@ pub fn programme(state: &State, programme: &Programme, with_revisions: bool) -> 
             recovery_fen: programme.recovery.0,
             due_fen: programme.due.iter().map(|due| due.0).collect(),
         }),
-        revisions: if with_revisions { revisions.collect() } else { Vec::new() },
+        revisions: if with_revisions {
+            revisions.collect()
+        } else {
+            Vec::new()
+        },
     }
 }
 
@@ -143,4 +147,3 @@ pub fn agreement(state: &State, agreement: &Agreement) -> v1::Agreement {
         version: agreement.version,
     }
 }
-

@@ -194,7 +194,10 @@ pub(crate) fn grant(field: impl Display, given: i64) -> Checked<Grant> {
     Err(out_of_range(
         field,
         given,
-        format_args!("1 to {}, in fen or milli-unit-seconds as the programme counts", Grant::MAX.0),
+        format_args!(
+            "1 to {}, in fen or milli-unit-seconds as the programme counts",
+            Grant::MAX.0
+        ),
     ))
 }
 

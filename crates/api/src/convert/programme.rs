@@ -247,4 +247,3 @@ pub(super) fn end_agreement(request: v1::EndAgreementRequest) -> Checked<Body> {
         at: instant_or_now("at_ms", request.at_ms)?,
     }))
 }
-

@@ -130,10 +130,16 @@ pub(super) fn settlement_text(one: &v1::Settlement) -> String {
     let (cash, set_off) = (show_money(one.cash_fen), show_money(one.set_off_fen));
     text.push_str(&match one.state() {
         v1::SettlementState::Paid => {
-            format!("; {cash} paid by {}, {set_off} set off; reviewed by {}", one.paid_by, one.reviewed_by)
+            format!(
+                "; {cash} paid by {}, {set_off} set off; reviewed by {}",
+                one.paid_by, one.reviewed_by
+            )
         }
         v1::SettlementState::Reviewed => {
-            format!("; {cash} to be paid, {set_off} to be set off; reviewed by {}", one.reviewed_by)
+            format!(
+                "; {cash} to be paid, {set_off} to be set off; reviewed by {}",
+                one.reviewed_by
+            )
         }
         _ => format!("; {cash} to be paid, {set_off} to be set off"),
     });

@@ -440,7 +440,8 @@ async fn balance(context: &Context) -> Outcome<()> {
         .await?;
     let row = |row: &v1::TrialBalanceRow| json!({ "account": row.account, "debit_fen": row.debit_fen, "credit_fen": row.credit_fen });
     let unit_row = |row: &v1::UnitTrialRow| json!({ "account": row.account, "debit": row.debit, "credit": row.credit });
-    let unit = |unit: &v1::UnitTrial| json!({ "sku": unit.sku, "rows": unit.rows.iter().map(unit_row).collect::<Vec<_>>() });
+    let unit =
+        |unit: &v1::UnitTrial| json!({ "sku": unit.sku, "rows": unit.rows.iter().map(unit_row).collect::<Vec<_>>() });
     let value = json!({
         "units": answer.units.iter().map(unit).collect::<Vec<_>>(),
         "rows": answer.rows.iter().map(row).collect::<Vec<_>>(),
@@ -476,7 +477,11 @@ async fn balance(context: &Context) -> Outcome<()> {
             };
             let rows = unit.rows.iter();
             let rows = rows.map(|row| vec![row.account.clone(), hours(row.debit), hours(row.credit)]);
-            text.push_str(&format!("\n\nunit-hours of {}\n{}", unit.sku, table(&["ACCOUNT", ">DEBIT", ">CREDIT"], rows)));
+            text.push_str(&format!(
+                "\n\nunit-hours of {}\n{}",
+                unit.sku,
+                table(&["ACCOUNT", ">DEBIT", ">CREDIT"], rows)
+            ));
         }
         format!("{text}\n{verdict}, {entries} journal entries")
     })

@@ -104,7 +104,11 @@ impl State {
             (given, false) if needs(&[Role::Reviewer]) => given,
             (None, false) => None,
             (given, _) => {
-                let who = if given.is_some() { "issuer or reviewer" } else { "issuer" };
+                let who = if given.is_some() {
+                    "issuer or reviewer"
+                } else {
+                    "issuer"
+                };
                 return Err(binding("principal.region", "a region", who, given.is_some()));
             }
         };

@@ -81,11 +81,7 @@ impl State {
                 yuan(copay)
             )
             .into(),
-            details: vec![
-                ("site", site),
-                ("subsidy_fen", fen(subsidy)),
-                ("copay_fen", fen(copay)),
-            ],
+            details: vec![("site", site), ("subsidy_fen", fen(subsidy)), ("copay_fen", fen(copay))],
         })
     }
 
@@ -111,11 +107,7 @@ impl State {
                 yuan(copay)
             )
             .into(),
-            details: vec![
-                ("site", site),
-                ("subsidy_fen", fen(subsidy)),
-                ("copay_fen", fen(copay)),
-            ],
+            details: vec![("site", site), ("subsidy_fen", fen(subsidy)), ("copay_fen", fen(copay))],
         })
     }
 
@@ -172,7 +164,8 @@ impl State {
     }
 
     fn name_of(&self, quote: &SiteQuote) -> Box<str> {
-        self.site(quote.site).map_or_else(Box::default, |site| site.name.clone())
+        self.site(quote.site)
+            .map_or_else(Box::default, |site| site.name.clone())
     }
 }
 

@@ -99,7 +99,11 @@ impl State {
         };
         let line = |(site, reason): (Box<str>, Reason)| (site, reason.code(), reason.to_string().into());
         let sites = refusals.into_iter().map(line).collect();
-        let (figures, nearest) = if money { self.what_would_pay(request, at) } else { (None, None) };
+        let (figures, nearest) = if money {
+            self.what_would_pay(request, at)
+        } else {
+            (None, None)
+        };
         Err(Rejection {
             sites,
             figures,

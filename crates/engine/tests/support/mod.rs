@@ -115,7 +115,7 @@ impl World {
         self.must_principal("operator", &[Role::Admin], None, None, None);
     }
 
-    fn must_principal(
+    pub(crate) fn must_principal(
         &mut self,
         name: &str,
         roles: &[Role],

@@ -97,8 +97,14 @@ async fn clearing(people: &People, period: u32, page: &Page) -> anyhow::Result<(
         ));
     }
     let net: i64 = clearing.positions.iter().map(|position| position.net_fen).sum();
-    let crossed = clearing.cells.iter().any(|cell| cell.issuer_region != cell.payee_region && cell.net_fen > 0);
-    page.check("one region's vouchers paid in another, and the net positions sum to 0", net == 0 && crossed);
+    let crossed = clearing
+        .cells
+        .iter()
+        .any(|cell| cell.issuer_region != cell.payee_region && cell.net_fen > 0);
+    page.check(
+        "one region's vouchers paid in another, and the net positions sum to 0",
+        net == 0 && crossed,
+    );
     Ok(())
 }
 
@@ -194,11 +200,17 @@ async fn sheet(people: &People, settlement: &v1::Settlement, page: &Page) -> any
     let sheet = people
         .auditor
         .call(message, async |channel, request| {
-            SettlementServiceClient::new(channel).get_settlement_sheet(request).await
+            SettlementServiceClient::new(channel)
+                .get_settlement_sheet(request)
+                .await
         })
         .await
         .with_context(|| format!("the sheet of {}", settlement.provider))?;
-    page.line(format_args!("{:<12} net {:>10} yuan", sheet.provider, yuan(sheet.net_fen)));
+    page.line(format_args!(
+        "{:<12} net {:>10} yuan",
+        sheet.provider,
+        yuan(sheet.net_fen)
+    ));
     for line in &sheet.lines {
         let source = match line.programme.as_str() {
             "" => "own money of the payers",

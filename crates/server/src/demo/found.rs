@@ -251,7 +251,11 @@ async fn programme(grant: &Grant, issuer: &Client, lab: &Client, page: &Page) ->
         (terms.from_ms, terms.until_ms) = (from_ms, until_ms);
     }
     let (name, region) = (programme.name.clone(), programme.region);
-    let rate = programme.terms.iter().flat_map(|terms| &terms.rates).find(|rate| rate.sku == "cpu");
+    let rate = programme
+        .terms
+        .iter()
+        .flat_map(|terms| &terms.rates)
+        .find(|rate| rate.sku == "cpu");
     let rate_bp = rate.map_or(0, |rate| rate.rate_bp);
     let message = v1::CreateProgrammeRequest {
         request_id: request_id(),
@@ -342,7 +346,10 @@ async fn wallets(people: &People, page: &Page) -> anyhow::Result<()> {
             })
             .await
             .with_context(|| format!("topping up {org}"))?;
-        page.line(format_args!("{org:<13} has {} yuan in its wallet", super::print::yuan(amount_fen)));
+        page.line(format_args!(
+            "{org:<13} has {} yuan in its wallet",
+            super::print::yuan(amount_fen)
+        ));
     }
     Ok(())
 }

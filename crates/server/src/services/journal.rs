@@ -35,7 +35,10 @@ impl Core {
 
 /// The journal here does not say what it should.
 pub(super) fn damaged(what: &str) -> Status {
-    Status::new(Code::DataLoss, format!("the journal of this replica cannot be read: {what}"))
+    Status::new(
+        Code::DataLoss,
+        format!("the journal of this replica cannot be read: {what}"),
+    )
 }
 
 /// The last segment whose first entry is not after the one sought, by halves.

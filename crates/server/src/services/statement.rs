@@ -64,9 +64,9 @@ async fn plan(
 ) -> Result<Plan, Status> {
     let planned = core.read(Consistency::Linearizable, deadline, move |view| {
         let ledger = view.state.ledger();
-        let org = ledger.org_by_name(&request.org).filter(|org| {
-            access::may_read(view.state, caller, Kind::ReadWallet, Scope::Org(org.id))
-        });
+        let org = ledger
+            .org_by_name(&request.org)
+            .filter(|org| access::may_read(view.state, caller, Kind::ReadWallet, Scope::Org(org.id)));
         let unknown = || not_found("UNKNOWN_ORG", "org", format!("no organisation \"{}\"", request.org));
         let org = org.ok_or_else(unknown)?.id;
         let period = period_asked(view.state, request.period)?;

@@ -3,7 +3,9 @@
 mod statement;
 
 use clap::{Args, Subcommand};
-use hesuan_api::v1::{self, period_service_client::PeriodServiceClient, settlement_service_client::SettlementServiceClient};
+use hesuan_api::v1::{
+    self, period_service_client::PeriodServiceClient, settlement_service_client::SettlementServiceClient,
+};
 use serde_json::{Value, json};
 
 use super::settlement::{settlement_json, settlement_text};
@@ -323,7 +325,9 @@ async fn sheet(context: &Context, provider: String, which: WhichArgs) -> Outcome
     let answer = context
         .client
         .call(request, |channel, request| async move {
-            SettlementServiceClient::new(channel).get_settlement_sheet(request).await
+            SettlementServiceClient::new(channel)
+                .get_settlement_sheet(request)
+                .await
         })
         .await?;
     let period = answer.period.clone().unwrap_or_default();

@@ -134,12 +134,17 @@ impl CreateArgs {
     fn into_draft(self) -> Outcome<Draft> {
         let terms = self.terms;
         if terms.rates.is_empty() {
-            return Err(Failure::Usage("--rate is missing: what does it pay, such as gpu/*=30%?".to_owned()));
+            return Err(Failure::Usage(
+                "--rate is missing: what does it pay, such as gpu/*=30%?".to_owned(),
+            ));
         }
         let until = terms
             .until
             .ok_or_else(|| Failure::Usage("--until is missing: give the last day".to_owned()))?;
-        let kinds = terms.holder_kinds.into_iter().map(|kind| kind_name(kind.message()).to_owned());
+        let kinds = terms
+            .holder_kinds
+            .into_iter()
+            .map(|kind| kind_name(kind.message()).to_owned());
         let funders = self.funders.into_iter();
         Ok(Draft {
             name: self.name.unwrap_or_default(),

@@ -136,7 +136,11 @@ pub(crate) async fn run(context: &Context, verb: Verb) -> Outcome<()> {
                 .await?;
             let due: i64 = programme.figures.iter().flat_map(|figures| &figures.due_fen).sum();
             context.output.show(&programme_json(&programme), || {
-                format!("{} yuan are still due from the funders of {}", show_money(due), programme.name)
+                format!(
+                    "{} yuan are still due from the funders of {}",
+                    show_money(due),
+                    programme.name
+                )
             })
         }
         Verb::Repay {
@@ -158,7 +162,11 @@ pub(crate) async fn run(context: &Context, verb: Verb) -> Outcome<()> {
                 .await?;
             let left = programme.figures.as_ref().map_or(0, |figures| figures.recovery_fen);
             context.output.show(&programme_json(&programme), || {
-                format!("{} yuan are still owed to the funds of {}", show_money(left), programme.name)
+                format!(
+                    "{} yuan are still owed to the funds of {}",
+                    show_money(left),
+                    programme.name
+                )
             })
         }
     }

@@ -61,9 +61,7 @@ fn terms_json(terms: &v1::Terms) -> Value {
 /// Amounts are fen, or milli-unit-seconds where `unit_hours_of` names a class.
 pub(super) fn programme_json(one: &v1::Programme) -> Value {
     let figures = one.figures.clone().unwrap_or_default();
-    let funder = |(place, funder): (usize, &v1::Funder)| {
-        json!({ "name": funder.name, "share": funder.share, "due_fen": figures.due_fen.get(place) })
-    };
+    let funder = |(place, funder): (usize, &v1::Funder)| json!({ "name": funder.name, "share": funder.share, "due_fen": figures.due_fen.get(place) });
     let revision = |revision: &v1::Revision| {
         json!({
             "revision": revision.number,
@@ -100,9 +98,16 @@ pub(super) fn programme_text(one: &v1::Programme) -> String {
     let terms = one.terms.clone().unwrap_or_default();
     let amount = |amount: i64| show_amount(amount, &one.unit_hours_of);
     let unless_zero = |number: i64| if number == 0 { String::new() } else { amount(number) };
-    let funders = one.funders.iter().zip(figures.due_fen.iter().chain(std::iter::repeat(&0)));
+    let funders = one
+        .funders
+        .iter()
+        .zip(figures.due_fen.iter().chain(std::iter::repeat(&0)));
     let funders = funders.map(|(funder, due)| {
-        let due = if *due == 0 { String::new() } else { format!(", {} yuan due", show_money(*due)) };
+        let due = if *due == 0 {
+            String::new()
+        } else {
+            format!(", {} yuan due", show_money(*due))
+        };
         format!("{} {}{due}", funder.name, funder.share)
     });
     let mut text = record(&[

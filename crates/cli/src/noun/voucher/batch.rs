@@ -30,7 +30,10 @@ fn parse(bytes: &[u8]) -> Result<(Vec<v1::NewVoucher>, bool), String> {
     let header = reader.headers().map_err(|error| wrong(&error))?.clone();
     let place = |name: &str| header.iter().position(|column| column == name);
     if let Some(unknown) = header.iter().find(|column| !COLUMNS.contains(column)) {
-        return Err(format!("line 1: there is no column {unknown:?}: allowed are {}", COLUMNS.join(", ")));
+        return Err(format!(
+            "line 1: there is no column {unknown:?}: allowed are {}",
+            COLUMNS.join(", ")
+        ));
     }
     let mut places = [0; COLUMNS.len()];
     for (place_of, name) in places.iter_mut().zip(COLUMNS) {
@@ -46,18 +49,25 @@ fn parse(bytes: &[u8]) -> Result<(Vec<v1::NewVoucher>, bool), String> {
         let (face, hours) = amount.number();
         if *unit_hours.get_or_insert(hours) != hours {
             let text = if hours { "unit-hours" } else { "yuan" };
-            return Err(format!("line {line}, column face: {text}, where the lines before are not: one unit a batch"));
+            return Err(format!(
+                "line {line}, column face: {text}, where the lines before are not: one unit a batch"
+            ));
         }
         let (from_ms, until_ms) = (row.parse(3, units::parse_from)?, row.parse(4, units::parse_until)?);
         if until_ms <= from_ms {
-            return Err(format!("line {line}, column until: it is before from, so the voucher would never pay"));
+            return Err(format!(
+                "line {line}, column until: it is before from, so the voucher would never pay"
+            ));
         }
         if matches!(amount, Amount::Money(0) | Amount::UnitHours(0)) {
             return Err(format!("line {line}, column face: nothing would be on the voucher"));
         }
         let code = row.text(0)?;
         if let Some(earlier) = vouchers.iter().position(|one: &v1::NewVoucher| one.code == code) {
-            return Err(format!("line {line}, column code: \"{code}\" is voucher {} of the file already", earlier + 1));
+            return Err(format!(
+                "line {line}, column code: \"{code}\" is voucher {} of the file already",
+                earlier + 1
+            ));
         }
         vouchers.push(v1::NewVoucher {
             code,
@@ -67,7 +77,9 @@ fn parse(bytes: &[u8]) -> Result<(Vec<v1::NewVoucher>, bool), String> {
             until_ms,
         });
         if vouchers.len() > VOUCHERS_MAX {
-            return Err(format!("line {line}: a batch has at most {VOUCHERS_MAX} vouchers: split the file"));
+            return Err(format!(
+                "line {line}: a batch has at most {VOUCHERS_MAX} vouchers: split the file"
+            ));
         }
     }
     if vouchers.is_empty() {
@@ -99,17 +111,16 @@ impl Row {
 fn wrong(error: &csv::Error) -> String {
     use csv::ErrorKind;
     match error.kind() {
-        ErrorKind::UnequalLengths {
-            pos,
-            expected_len,
-            len,
-        } => {
+        ErrorKind::UnequalLengths { pos, expected_len, len } => {
             let line = pos.as_ref().map_or(0, csv::Position::line);
             format!("line {line}: it has {len} columns, the first line has {expected_len}")
         }
         ErrorKind::Utf8 { pos, err } => {
             let line = pos.as_ref().map_or(0, csv::Position::line);
-            format!("line {line}, column {}: it is no UTF-8: save the file as CSV UTF-8", err.field() + 1)
+            format!(
+                "line {line}, column {}: it is no UTF-8: save the file as CSV UTF-8",
+                err.field() + 1
+            )
         }
         _ => error.to_string(),
     }
@@ -119,7 +130,8 @@ fn wrong(error: &csv::Error) -> String {
 mod tests {
     use super::*;
 
-    const GOOD: &str = "code,holder,face,from,until\nV-1,lab,1000.50,2026-01-01,2026-12-31\nV-2, acme ,20,2026-01-01,2026-06-30\n";
+    const GOOD: &str =
+        "code,holder,face,from,until\nV-1,lab,1000.50,2026-01-01,2026-12-31\nV-2, acme ,20,2026-01-01,2026-06-30\n";
 
     #[test]
     fn a_file_of_a_spreadsheet_is_read_whole() {

@@ -306,7 +306,11 @@ fn now_ms() -> u64 {
 }
 
 fn days_text(days: u64) -> String {
-    if days == 1 { "1 day".to_owned() } else { format!("{days} days") }
+    if days == 1 {
+        "1 day".to_owned()
+    } else {
+        format!("{days} days")
+    }
 }
 
 fn expiring_days(voucher: &v1::Voucher, now_ms: u64) -> Option<u64> {
@@ -332,7 +336,11 @@ fn ending_soon(vouchers: &[v1::Voucher], now_ms: u64) -> Vec<(u64, usize)> {
         let within = vouchers.iter().filter(|one| expiring_days(one, now_ms) == Some(days));
         (days, within.count())
     };
-    WARNING_DAYS.map(count).into_iter().filter(|(_, count)| *count > 0).collect()
+    WARNING_DAYS
+        .map(count)
+        .into_iter()
+        .filter(|(_, count)| *count > 0)
+        .collect()
 }
 
 fn state_name(state: v1::VoucherState) -> &'static str {
@@ -420,14 +428,33 @@ mod tests {
         };
         let active = |until_ms| voucher(until_ms, 1, v1::VoucherState::Active);
         let now = 1_000 * DAY_MS;
-        let expected = [(31, None), (30, Some(30)), (8, Some(30)), (7, Some(7)), (1, Some(1)), (0, Some(1))];
+        let expected = [
+            (31, None),
+            (30, Some(30)),
+            (8, Some(30)),
+            (7, Some(7)),
+            (1, Some(1)),
+            (0, Some(1)),
+        ];
         for (days, within) in expected {
-            assert_eq!(expiring_days(&active(now + days * DAY_MS), now), within, "{days} days before");
+            assert_eq!(
+                expiring_days(&active(now + days * DAY_MS), now),
+                within,
+                "{days} days before"
+            );
         }
         assert_eq!(expiring_days(&active(now - 1), now), None, "it is over");
         assert_eq!(expiring_days(&active(0), now), None, "it has no end");
-        assert_eq!(expiring_days(&voucher(now, 0, v1::VoucherState::Active), now), None, "nothing is left");
-        assert_eq!(expiring_days(&voucher(now, 0, v1::VoucherState::Issued), now), Some(1), "all of it is left");
+        assert_eq!(
+            expiring_days(&voucher(now, 0, v1::VoucherState::Active), now),
+            None,
+            "nothing is left"
+        );
+        assert_eq!(
+            expiring_days(&voucher(now, 0, v1::VoucherState::Issued), now),
+            Some(1),
+            "all of it is left"
+        );
         assert_eq!(expiring_days(&voucher(now, 1, v1::VoucherState::Revoked), now), None);
         let vouchers = [active(now), active(now + 20 * DAY_MS), active(now + 25 * DAY_MS)];
         assert_eq!(ending_soon(&vouchers, now), [(1, 1), (30, 2)]);
