@@ -11,7 +11,7 @@ use hesuan_api::v1::wallet_service_client::WalletServiceClient;
 use hesuan_api::v1::{
     Agreement, BudgetPolicy, CreateAgreementRequest, CreateOrgRequest, CreatePrincipalRequest, CreateProgrammeRequest,
     CreateSiteRequest, Funder, IssueVouchersRequest, ListSitesRequest, NewVoucher, OrgKind, Principal, Programme, Rate,
-    RedeemVoucherRequest, Redemption, Role, SetPricesRequest, TopUpRequest, UnitPrice,
+    RedeemVoucherRequest, Redemption, Role, SetPricesRequest, Terms, TopUpRequest, UnitPrice,
 };
 use hesuan_server::cluster_file::{new_token, token_sha256, write_private};
 use tonic::transport::Channel;
@@ -100,21 +100,24 @@ pub async fn establish(cluster: &Daemons, place: usize) -> anyhow::Result<Partie
                 share: 1,
             },
         ],
-        budget_fen: 10_000_000_000,
+        budget: 10_000_000_000,
         budget_policy: BudgetPolicy::CommitAtIssue.into(),
         redemption: Redemption::Provider.into(),
-        rates: vec![
-            Rate {
-                sku: "cpu".to_owned(),
-                rate_bp: 3_000,
-            },
-            Rate {
-                sku: "mem".to_owned(),
-                rate_bp: 3_000,
-            },
-        ],
-        from_ms: now - 86_400_000,
-        until_ms: now + YEAR_MS,
+        terms: Some(Terms {
+            rates: vec![
+                Rate {
+                    sku: "cpu".to_owned(),
+                    rate_bp: 3_000,
+                },
+                Rate {
+                    sku: "mem".to_owned(),
+                    rate_bp: 3_000,
+                },
+            ],
+            from_ms: now - 86_400_000,
+            until_ms: now + YEAR_MS,
+            ..Terms::default()
+        }),
         ..Programme::default()
     };
     let request = CreateProgrammeRequest {
@@ -144,7 +147,7 @@ pub async fn establish(cluster: &Daemons, place: usize) -> anyhow::Result<Partie
     let voucher = NewVoucher {
         code: "SJ-2026-0001".to_owned(),
         holder: "photonics-lab".to_owned(),
-        face_fen: 1_000_000_000,
+        face: 1_000_000_000,
         from_ms: now - 86_400_000,
         until_ms: now + YEAR_MS / 2,
     };
@@ -152,6 +155,7 @@ pub async fn establish(cluster: &Daemons, place: usize) -> anyhow::Result<Partie
         request_id: request_id(),
         programme: "songjiang-compute".to_owned(),
         vouchers: vec![voucher],
+        ..Default::default()
     };
     VoucherServiceClient::new(to.clone())
         .issue_vouchers(issuer.request(request))

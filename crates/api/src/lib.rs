@@ -10,6 +10,7 @@ pub mod codec;
 pub mod convert;
 #[cfg(feature = "grpc")]
 pub mod refusal;
+pub mod statement;
 
 /// `hesuan.v1`: the public interface.
 #[allow(missing_docs, unreachable_pub, clippy::all)]

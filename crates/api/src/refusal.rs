@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use hesuan_engine::outcome::{Rejection, RejectionKind};
+use hesuan_engine::outcome::{Figures, Rejection, RejectionKind};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
@@ -89,6 +89,16 @@ pub fn status(rejection: &Rejection) -> Status {
         sent += 1;
         details.add_precondition_failure_violation(*code, format!("site/{site}"), text.as_ref());
     }
+    if let Some(figures) = &rejection.figures {
+        figures_sent(figures, &mut metadata);
+    }
+    if let Some(nearest) = &rejection.nearest {
+        metadata.insert(NEAREST.to_owned(), nearest.code.to_owned());
+        metadata.insert(NEAREST_TEXT.to_owned(), nearest.text.to_string());
+        for (name, value) in &nearest.details {
+            metadata.insert(format!("{NEAREST}_{name}"), value.to_string());
+        }
+    }
     if sent < rejection.sites.len() {
         metadata.insert("sites_left_out".to_owned(), (rejection.sites.len() - sent).to_string());
     }
@@ -104,6 +114,24 @@ pub fn status(rejection: &Rejection) -> Status {
     }
     details.set_error_info(rejection.code, DOMAIN, metadata);
     Status::with_error_details(grpc_code(rejection.kind), rejection.message.as_ref(), details)
+}
+
+const NEAREST: &str = "nearest";
+const NEAREST_TEXT: &str = "nearest_text";
+
+/// What is missing: `needed`, `available` and `short_by`, all in fen unless `unit_hours_of` names a sku.
+fn figures_sent(figures: &Figures, metadata: &mut HashMap<String, String>) {
+    let short_by = i128::from(figures.needed) - i128::from(figures.available);
+    for (name, figure) in [
+        ("needed", figures.needed.into()),
+        ("available", figures.available.into()),
+        ("short_by", short_by),
+    ] {
+        metadata.insert(name.to_owned(), figure.to_string());
+    }
+    if let Some(sku) = &figures.unit_hours_of {
+        metadata.insert("unit_hours_of".to_owned(), sku.to_string());
+    }
 }
 
 /// A status with a stable code for trouble that is no rejection (`UNAUTHENTICATED`, `NO_LEADER`, `OUTCOME_UNKNOWN`). Such as
@@ -135,6 +163,21 @@ pub struct Refusal {
     pub sites: Vec<(String, String, String)>,
     /// Sites that did not fit into the answer.
     pub sites_left_out: usize,
+    /// What is missing, where it is an amount.
+    pub figures: Option<Figures>,
+    /// The nearest option that works, where there is one.
+    pub nearest: Option<Instead>,
+}
+
+/// What could be asked for instead, or done first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instead {
+    /// Stable, SCREAMING_SNAKE.
+    pub code: String,
+    /// Names and what they are, by name.
+    pub details: Vec<(String, String)>,
+    /// For people.
+    pub text: String,
 }
 
 impl Refusal {
@@ -167,6 +210,8 @@ impl Refusal {
             message: status.message().to_owned(),
             sites,
             sites_left_out: metadata("sites_left_out").parse().unwrap_or(0),
+            figures: figures_of(&metadata),
+            nearest: info.and_then(|info| instead_of(&info.metadata)),
         }
     }
 
@@ -181,6 +226,30 @@ impl Refusal {
     pub fn may_retry(&self) -> bool {
         self.status == Code::Unavailable
     }
+}
+
+fn figures_of<'a>(metadata: &impl Fn(&str) -> &'a str) -> Option<Figures> {
+    let sku = metadata("unit_hours_of");
+    Some(Figures {
+        needed: metadata("needed").parse().ok()?,
+        available: metadata("available").parse().ok()?,
+        unit_hours_of: (!sku.is_empty()).then(|| sku.into()),
+    })
+}
+
+fn instead_of(metadata: &HashMap<String, String>) -> Option<Instead> {
+    let code = metadata.get(NEAREST)?.clone();
+    let detail = |(key, value): (&String, &String)| {
+        let name = key.strip_prefix(NEAREST)?.strip_prefix('_')?;
+        (key != NEAREST_TEXT).then(|| (name.to_owned(), value.clone()))
+    };
+    let mut details: Vec<(String, String)> = metadata.iter().filter_map(detail).collect();
+    details.sort();
+    Some(Instead {
+        code,
+        details,
+        text: metadata.get(NEAREST_TEXT).cloned().unwrap_or_default(),
+    })
 }
 
 fn code_name(code: Code) -> &'static str {
@@ -207,6 +276,8 @@ fn code_name(code: Code) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use hesuan_engine::outcome::Nearest;
+
     use super::*;
 
     fn rejection(kind: RejectionKind) -> Rejection {
@@ -216,6 +287,16 @@ mod tests {
             field: "spec.resources.gpu_milli".into(),
             message: "no site has 9 gpus of model a800: ask for fewer".into(),
             sites: vec![("songjiang".into(), "CAPACITY_GPU", "largest host has 8".into())],
+            figures: Some(Box::new(Figures {
+                needed: 1_234,
+                available: 1_000,
+                unit_hours_of: None,
+            })),
+            nearest: Some(Box::new(Nearest {
+                code: "OTHER_SITE",
+                details: vec![("site", "hefei".into()), ("copay_fen", "900".into())],
+                text: "in hefei it would cost you 9.00 yuan: --site hefei".into(),
+            })),
         }
     }
 
@@ -238,6 +319,15 @@ mod tests {
                 )]
             );
             assert_eq!(read.sites_left_out, 0);
+            assert_eq!(read.figures.as_ref(), sent.figures.as_deref());
+            let nearest = read.nearest.as_ref().expect("it was sent");
+            assert_eq!(
+                (nearest.code.as_str(), nearest.text.as_str()),
+                ("OTHER_SITE", "in hefei it would cost you 9.00 yuan: --site hefei")
+            );
+            let details =
+                [("copay_fen", "900"), ("site", "hefei")].map(|(key, value)| (key.to_owned(), value.to_owned()));
+            assert_eq!(nearest.details, details);
             assert_eq!(read.exit_code(), kind_exit_code(kind));
         }
     }

@@ -51,17 +51,104 @@ fn programme(change: impl FnOnce(&mut v1::Programme)) -> Body {
             name: "songjiang".into(),
             share: 1,
         }],
-        budget_fen: 1_000_000,
-        rates: vec![v1::Rate {
-            sku: "gpu/*".into(),
-            rate_bp: 3000,
-        }],
+        budget: 1_000_000,
+        terms: Some(v1::Terms {
+            rates: vec![v1::Rate {
+                sku: "gpu/*".into(),
+                rate_bp: 3000,
+            }],
+            ..Default::default()
+        }),
         ..Default::default()
     };
     change(&mut programme);
     Body::CreateProgramme(v1::CreateProgrammeRequest {
         request_id: request_id(),
         programme: Some(programme),
+    })
+}
+
+fn terms(change: impl FnOnce(&mut v1::Terms)) -> Body {
+    programme(|programme| change(programme.terms.as_mut().expect("the programme of this test has terms")))
+}
+
+fn revise(change: impl FnOnce(&mut v1::Terms)) -> Body {
+    let Body::CreateProgramme(created) = programme(|_| {}) else {
+        unreachable!("a programme is created")
+    };
+    let mut terms = created
+        .programme
+        .and_then(|programme| programme.terms)
+        .expect("given above");
+    change(&mut terms);
+    Body::ReviseProgramme(v1::ReviseProgrammeRequest {
+        request_id: request_id(),
+        programme: "songjiang-2026".into(),
+        terms: Some(terms),
+        immediate: true,
+        ..Default::default()
+    })
+}
+
+fn update_org(region: u32, control_group: &str) -> Body {
+    Body::UpdateOrg(v1::UpdateOrgRequest {
+        request_id: request_id(),
+        org: "acme".into(),
+        region,
+        control_group: control_group.into(),
+    })
+}
+
+fn close_period(period: u32) -> Body {
+    Body::ClosePeriod(v1::ClosePeriodRequest {
+        request_id: request_id(),
+        period,
+    })
+}
+
+fn pay_settlement(period: u32, provider: &str) -> Body {
+    Body::PaySettlement(v1::PaySettlementRequest {
+        request_id: request_id(),
+        period,
+        provider: provider.into(),
+        reference: "bank 7".into(),
+    })
+}
+
+fn file_claim(programme: &str, amount_fen: i64) -> Body {
+    Body::FileClaim(v1::FileClaimRequest {
+        request_id: request_id(),
+        programme: programme.into(),
+        amount_fen,
+        ..Default::default()
+    })
+}
+
+fn review_claim(claim_id: u64, approve: bool, reason: &str) -> Body {
+    Body::ReviewClaim(v1::ReviewClaimRequest {
+        request_id: request_id(),
+        claim_id,
+        approve,
+        reason: reason.into(),
+    })
+}
+
+fn pay_in(funder: &str, amount_fen: i64) -> Body {
+    Body::PayIn(v1::PayInRequest {
+        request_id: request_id(),
+        programme: "songjiang-2026".into(),
+        funder: funder.into(),
+        amount_fen,
+        reference: String::new(),
+    })
+}
+
+fn set_budget(budget: i64) -> Body {
+    Body::SetBudget(v1::SetBudgetRequest {
+        request_id: request_id(),
+        programme: "songjiang-2026".into(),
+        budget,
+        unit_hours: false,
     })
 }
 
@@ -83,7 +170,7 @@ fn issue(change: impl FnOnce(&mut v1::NewVoucher)) -> Body {
     let mut voucher = v1::NewVoucher {
         code: "SJ-1".into(),
         holder: "lab".into(),
-        face_fen: 100,
+        face: 100,
         from_ms: 0,
         until_ms: 10,
     };
@@ -92,6 +179,7 @@ fn issue(change: impl FnOnce(&mut v1::NewVoucher)) -> Body {
         request_id: request_id(),
         programme: "songjiang-2026".into(),
         vouchers: vec![voucher],
+        ..Default::default()
     })
 }
 
@@ -190,6 +278,26 @@ fn a_good_request_of_each_kind_is_taken() {
         prices("gpu/a800", 325_000),
         principal(|_| {}),
         attach(|_| {}),
+        revise(|_| {}),
+        revise(|terms| terms.exclusive = true),
+        programme(|programme| programme.unit_hours_of = "gpu/a800".into()),
+        update_org(310115, ""),
+        update_org(0, "holding"),
+        Body::EndPeriod(v1::EndPeriodRequest {
+            request_id: request_id(),
+        }),
+        close_period(1),
+        pay_settlement(1, "centre"),
+        file_claim("songjiang-2026", 0),
+        review_claim(1, true, ""),
+        review_claim(1, false, "no delivery"),
+        pay_in("songjiang", 1),
+        set_budget(1),
+        principal(|p| p.roles = vec![v1::Role::Reviewer.into()]),
+        principal(|p| {
+            p.roles = vec![v1::Role::Reviewer.into()];
+            p.region = 310117;
+        }),
     ];
     for body in good {
         let text = format!("{body:?}");
@@ -303,6 +411,7 @@ fn a_bad_request_is_refused_by_field() {
                     vouchers: vec![1],
                     wallet_only: true,
                     copay_fen_max: None,
+                    ..Default::default()
                 });
             }),
         ),
@@ -359,30 +468,74 @@ fn a_bad_request_is_refused_by_field() {
             "FIELD_OUT_OF_RANGE",
             prices("cpu", u64::MAX),
         ),
-        ("programme.rates", "FIELD_MISSING", programme(|p| p.rates.clear())),
         (
-            "programme.rates[0].rate_bp",
-            "FIELD_OUT_OF_RANGE",
-            programme(|p| p.rates[0].rate_bp = 10_001),
+            "programme.terms",
+            "FIELD_MISSING",
+            programme(|programme| programme.terms = None),
         ),
         (
-            "programme.until_ms",
+            "programme.terms.rates",
+            "FIELD_MISSING",
+            terms(|terms| terms.rates.clear()),
+        ),
+        (
+            "programme.terms.rates[0].rate_bp",
             "FIELD_OUT_OF_RANGE",
-            programme(|p| {
-                p.from_ms = 10;
-                p.until_ms = 10;
+            terms(|terms| terms.rates[0].rate_bp = 10_001),
+        ),
+        (
+            "programme.terms.until_ms",
+            "FIELD_OUT_OF_RANGE",
+            terms(|terms| {
+                terms.from_ms = 10;
+                terms.until_ms = 10;
             }),
         ),
         (
-            "programme.budget_fen",
+            "programme.terms.stack_total_bp",
+            "FIELD_CONFLICT",
+            terms(|terms| (terms.exclusive, terms.stack_total_bp) = (true, 5_000)),
+        ),
+        (
+            "programme.terms.stack_total_bp",
             "FIELD_OUT_OF_RANGE",
-            programme(|p| p.budget_fen = -1),
+            terms(|terms| terms.stack_total_bp = 10_001),
+        ),
+        (
+            "programme.terms.expiry_basis",
+            "FIELD_UNKNOWN_VALUE",
+            terms(|terms| terms.expiry_basis = 9),
+        ),
+        (
+            "programme.terms.cap_per_control_group",
+            "FIELD_OUT_OF_RANGE",
+            terms(|terms| terms.cap_per_control_group = -1),
+        ),
+        (
+            "programme.terms.cap_per_job",
+            "FIELD_OUT_OF_RANGE",
+            terms(|terms| terms.cap_per_job = i64::MAX),
+        ),
+        (
+            "programme.budget",
+            "FIELD_OUT_OF_RANGE",
+            programme(|programme| programme.budget = -1),
+        ),
+        (
+            "programme.unit_hours_of",
+            "FIELD_MALFORMED",
+            programme(|programme| programme.unit_hours_of = "gpu/*".into()),
+        ),
+        (
+            "programme.fiscal_year",
+            "FIELD_OUT_OF_RANGE",
+            programme(|programme| programme.fiscal_year = 26),
         ),
         ("programme.funders", "FIELD_MISSING", programme(|p| p.funders.clear())),
         (
-            "programme.holder_kinds[0]",
+            "programme.terms.holder_kinds[0]",
             "FIELD_UNKNOWN_VALUE",
-            programme(|p| p.holder_kinds = vec![77]),
+            terms(|terms| terms.holder_kinds = vec![77]),
         ),
         (
             "agreement.sites",
@@ -395,8 +548,22 @@ fn a_bad_request_is_refused_by_field() {
             agreement(|a| a.provider_region = 0),
         ),
         ("vouchers[0].code", "FIELD_MISSING", issue(|v| v.code.clear())),
-        ("vouchers[0].face_fen", "FIELD_OUT_OF_RANGE", issue(|v| v.face_fen = 0)),
+        ("vouchers[0].face", "FIELD_OUT_OF_RANGE", issue(|v| v.face = 0)),
         ("vouchers[0].until_ms", "FIELD_OUT_OF_RANGE", issue(|v| v.from_ms = 99)),
+        ("terms.rates", "FIELD_MISSING", revise(|terms| terms.rates.clear())),
+        ("region", "FIELD_MISSING", update_org(0, "")),
+        ("region", "FIELD_OUT_OF_RANGE", update_org(7, "")),
+        ("control_group", "FIELD_MALFORMED", update_org(0, "=cmd")),
+        ("period", "FIELD_MISSING", close_period(0)),
+        ("period", "FIELD_MISSING", pay_settlement(0, "centre")),
+        ("provider", "FIELD_MISSING", pay_settlement(1, "")),
+        ("programme", "FIELD_MISSING", file_claim("", 1)),
+        ("amount_fen", "FIELD_OUT_OF_RANGE", file_claim("songjiang-2026", -1)),
+        ("claim_id", "FIELD_MISSING", review_claim(0, true, "")),
+        ("reason", "FIELD_MISSING", review_claim(1, false, "")),
+        ("funder", "FIELD_MISSING", pay_in("", 1)),
+        ("amount_fen", "FIELD_OUT_OF_RANGE", pay_in("songjiang", 0)),
+        ("budget", "FIELD_OUT_OF_RANGE", set_budget(0)),
         ("principal.roles", "FIELD_MISSING", principal(|p| p.roles.clear())),
         (
             "principal.org",

@@ -4,6 +4,8 @@ use hesuan_api::refusal::Refusal;
 use hesuan_api::v1;
 use serde_json::{Value, json};
 
+use crate::units::show_amount;
+
 /// The table of exit codes, as `--help` prints it.
 pub const EXIT_CODES: &str = "\
 Exit codes:
@@ -116,6 +118,19 @@ fn refusal_text(refusal: &Refusal) -> String {
     if refusal.sites_left_out > 0 {
         text.push_str(&format!("\n  and {} more sites", refusal.sites_left_out));
     }
+    if let Some(figures) = &refusal.figures {
+        let sku = figures.unit_hours_of.as_deref().unwrap_or_default();
+        let amount = |amount: i64| show_amount(amount, sku);
+        text.push_str(&format!(
+            "\n  short by {}: needed {}, available {}",
+            amount(figures.needed.saturating_sub(figures.available)),
+            amount(figures.needed),
+            amount(figures.available)
+        ));
+    }
+    if let Some(nearest) = &refusal.nearest {
+        text.push_str(&format!("\n  would work: {}", nearest.text));
+    }
     text
 }
 
@@ -126,6 +141,17 @@ fn refusal_json(refusal: &Refusal) -> Value {
         "message": refusal.message,
         "field": (!refusal.field.is_empty()).then_some(&refusal.field),
         "sites": refusal.sites.iter().map(site).collect::<Vec<_>>(),
+        "figures": refusal.figures.as_ref().map(|figures| json!({
+            "needed": figures.needed,
+            "available": figures.available,
+            "short_by": figures.needed.saturating_sub(figures.available),
+            "unit_hours_of": figures.unit_hours_of,
+        })),
+        "nearest": refusal.nearest.as_ref().map(|nearest| json!({
+            "code": nearest.code,
+            "details": nearest.details.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
+            "text": nearest.text,
+        })),
     })
 }
 

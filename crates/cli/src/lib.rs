@@ -5,7 +5,9 @@ pub mod client;
 pub mod failure;
 pub mod noun;
 pub mod output;
+pub mod programme_file;
 pub mod settings;
+pub mod sheet;
 pub mod units;
 
 use std::ffi::OsString;
@@ -15,7 +17,9 @@ use clap::{Parser, Subcommand};
 
 use crate::client::Client;
 use crate::failure::{EXIT_CODES, Failure, Outcome};
-use crate::noun::{Context, agreement, audit, cluster, job, programme, site, voucher, wallet};
+use crate::noun::{
+    Context, agreement, audit, claim, cluster, job, period, programme, settlement, site, voucher, wallet,
+};
 use crate::output::Output;
 use crate::settings::{Global, Settings};
 
@@ -52,6 +56,15 @@ enum Noun {
     /// Take the journal away and check it elsewhere
     #[command(subcommand)]
     Audit(audit::Verb),
+    /// Accounting periods: close them, see what they come to
+    #[command(subcommand)]
+    Period(period::Verb),
+    /// What providers are paid for closed periods
+    #[command(subcommand)]
+    Settlement(settlement::Verb),
+    /// What holders advanced and ask back
+    #[command(subcommand)]
+    Claim(claim::Verb),
     /// Replicas, principals, limits
     #[command(subcommand)]
     Cluster(cluster::Verb),
@@ -149,6 +162,9 @@ async fn execute(arguments: Arguments) -> Outcome<()> {
         Noun::Agreement(verb) => agreement::run(&context, verb).await,
         Noun::Audit(audit::Verb::Export(args)) => audit::export(&context, args).await,
         Noun::Audit(audit::Verb::Verify(args)) => audit::check(context.output, args).await,
+        Noun::Period(verb) => period::run(&context, verb).await,
+        Noun::Settlement(verb) => settlement::run(&context, verb).await,
+        Noun::Claim(verb) => claim::run(&context, verb).await,
         Noun::Cluster(verb) => cluster::run(&context, verb).await,
     }
 }

@@ -41,6 +41,14 @@ impl Output {
         print(&text())
     }
 
+    /// Text that has one form only, such as CSV.
+    ///
+    /// # Errors
+    /// When standard output is gone.
+    pub fn show_text(&self, text: &str) -> Outcome<()> {
+        print(text)
+    }
+
     /// One line of a stream of results: compact JSON, or the text.
     ///
     /// # Errors

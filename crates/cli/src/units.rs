@@ -192,6 +192,64 @@ pub fn show_money(fen: i64) -> String {
     format!("{sign}{}.{:02}", fen.unsigned_abs() / 100, fen.unsigned_abs() % 100)
 }
 
+/// An amount of a programme: money, or unit-hours of its class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Amount {
+    /// Fen.
+    Money(i64),
+    /// Milli-unit-seconds.
+    UnitHours(i64),
+}
+
+impl Amount {
+    /// The number that is sent, and whether it is of unit-hours.
+    #[must_use]
+    pub fn number(self) -> (i64, bool) {
+        match self {
+            Amount::Money(fen) => (fen, false),
+            Amount::UnitHours(number) => (number, true),
+        }
+    }
+}
+
+/// `12.34` yuan, or `500h` unit-hours (card-hours, core-hours, GiB-hours).
+///
+/// # Errors
+/// Text for the user when it is neither.
+pub fn parse_amount(text: &str) -> Result<Amount, String> {
+    let Some(hours) = text.strip_suffix('h') else {
+        return parse_money(text).map(Amount::Money);
+    };
+    let thousandths = decimal(hours, 3).map_err(|error| format!("{error}: give unit-hours, such as 500h"))?;
+    let number = thousandths.checked_mul(UNIT_HOUR / 1_000);
+    number
+        .and_then(|number| i64::try_from(number).ok())
+        .map(Amount::UnitHours)
+        .ok_or_else(|| format!("\"{text}\" is too large"))
+}
+
+/// Milli-unit-seconds.
+const UNIT_HOUR: u64 = 3_600_000;
+
+/// An amount of a programme with its unit: yuan, or unit-hours of a class down to whole thousandths.
+#[must_use]
+pub fn show_amount(amount: i64, unit_hours_of: &str) -> String {
+    if unit_hours_of.is_empty() {
+        return format!("{} yuan", show_money(amount));
+    }
+    format!("{} of {unit_hours_of}", show_plain_amount(amount, unit_hours_of))
+}
+
+/// The same for a column: `12.34` or `500h`.
+#[must_use]
+pub fn show_plain_amount(amount: i64, unit_hours_of: &str) -> String {
+    if unit_hours_of.is_empty() {
+        return show_money(amount);
+    }
+    let sign = if amount < 0 { "-" } else { "" };
+    format!("{sign}{}h", undecimal(amount.unsigned_abs() / (UNIT_HOUR / 1_000), 3))
+}
+
 /// `0.02` yuan per unit-hour as milli-fen: five decimals.
 ///
 /// # Errors
@@ -321,6 +379,15 @@ mod tests {
         assert_eq!(show_unit_price(2), "0.00002");
         assert_eq!(show_unit_price(100_000), "1.00");
         assert_eq!(show_money(-5), "-0.05");
+        assert_eq!(parse_amount("12.34"), Ok(Amount::Money(1234)));
+        assert_eq!(parse_amount("1.5h"), Ok(Amount::UnitHours(5_400_000)));
+        assert_eq!(show_amount(5_400_000, "gpu/a800"), "1.5h of gpu/a800");
+        assert_eq!(show_amount(1234, ""), "12.34 yuan");
+        assert_eq!(
+            show_plain_amount(3_599_999, "cpu"),
+            "0.999h",
+            "never more than there is"
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What a log entry may ask of the state. Names (sites, orgs, programmes) are resolved in apply, so that a command is
 //! judged against the state at its place in the log.
 
-use hesuan_ledger::types::{Fen, RegionCode, Timestamp};
+use hesuan_ledger::types::{ClaimId, Fen, Grant, RegionCode, Timestamp};
 
 use crate::types::{Digest, Funding, HostId, JobId, OnSiteLost, PrincipalId, RequestId, Resources, TaskId};
 
@@ -209,6 +209,8 @@ pub enum MoneyCommand {
         programme: Box<str>,
         /// Holders by name.
         vouchers: Vec<hesuan_ledger::NewVoucher>,
+        /// The amounts are milli-unit-seconds and not fen.
+        unit_hours: bool,
     },
     /// Once, by its holder.
     RedeemVoucher {
@@ -235,8 +237,123 @@ pub enum MoneyCommand {
         code: Box<str>,
         /// For the record.
         reason: Box<str>,
-        /// Covers of running segments end too.
+        /// Covers of running segments end too, and what it paid is owed by its holder.
         fraud: bool,
+    },
+    /// A new registered region or actual controller.
+    UpdateOrg {
+        /// Organisation by name.
+        org: Box<str>,
+        /// `None` = as it is.
+        region: Option<RegionCode>,
+        /// `None` = as it is.
+        control_group: Option<Box<str>>,
+    },
+    /// New terms of a programme.
+    ReviseProgramme {
+        /// Programme by name.
+        programme: Box<str>,
+        /// All of them.
+        terms: Box<hesuan_ledger::Terms>,
+        /// `None` = now.
+        effective_from: Option<Timestamp>,
+        /// The cover of what is held under earlier terms ends then too.
+        immediate: bool,
+        /// The amounts are milli-unit-seconds and not fen.
+        unit_hours: bool,
+    },
+    /// A new budget, not below what is committed.
+    SetBudget {
+        /// Programme by name.
+        programme: Box<str>,
+        /// In the programme's denomination.
+        budget: Grant,
+        /// The amounts are milli-unit-seconds and not fen.
+        unit_hours: bool,
+    },
+    /// Closing the books and paying what they say.
+    Closing(ClosingCommand),
+}
+
+/// Commands of closing: periods, settlements, claims, and the money that goes in and out for them.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ClosingCommand {
+    /// A funder paid.
+    PayIn {
+        /// Programme by name.
+        programme: Box<str>,
+        /// Funder by name.
+        funder: Box<str>,
+        /// Above 0.
+        amount: Fen,
+        /// For the record.
+        reference: Box<str>,
+    },
+    /// Money goes back to the funders.
+    RepayFund {
+        /// Programme by name.
+        programme: Box<str>,
+        /// Above 0.
+        amount: Fen,
+        /// For the record.
+        reference: Box<str>,
+    },
+    /// An organisation paid what it owes.
+    Collect {
+        /// Organisation by name.
+        org: Box<str>,
+        /// Above 0.
+        amount: Fen,
+        /// For the record.
+        reference: Box<str>,
+    },
+    /// The current accounting period ends now.
+    EndPeriod,
+    /// A period that has ended is closed for good.
+    ClosePeriod {
+        /// Which.
+        period: u32,
+    },
+    /// A provider's settlement of a closed period is found right.
+    ReviewSettlement {
+        /// Of which period.
+        period: u32,
+        /// Organisation by name.
+        provider: Box<str>,
+    },
+    /// A reviewed settlement is paid.
+    PaySettlement {
+        /// Of which period.
+        period: u32,
+        /// Organisation by name.
+        provider: Box<str>,
+        /// For the record.
+        reference: Box<str>,
+    },
+    /// A holder asks for subsidies that it advanced.
+    FileClaim {
+        /// Organisation by name; empty = the principal's.
+        org: Box<str>,
+        /// Programme by name.
+        programme: Box<str>,
+        /// `None` = all that may be claimed.
+        amount: Option<Fen>,
+    },
+    /// A claim is approved or rejected.
+    ReviewClaim {
+        /// Which.
+        claim: ClaimId,
+        /// Or rejected.
+        approve: bool,
+        /// For the record.
+        reason: Box<str>,
+    },
+    /// An approved claim is paid.
+    PayClaim {
+        /// Which.
+        claim: ClaimId,
+        /// For the record.
+        reference: Box<str>,
     },
 }
 
@@ -263,12 +380,14 @@ pub enum Role {
     Member,
     /// One region's programmes.
     Issuer,
-    /// Top-ups, withdrawals, refunds.
+    /// Whatever is paid or given back.
     Treasurer,
     /// Reads everything.
     Auditor,
     /// The agent of one site.
     Node,
+    /// Closes periods, reviews settlements and claims; in one region, or in all.
+    Reviewer,
 }
 
 /// A principal to be.
@@ -282,7 +401,7 @@ pub struct NewPrincipal {
     pub org: Option<Box<str>>,
     /// For [`Role::Operator`] and [`Role::Node`].
     pub site: Option<Box<str>>,
-    /// For [`Role::Issuer`].
+    /// For [`Role::Issuer`], and for a [`Role::Reviewer`] of one region.
     pub region: Option<RegionCode>,
     /// SHA-256 of the token.
     pub token_sha256: Digest,

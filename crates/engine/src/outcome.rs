@@ -1,7 +1,7 @@
 //! What applying one command gives: an answer for the client and effects for the shell. Effects are never performed here,
 //! and any of them may be lost or repeated.
 
-use hesuan_ledger::types::{OrgId, SiteId};
+use hesuan_ledger::types::{ClaimId, OrgId, SiteId};
 
 use crate::types::{ClassId, HostId, JobId, TaskId};
 
@@ -50,6 +50,8 @@ pub enum Reply {
         /// Refused; each cost only itself.
         refused: u32,
     },
+    /// A claim.
+    Claim(ClaimId),
 }
 
 impl Reply {
@@ -65,6 +67,7 @@ impl Reply {
             Reply::Vouchers { first, count } => (7, first, count),
             Reply::Counts { taken, refused } => (8, taken.into(), refused),
             Reply::Extended { task, walltime_ms_max } => (9, walltime_ms_max, task),
+            Reply::Claim(id) => (10, id.0, 0),
         }
     }
 
@@ -87,6 +90,7 @@ impl Reply {
                 task: second,
                 walltime_ms_max: first,
             },
+            10 => Reply::Claim(ClaimId(first)),
             _ => return None,
         })
     }
@@ -105,6 +109,32 @@ pub struct Rejection {
     pub message: Box<str>,
     /// Per site, for a job that no site could ever run: (site name, code, text).
     pub sites: Vec<(Box<str>, &'static str, Box<str>)>,
+    /// What is missing, where it is an amount.
+    pub figures: Option<Box<Figures>>,
+    /// The nearest option that works, where there is one.
+    pub nearest: Option<Box<Nearest>>,
+}
+
+/// What a refusal misses: `needed - available` is what is short.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Figures {
+    /// What it would take.
+    pub needed: i64,
+    /// What there is.
+    pub available: i64,
+    /// `None` = both are fen; otherwise milli-unit-seconds of this sku.
+    pub unit_hours_of: Option<Box<str>>,
+}
+
+/// What the caller could ask for instead, or do first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Nearest {
+    /// Stable, SCREAMING_SNAKE.
+    pub code: &'static str,
+    /// For programs: names and what they are.
+    pub details: Vec<(&'static str, Box<str>)>,
+    /// For people: lower case, no full stop at the end.
+    pub text: Box<str>,
 }
 
 impl Rejection {
@@ -117,6 +147,8 @@ impl Rejection {
             field: field.into(),
             message: message.into(),
             sites: Vec::new(),
+            figures: None,
+            nearest: None,
         }
     }
 

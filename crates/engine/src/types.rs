@@ -72,6 +72,8 @@ pub struct Funding {
     pub wallet_only: bool,
     /// Refuse placements where the co-pay held would be above this.
     pub copay_max: Option<Fen>,
+    /// Be placed also where a cap or a budget lets vouchers pay less than their rates say.
+    pub allow_partial: bool,
 }
 
 /// What happens to a running task when its site is lost.

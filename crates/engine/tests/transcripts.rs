@@ -11,6 +11,8 @@ use hesuan_engine::command::{Body, Decision, EndKind, MoneyCommand, SiteState, S
 use hesuan_engine::outcome::{ArchiveRecord, Effect};
 use hesuan_engine::types::{JobId, OnSiteLost, TaskId};
 use hesuan_ledger::types::Fen;
+use hesuan_ledger::types::{BasisPoints, Fen, Grant, Sku, Timestamp};
+use hesuan_ledger::{Rate, Terms};
 use support::*;
 
 fn number<T: std::str::FromStr>(text: &str) -> T {
@@ -112,6 +114,59 @@ fn body(world: &World, words: &[&str]) -> Body {
             reference: "".into(),
         }),
         ["tick"] => Body::Tick,
+        [
+            verb @ ("revise" | "budget" | "revoke" | "end-period" | "close-period" | "review" | "pay" | "pay-in"),
+            words @ ..,
+        ] => Body::Money(money(verb, words)),
+        other => panic!("unknown command {other:?}"),
+    }
+}
+
+/// What bureau, reviewer and treasurer say.
+fn money(verb: &str, words: &[&str]) -> MoneyCommand {
+    match (verb, words) {
+        ("revise", [programme, per_cent, rest @ ..]) => MoneyCommand::ReviseProgramme {
+            programme: (*programme).into(),
+            terms: Box::new(Terms {
+                rates: vec![Rate {
+                    sku: Sku::from("*"),
+                    rate: BasisPoints(number::<u32>(per_cent) * 100),
+                }],
+                from: Timestamp(START),
+                until: Timestamp(START + 365 * 24 * HOUR),
+                ..Terms::default()
+            }),
+            effective_from: None,
+            immediate: rest == ["immediate"],
+            unit_hours: false,
+        },
+        ("budget", [programme, fen]) => MoneyCommand::SetBudget {
+            programme: (*programme).into(),
+            budget: Grant(number(fen)),
+            unit_hours: false,
+        },
+        ("revoke", [code, rest @ ..]) => MoneyCommand::RevokeVoucher {
+            code: (*code).into(),
+            reason: "false statements".into(),
+            fraud: rest == ["fraud"],
+        },
+        ("end-period", []) => MoneyCommand::Closing(ClosingCommand::EndPeriod),
+        ("close-period", [period]) => MoneyCommand::Closing(ClosingCommand::ClosePeriod { period: number(period) }),
+        ("review", [period, provider]) => MoneyCommand::Closing(ClosingCommand::ReviewSettlement {
+            period: number(period),
+            provider: (*provider).into(),
+        }),
+        ("pay", [period, provider]) => MoneyCommand::Closing(ClosingCommand::PaySettlement {
+            period: number(period),
+            provider: (*provider).into(),
+            reference: "bank 7".into(),
+        }),
+        ("pay-in", [programme, funder, fen]) => MoneyCommand::Closing(ClosingCommand::PayIn {
+            programme: (*programme).into(),
+            funder: (*funder).into(),
+            amount: Fen(number(fen)),
+            reference: "bank 6".into(),
+        }),
         other => panic!("unknown command {other:?}"),
     }
 }
@@ -140,6 +195,19 @@ fn show(world: &World, what: &[&str]) -> String {
         ["wallet", org] => {
             let org = world.state.ledger().org_by_name(org).expect("a known org");
             format!("{} fen free, {} held", org.available, org.held)
+        }
+        ["voucher", code] => {
+            let voucher = world.state.ledger().voucher_by_code(code).expect("a known voucher");
+            let (free, held, spent) = (voucher.available, voucher.held, voucher.captured);
+            format!("{:?}: {free} fen free, {held} held, {spent} spent", voucher.state)
+        }
+        ["org", name] => {
+            let org = world.state.ledger().org_by_name(name).expect("a known org");
+            format!("owed to it {} fen, it owes {}", org.receivable, org.owes)
+        }
+        ["limit", at] => {
+            let attempt = world.state.attempt(task(at)).expect("a known attempt");
+            format!("{} minutes", attempt.walltime_ms_max / MINUTE)
         }
         ["host", name] => {
             let host = world.state.host(world.host_id(name)).expect("known");
@@ -183,6 +251,7 @@ fn effect(world: &World, effect: &Effect) -> String {
 
 fn run(text: &str) -> String {
     let mut world = World::new().with_voucher(100_000);
+    world.must_principal("reviewer", &[Role::Reviewer], None, None, None);
     let mut out = String::new();
     for line in text.lines().filter(|line| !line.starts_with("  ")) {
         writeln!(out, "{line}").expect("a string grows");

@@ -7,6 +7,7 @@ use hesuan_api::v1::{
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
 
+use super::money;
 use super::queue::Micros;
 use super::replica::EPOCH_MS;
 
@@ -21,6 +22,8 @@ pub(crate) enum Kind {
     /// More time for a job that may have ended, or not have begun.
     Extend,
     TopUp,
+    /// Of the bureau, the reviewer, the treasurer or a holder: programmes, vouchers, periods, claims. Often refused, never lost.
+    Money,
     /// The job must be there.
     Read {
         job: u64,
@@ -35,8 +38,9 @@ pub(crate) struct Operation {
     pub(crate) kind: Kind,
     /// `None` for a read.
     pub(crate) body: Option<Body>,
-    /// By the principal of this org.
+    /// By the principal of this org, unless `by` names another.
     pub(crate) org: usize,
+    pub(crate) by: Option<&'static str>,
     pub(crate) tries: u32,
 }
 
@@ -49,6 +53,8 @@ pub(crate) struct Client {
     pub(crate) place: usize,
     pub(crate) current: Option<Operation>,
     operations: u64,
+    /// Codes of vouchers it asked the bureau for.
+    issued: Vec<String>,
     /// Acknowledged submissions: their operation and job.
     pub(crate) done: Vec<(Operation, u64)>,
 }
@@ -61,6 +67,7 @@ impl Client {
             place,
             current: None,
             operations: 0,
+            issued: Vec::new(),
             done: Vec::new(),
         }
     }
@@ -81,6 +88,7 @@ impl Client {
         self.operations += 1;
         let draw = self.rng.random_range(0..100);
         let known = (!self.done.is_empty()).then(|| self.done[self.rng.random_range(0..self.done.len())].clone());
+        let mut by = None;
         let (request_id, kind, body, org) = match (draw, known) {
             (0..10, Some((_, job))) => {
                 let id = self.request_id(now);
@@ -110,7 +118,14 @@ impl Client {
                     amount_fen: self.rng.random_range(1..100_000),
                     reference: "sim".into(),
                 };
+                by = Some("treasurer");
                 (id, Kind::TopUp, Some(Body::TopUp(top_up)), None)
+            }
+            (50..58, _) => {
+                let id = self.request_id(now);
+                let (who, body) = money::next(&mut self.rng, &mut self.issued, id, self.place, now);
+                by = who;
+                (id, Kind::Money, Some(body), Some(1))
             }
             _ => {
                 let id = self.request_id(now);
@@ -125,6 +140,7 @@ impl Client {
             kind,
             body,
             org,
+            by,
             tries: 0,
         }
     }
@@ -233,6 +249,7 @@ pub(crate) fn scene() -> Vec<(&'static str, Body)> {
     };
     scene.push(principal(id(), "issuer", Role::Issuer, "", "", 310_117, 20));
     scene.push(principal(id(), "treasurer", Role::Treasurer, "", "", 0, 21));
+    scene.push(principal(id(), "reviewer", Role::Reviewer, "", "", 0, 24));
     for (name, kind) in [("acme", OrgKind::Enterprise), ("photonics-lab", OrgKind::Lab)] {
         let request = CreateOrgRequest {
             request_id: id(),
@@ -328,21 +345,51 @@ pub(crate) fn scene() -> Vec<(&'static str, Body)> {
                 share: 2,
             },
         ],
-        budget_fen: 10_000_000,
+        budget: 10_000_000,
         budget_policy: BudgetPolicy::CommitAtHold.into(),
         redemption: Redemption::Provider.into(),
-        rates: vec![
-            Rate {
+        terms: Some(Terms {
+            rates: vec![
+                Rate {
+                    sku: "cpu".into(),
+                    rate_bp: 3_333,
+                },
+                Rate {
+                    sku: "mem".into(),
+                    rate_bp: 1_000,
+                },
+            ],
+            from_ms: EPOCH_MS - day,
+            until_ms: EPOCH_MS + 365 * day,
+            ..Terms::default()
+        }),
+        ..Programme::default()
+    };
+    let request = CreateProgrammeRequest {
+        request_id: id(),
+        programme: Some(programme),
+    };
+    scene.push(("issuer", Body::CreateProgramme(request)));
+    // A second one, that its holders advance and claim back.
+    let programme = Programme {
+        name: money::ADVANCED.into(),
+        region: 310_117,
+        funders: vec![Funder {
+            name: "district".into(),
+            share: 1,
+        }],
+        budget: 10_000_000,
+        redemption: Redemption::Holder.into(),
+        terms: Some(Terms {
+            rates: vec![Rate {
                 sku: "cpu".into(),
-                rate_bp: 3_333,
-            },
-            Rate {
-                sku: "mem".into(),
-                rate_bp: 1_000,
-            },
-        ],
-        from_ms: EPOCH_MS - day,
-        until_ms: EPOCH_MS + 365 * day,
+                rate_bp: 1_500,
+            }],
+            from_ms: EPOCH_MS - day,
+            until_ms: EPOCH_MS + 365 * day,
+            reinstate_refunds: true,
+            ..Terms::default()
+        }),
         ..Programme::default()
     };
     let request = CreateProgrammeRequest {
@@ -366,7 +413,7 @@ pub(crate) fn scene() -> Vec<(&'static str, Body)> {
     let voucher = |code: &str, until_ms| NewVoucher {
         code: code.into(),
         holder: ORGS[1].into(),
-        face_fen: 3_000_000,
+        face: 3_000_000,
         from_ms: EPOCH_MS - day,
         until_ms,
     };
@@ -378,6 +425,7 @@ pub(crate) fn scene() -> Vec<(&'static str, Body)> {
         request_id: id(),
         programme: "songjiang-compute".into(),
         vouchers,
+        ..Default::default()
     };
     scene.push(("issuer", Body::IssueVouchers(request)));
     for code in ["SJ-1", "SJ-2"] {

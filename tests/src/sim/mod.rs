@@ -4,6 +4,7 @@
 mod client;
 mod faults;
 mod machine;
+mod money;
 mod network;
 mod oracle;
 mod queue;

@@ -515,6 +515,15 @@ impl World {
                 self.count("extensions refused");
             }
             (Kind::Cancel, _) => self.count("cancels answered"),
+            (Kind::Money, Ok(_)) => self.count("money commands taken"),
+            (Kind::Money, Err(rejection)) => {
+                use hesuan_engine::outcome::RejectionKind::{AlreadyExists, Funds, Invalid, NotFound, Precondition};
+                // Asked blindly, so it may come too early, too late or twice; but never as something malformed or forbidden.
+                let expected = matches!(rejection.kind, AlreadyExists | Funds | NotFound | Precondition)
+                    || (rejection.kind == Invalid && rejection.code == "INVALID_FIELD");
+                assert!(expected, "a sound money command was refused: {rejection:?}");
+                self.count("money commands refused");
+            }
             (kind, reply) => panic!("{kind:?} was answered with {reply:?}"),
         }
     }
@@ -547,11 +556,7 @@ impl World {
                 .as_ref()
                 .filter(|c| c.number == operation)?;
             let body = current.body.clone()?;
-            let name = match &body {
-                Body::TopUp(_) => "treasurer",
-                _ => ORGS[current.org],
-            };
-            (name, body)
+            (current.by.unwrap_or(ORGS[current.org]), body)
         };
         // The administrator is in the genesis.
         let principal = if name == "admin" {
@@ -564,7 +569,7 @@ impl World {
 
     /// Remembers the numbers of the principals as they come to be.
     pub(crate) fn learn_principals(&mut self, state: &hesuan_engine::state::State) {
-        let names = ["admin", "issuer", "treasurer"]
+        let names = ["admin", "issuer", "treasurer", "reviewer"]
             .into_iter()
             .chain(ORGS)
             .chain(OPERATORS);

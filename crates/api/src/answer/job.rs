@@ -124,6 +124,7 @@ fn spec(state: &State, job: &Job) -> v1::JobSpec {
             vouchers: request.funding.vouchers.clone(),
             wallet_only: request.funding.wallet_only,
             copay_fen_max: request.funding.copay_max.map(|most| most.0),
+            allow_partial: request.funding.allow_partial,
         }),
         labels: job.spec.labels.iter().map(label).collect(),
     }

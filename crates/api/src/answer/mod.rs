@@ -6,17 +6,22 @@
 mod cluster;
 mod job;
 mod money;
+mod programme;
+mod settlement;
 mod site;
 
 pub use cluster::{limits, principal};
 pub use job::{ATTEMPTS_MAX, attempt, explanation, job, job_state};
-pub use money::{
-    RECEIPTS_MAX, agreement, org, price_sheets, programme, quotes, receipt, refunded, trial_balance, voucher,
+pub use money::{RECEIPTS_MAX, org, price_sheets, quotes, receipt, refunded, trial_balance};
+pub use programme::{agreement, programme, voucher};
+pub use settlement::{
+    claim, claimable, clearing, corrections, payable, period, settlement, settlement_sheet, statement_totals,
 };
 pub use site::{host, site};
 
 use hesuan_engine::state::State;
-use hesuan_engine::types::{OrgId, SiteId, Timestamp};
+use hesuan_engine::types::{OrgId, PrincipalId, SiteId, Timestamp};
+use hesuan_ledger::types::ProgrammeId;
 
 fn site_name(state: &State, id: SiteId) -> String {
     state.site(id).map(|site| site.name.to_string()).unwrap_or_default()
@@ -27,6 +32,21 @@ fn org_name(state: &State, id: OrgId) -> String {
         .ledger()
         .org(id)
         .map(|org| org.registered.name.to_string())
+        .unwrap_or_default()
+}
+
+fn programme_name(state: &State, id: ProgrammeId) -> String {
+    state
+        .ledger()
+        .programme(id)
+        .map(|programme| programme.name.to_string())
+        .unwrap_or_default()
+}
+
+fn principal_name(state: &State, id: PrincipalId) -> String {
+    state
+        .principal(id)
+        .map(|principal| principal.name.to_string())
         .unwrap_or_default()
 }
 

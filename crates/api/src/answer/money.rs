@@ -1,4 +1,4 @@
-//! Organisations, programmes, vouchers, prices, quotes, receipts and the trial balance as answers.
+//! Organisations, prices, quotes, receipts and the trial balance as answers.
 
 use std::collections::VecDeque;
 
@@ -6,18 +6,16 @@ use hesuan_engine::schedule::SiteQuote;
 use hesuan_engine::state::{Job, State};
 use hesuan_engine::types::{Fen, JobId, TaskId};
 use hesuan_ledger::types::{HoldKey, QuoteId};
-use hesuan_ledger::{
-    Agreement, BudgetPolicy, Funder, Leg, Org, OrgKind, Programme, Rate, Redemption, Stacking, Voucher, VoucherState,
-};
+use hesuan_ledger::{Leg, Org, OrgKind, Redemption};
 
 use super::job::reasons;
-use super::{org_name, site_name, until_ms};
+use super::{programme_name, site_name};
 use crate::v1;
 
 /// Attempts listed on a receipt; its total is of all.
 pub const RECEIPTS_MAX: usize = 100;
 
-fn org_kind(kind: OrgKind) -> v1::OrgKind {
+pub(super) fn org_kind(kind: OrgKind) -> v1::OrgKind {
     match kind {
         OrgKind::Enterprise => v1::OrgKind::Enterprise,
         OrgKind::Team => v1::OrgKind::Team,
@@ -39,101 +37,8 @@ pub fn org(_: &State, org: &Org) -> v1::Org {
         wallet_spent_fen: org.spent.0,
         receivable_fen: org.receivable.0,
         credit_code: org.registered.credit_code.to_string(),
-    }
-}
-
-/// A voucher.
-#[must_use]
-pub fn voucher(state: &State, voucher: &Voucher) -> v1::Voucher {
-    v1::Voucher {
-        id: voucher.id.0,
-        code: voucher.code.to_string(),
-        programme: programme_name(state, voucher.programme),
-        holder: org_name(state, voucher.holder),
-        state: match voucher.state {
-            VoucherState::Issued => v1::VoucherState::Issued,
-            VoucherState::Active => v1::VoucherState::Active,
-            VoucherState::Suspended => v1::VoucherState::Suspended,
-            VoucherState::Exhausted => v1::VoucherState::Exhausted,
-            VoucherState::Expired => v1::VoucherState::Expired,
-            VoucherState::Revoked => v1::VoucherState::Revoked,
-        }
-        .into(),
-        face_fen: voucher.face.0,
-        available_fen: voucher.available.0,
-        held_fen: voucher.held.0,
-        captured_fen: voucher.captured.0,
-        from_ms: voucher.from.0,
-        until_ms: until_ms(voucher.until),
-    }
-}
-
-fn programme_name(state: &State, id: hesuan_ledger::types::ProgrammeId) -> String {
-    state
-        .ledger()
-        .programme(id)
-        .map(|programme| programme.name.to_string())
-        .unwrap_or_default()
-}
-
-/// A programme with the terms in force as of the last entry.
-#[must_use]
-pub fn programme(state: &State, programme: &Programme) -> v1::Programme {
-    let (terms, revision) = programme.terms_at(state.at());
-    let funder = |funder: &Funder| v1::Funder {
-        name: funder.name.to_string(),
-        share: funder.share,
-    };
-    let rate = |rate: &Rate| v1::Rate {
-        sku: rate.sku.to_string(),
-        rate_bp: rate.rate.0,
-    };
-    v1::Programme {
-        name: programme.name.to_string(),
-        region: programme.region.0,
-        funders: programme.funders.iter().map(funder).collect(),
-        budget_fen: programme.budget.0,
-        budget_policy: match programme.budget_policy {
-            BudgetPolicy::CommitAtIssue => v1::BudgetPolicy::CommitAtIssue,
-            BudgetPolicy::CommitAtHold => v1::BudgetPolicy::CommitAtHold,
-        }
-        .into(),
-        redemption: match programme.redemption {
-            Redemption::Holder => v1::Redemption::Holder,
-            Redemption::Provider => v1::Redemption::Provider,
-        }
-        .into(),
-        rates: terms.rates.iter().map(rate).collect(),
-        cap_per_control_group_fen: terms.cap_per_control_group.unwrap_or_default().0,
-        cap_per_job_fen: terms.cap_per_job.unwrap_or_default().0,
-        holder_kinds: terms.holder_kinds.iter().map(|kind| org_kind(*kind).into()).collect(),
-        holder_regions: terms.holder_regions.iter().map(|region| region.0).collect(),
-        excluded_skus: terms.excluded_skus.iter().map(ToString::to_string).collect(),
-        exclusive: terms.stacking == Stacking::Exclusive,
-        from_ms: terms.from.0,
-        until_ms: until_ms(terms.until),
-        revision,
-        issued_fen: programme.issued.0,
-        held_fen: programme.held.0,
-        captured_fen: programme.captured.0,
-    }
-}
-
-/// A recognition agreement.
-#[must_use]
-pub fn agreement(state: &State, agreement: &Agreement) -> v1::Agreement {
-    let agreed = &agreement.agreed;
-    v1::Agreement {
-        id: agreement.id.0,
-        issuer_region: agreed.issuer_region.0,
-        provider_region: agreed.provider_region.map_or(0, |region| region.0),
-        sites: agreed.sites.iter().map(|site| site_name(state, *site)).collect(),
-        skus: agreed.skus.iter().map(ToString::to_string).collect(),
-        rate_bp: agreed.rate.0,
-        cap_per_job_fen: agreed.cap_per_job.unwrap_or_default().0,
-        from_ms: agreed.from.0,
-        until_ms: until_ms(agreed.until),
-        version: agreement.version,
+        claim_fen: org.claim.0,
+        owes_fen: org.owes.0,
     }
 }
 
@@ -174,6 +79,7 @@ fn leg(state: &State, leg: &Leg) -> v1::PriceLeg {
         agreement_id: leg.agreement.0,
         rate_bp: leg.rate.0,
         amount_fen: leg.amount.0,
+        taken: leg.grant.0,
     }
 }
 
@@ -257,6 +163,7 @@ fn add_leg(state: &State, legs: &mut Vec<v1::PriceLeg>, one: &Leg) {
     {
         Some(sum) => {
             sum.amount_fen += one.amount.0;
+            sum.taken += one.grant.0;
             sum.rate_bp = sum.rate_bp.max(one.rate.0);
         }
         None => legs.push(leg(state, one)),
@@ -302,10 +209,19 @@ pub fn refunded(state: &State, task: TaskId) -> Option<v1::Price> {
     })
 }
 
-/// The trial balance of the whole ledger. Sums past what a fen field holds are shown as its largest value.
+/// The trial balance of the whole ledger. Sums past what a field holds are shown as its largest value.
 #[must_use]
 pub fn trial_balance(state: &State) -> v1::TrialBalance {
     let fen = |sum: i128| i64::try_from(sum).unwrap_or(i64::MAX);
+    let unit_row = |row: &hesuan_ledger::TrialRow| v1::UnitTrialRow {
+        account: row.account.to_owned(),
+        debit: fen(row.debit),
+        credit: fen(row.credit),
+    };
+    let unit = |unit: &hesuan_ledger::UnitTrial| v1::UnitTrial {
+        sku: unit.sku.to_string(),
+        rows: unit.rows.iter().map(unit_row).collect(),
+    };
     let balance = state.ledger().trial_balance();
     let row = |row: &hesuan_ledger::TrialRow| v1::TrialBalanceRow {
         account: row.account.to_owned(),
@@ -318,5 +234,6 @@ pub fn trial_balance(state: &State) -> v1::TrialBalance {
         credit_total_fen: fen(balance.credits),
         journal_entries: balance.journal_entries,
         journal_head_sha256: balance.journal_head.to_vec(),
+        units: balance.units.iter().map(unit).collect(),
     }
 }

@@ -4,7 +4,7 @@
 use std::fmt::Display;
 
 use hesuan_engine::outcome::{Rejection, RejectionKind};
-use hesuan_ledger::types::{BasisPoints, Fen, RegionCode, Timestamp};
+use hesuan_ledger::types::{BasisPoints, Fen, Grant, RegionCode, Timestamp};
 
 /// Bytes of a name (site, organisation, programme, principal, voucher code).
 pub const NAME_BYTES_MAX: usize = 64;
@@ -14,13 +14,7 @@ pub const NOTE_BYTES_MAX: usize = 512;
 pub(crate) type Checked<T> = Result<T, Rejection>;
 
 pub(crate) fn invalid(code: &'static str, field: impl Display, message: impl Display) -> Rejection {
-    Rejection {
-        code,
-        kind: RejectionKind::Invalid,
-        field: field.to_string().into(),
-        message: message.to_string().into(),
-        sites: Vec::new(),
-    }
+    Rejection::new(RejectionKind::Invalid, code, &field.to_string(), message.to_string())
 }
 
 pub(crate) fn missing(field: impl Display, hint: &str) -> Rejection {
@@ -189,6 +183,30 @@ pub(crate) fn amount_or_none(field: impl Display, given: i64) -> Checked<Option<
         Ok(None)
     } else {
         amount(field, given).map(Some)
+    }
+}
+
+/// More than nothing of what a programme is denominated in.
+pub(crate) fn grant(field: impl Display, given: i64) -> Checked<Grant> {
+    if given > 0 && given <= Grant::MAX.0 {
+        return Ok(Grant(given));
+    }
+    Err(out_of_range(
+        field,
+        given,
+        format_args!(
+            "1 to {}, in fen or milli-unit-seconds as the programme counts",
+            Grant::MAX.0
+        ),
+    ))
+}
+
+/// The same, or 0 for "not given".
+pub(crate) fn grant_or_none(field: impl Display, given: i64) -> Checked<Option<Grant>> {
+    if given == 0 {
+        Ok(None)
+    } else {
+        grant(field, given).map(Some)
     }
 }
 

@@ -52,7 +52,7 @@ pub(super) fn create_principal(request: v1::CreatePrincipalRequest) -> Checked<B
     }))
 }
 
-const ROLES: &str = "admin, operator, member, issuer, treasurer, auditor and node";
+const ROLES: &str = "admin, operator, member, issuer, treasurer, auditor, node and reviewer";
 
 fn role(given: v1::Role, index: usize) -> Checked<Role> {
     Ok(match given {
@@ -64,6 +64,7 @@ fn role(given: v1::Role, index: usize) -> Checked<Role> {
         v1::Role::Treasurer => Role::Treasurer,
         v1::Role::Auditor => Role::Auditor,
         v1::Role::Node => Role::Node,
+        v1::Role::Reviewer => Role::Reviewer,
     })
 }
 
@@ -78,6 +79,7 @@ pub fn role_message(role: Role) -> v1::Role {
         Role::Treasurer => v1::Role::Treasurer,
         Role::Auditor => v1::Role::Auditor,
         Role::Node => v1::Role::Node,
+        Role::Reviewer => v1::Role::Reviewer,
     }
 }
 

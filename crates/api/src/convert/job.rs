@@ -334,6 +334,7 @@ fn funding(given: v1::Funding) -> Checked<Funding> {
         vouchers,
         wallet_only: given.wallet_only,
         copay_max,
+        allow_partial: given.allow_partial,
     })
 }
 

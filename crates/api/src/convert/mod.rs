@@ -7,6 +7,8 @@ pub mod check;
 pub mod cluster;
 pub mod job;
 pub mod money;
+pub mod programme;
+pub mod settlement;
 pub mod site;
 
 use hesuan_engine::command::Body;
@@ -26,14 +28,27 @@ pub(crate) fn body(given: WireBody) -> Checked<Body> {
         WireBody::Withdraw(request) => money::withdraw(request),
         WireBody::SetPrices(request) => money::set_prices(request),
         WireBody::Refund(request) => money::refund(request),
-        WireBody::CreateProgramme(request) => money::create_programme(request),
-        WireBody::CreateAgreement(request) => money::create_agreement(request),
-        WireBody::EndAgreement(request) => money::end_agreement(request),
+        WireBody::CreateProgramme(request) => programme::create(request),
+        WireBody::CreateAgreement(request) => programme::create_agreement(request),
+        WireBody::EndAgreement(request) => programme::end_agreement(request),
         WireBody::IssueVouchers(request) => money::issue_vouchers(request),
         WireBody::RedeemVoucher(request) => money::redeem_voucher(request),
         WireBody::SuspendVoucher(request) => money::suspend_voucher(request),
         WireBody::ResumeVoucher(request) => money::resume_voucher(request),
         WireBody::RevokeVoucher(request) => money::revoke_voucher(request),
+        WireBody::UpdateOrg(request) => money::update_org(request),
+        WireBody::Collect(request) => settlement::collect(request),
+        WireBody::ReviseProgramme(request) => programme::revise(request),
+        WireBody::SetBudget(request) => programme::set_budget(request),
+        WireBody::PayIn(request) => settlement::pay_in(request),
+        WireBody::RepayFund(request) => settlement::repay_fund(request),
+        WireBody::EndPeriod(request) => settlement::end_period(request),
+        WireBody::ClosePeriod(request) => settlement::close_period(request),
+        WireBody::ReviewSettlement(request) => settlement::review_settlement(request),
+        WireBody::PaySettlement(request) => settlement::pay_settlement(request),
+        WireBody::FileClaim(request) => settlement::file_claim(request),
+        WireBody::ReviewClaim(request) => settlement::review_claim(request),
+        WireBody::PayClaim(request) => settlement::pay_claim(request),
         WireBody::CreateSite(request) => site::create(request),
         WireBody::SetSiteState(request) => site::set_state(request),
         WireBody::CreatePrincipal(request) => cluster::create_principal(request),

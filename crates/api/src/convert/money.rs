@@ -1,11 +1,9 @@
-//! Organisations, wallets, prices, programmes, agreements and vouchers: requests to the commands that end in the ledger.
+//! Organisations, wallets, prices and vouchers: requests to the commands that end in the ledger.
 
 use hesuan_engine::command::{Body, MoneyCommand};
 use hesuan_engine::types::{JobId, TaskId};
-use hesuan_ledger::types::{BasisPoints, Grant, Sku, Timestamp};
-use hesuan_ledger::{
-    BudgetPolicy, Funder, NewAgreement, NewOrg, NewProgramme, NewVoucher, OrgKind, Rate, Redemption, Stacking, Terms,
-};
+use hesuan_ledger::types::Timestamp;
+use hesuan_ledger::{NewOrg, NewVoucher, OrgKind};
 
 use super::check::{self, Checked, invalid, missing, out_of_range, range};
 use crate::v1;
@@ -14,12 +12,10 @@ use crate::v1;
 pub const VOUCHERS_MAX: usize = 1000;
 /// Prices of one sheet, rates of a programme, entries of other lists.
 pub const LIST_MAX: usize = 256;
-/// Payers of one programme's fund.
-pub const FUNDERS_MAX: usize = 15;
 /// Milli-fen per unit-hour: ten million yuan.
 pub const UNIT_PRICE_MAX: u64 = 1_000_000_000_000;
 
-fn money(command: MoneyCommand) -> Body {
+pub(super) fn money(command: MoneyCommand) -> Body {
     Body::Money(command)
 }
 
@@ -35,7 +31,7 @@ pub(super) fn create_org(request: v1::CreateOrgRequest) -> Checked<Body> {
 
 const ORG_KINDS: &str = "enterprise, team, lab and provider";
 
-fn org_kind(field: impl std::fmt::Display, given: i32) -> Checked<OrgKind> {
+pub(super) fn org_kind(field: impl std::fmt::Display, given: i32) -> Checked<OrgKind> {
     Ok(match check::known(&field, given, ORG_KINDS)? {
         v1::OrgKind::Unspecified => return Err(missing(field, ORG_KINDS)),
         v1::OrgKind::Enterprise => OrgKind::Enterprise,
@@ -79,6 +75,22 @@ pub(super) fn withdraw(request: v1::WithdrawRequest) -> Checked<Body> {
     }))
 }
 
+pub(super) fn update_org(request: v1::UpdateOrgRequest) -> Checked<Body> {
+    let region = match request.region {
+        0 => None,
+        code => Some(check::region("region", code)?),
+    };
+    let control_group = check::name_or_empty("control_group", request.control_group)?;
+    if region.is_none() && control_group.is_empty() {
+        return Err(missing("region", "give a region, a control group, or both"));
+    }
+    Ok(money(MoneyCommand::UpdateOrg {
+        org: check::name("org", request.org)?,
+        region,
+        control_group: (!control_group.is_empty()).then_some(control_group),
+    }))
+}
+
 pub(super) fn set_prices(request: v1::SetPricesRequest) -> Checked<Body> {
     if request.prices.is_empty() {
         return Err(missing("prices", "give at least one price"));
@@ -104,7 +116,7 @@ pub(super) fn set_prices(request: v1::SetPricesRequest) -> Checked<Body> {
     }))
 }
 
-fn instant_or_now(field: &str, given: u64) -> Checked<Option<Timestamp>> {
+pub(super) fn instant_or_now(field: &str, given: u64) -> Checked<Option<Timestamp>> {
     if given == 0 {
         Ok(None)
     } else {
@@ -131,191 +143,6 @@ pub(super) fn refund(request: v1::RefundRequest) -> Checked<Body> {
     }))
 }
 
-pub(super) fn create_programme(request: v1::CreateProgrammeRequest) -> Checked<Body> {
-    let given = request
-        .programme
-        .ok_or_else(|| missing("programme", "describe the programme"))?;
-    let (from, until) = check::interval("programme.", given.from_ms, given.until_ms)?;
-    let budget_policy = match v1::BudgetPolicy::try_from(given.budget_policy) {
-        Ok(v1::BudgetPolicy::Unspecified | v1::BudgetPolicy::CommitAtIssue) => BudgetPolicy::CommitAtIssue,
-        Ok(v1::BudgetPolicy::CommitAtHold) => BudgetPolicy::CommitAtHold,
-        Err(_) => {
-            return Err(unknown(
-                "programme.budget_policy",
-                given.budget_policy,
-                "commit at issue and commit at hold",
-            ));
-        }
-    };
-    let redemption = match v1::Redemption::try_from(given.redemption) {
-        Ok(v1::Redemption::Unspecified | v1::Redemption::Provider) => Redemption::Provider,
-        Ok(v1::Redemption::Holder) => Redemption::Holder,
-        Err(_) => return Err(unknown("programme.redemption", given.redemption, "provider and holder")),
-    };
-    let stacking = if given.exclusive {
-        Stacking::Exclusive
-    } else {
-        Stacking::Stackable {
-            total_max: BasisPoints::WHOLE,
-        }
-    };
-    let terms = Terms {
-        rates: rates(given.rates)?,
-        excluded_skus: patterns("programme.excluded_skus", given.excluded_skus)?,
-        cap_per_control_group: check::amount_or_none(
-            "programme.cap_per_control_group_fen",
-            given.cap_per_control_group_fen,
-        )?
-        .map(|cap| Grant(cap.0)),
-        cap_per_job: check::amount_or_none("programme.cap_per_job_fen", given.cap_per_job_fen)?.map(|cap| Grant(cap.0)),
-        holder_kinds: holder_kinds(given.holder_kinds)?,
-        holder_regions: holder_regions(given.holder_regions)?,
-        stacking,
-        from,
-        until,
-        ..Terms::default()
-    };
-    Ok(money(MoneyCommand::CreateProgramme(NewProgramme {
-        name: check::name("programme.name", given.name)?,
-        region: check::region("programme.region", given.region)?,
-        funders: funders(given.funders)?,
-        budget: Grant(check::amount("programme.budget_fen", given.budget_fen)?.0),
-        budget_policy,
-        redemption,
-        terms,
-        ..NewProgramme::default()
-    })))
-}
-
-fn unknown(field: &str, given: i32, allowed: &str) -> hesuan_engine::outcome::Rejection {
-    let message = format!("{field} is {given}, which is no known value: allowed are {allowed}");
-    invalid("FIELD_UNKNOWN_VALUE", field, message)
-}
-
-fn rates(given: Vec<v1::Rate>) -> Checked<Vec<Rate>> {
-    if given.is_empty() {
-        return Err(missing("programme.rates", "give at least one rate"));
-    }
-    check::count("programme.rates", given.len(), LIST_MAX)?;
-    let mut rates: Vec<Rate> = Vec::with_capacity(given.len());
-    for (index, one) in given.into_iter().enumerate() {
-        let sku = check::sku_pattern(format_args!("programme.rates[{index}].sku"), one.sku)?;
-        if rates.iter().any(|rate| rate.sku.as_str() == &*sku) {
-            return Err(check::duplicate("programme.rates", sku));
-        }
-        let rate = check::rate(format_args!("programme.rates[{index}].rate_bp"), one.rate_bp)?;
-        rates.push(Rate {
-            sku: Sku::from(&*sku),
-            rate,
-        });
-    }
-    Ok(rates)
-}
-
-fn patterns(field: &str, given: Vec<String>) -> Checked<Vec<Sku>> {
-    check::count(field, given.len(), LIST_MAX)?;
-    let mut patterns = Vec::with_capacity(given.len());
-    for (index, pattern) in given.into_iter().enumerate() {
-        patterns.push(Sku::from(&*check::sku_pattern(
-            format_args!("{field}[{index}]"),
-            pattern,
-        )?));
-    }
-    check::sort_distinct(field, &mut patterns)?;
-    Ok(patterns)
-}
-
-fn holder_kinds(given: Vec<i32>) -> Checked<Vec<OrgKind>> {
-    check::count("programme.holder_kinds", given.len(), 8)?;
-    let mut kinds = Vec::with_capacity(given.len());
-    for (index, kind) in given.into_iter().enumerate() {
-        kinds.push(org_kind(format_args!("programme.holder_kinds[{index}]"), kind)?);
-    }
-    kinds.sort_unstable();
-    kinds.dedup();
-    Ok(kinds)
-}
-
-fn holder_regions(given: Vec<u32>) -> Checked<Vec<hesuan_ledger::types::RegionCode>> {
-    check::count("programme.holder_regions", given.len(), LIST_MAX)?;
-    let mut regions = Vec::with_capacity(given.len());
-    for (index, code) in given.into_iter().enumerate() {
-        regions.push(check::region(format_args!("programme.holder_regions[{index}]"), code)?);
-    }
-    check::sort_distinct("programme.holder_regions", &mut regions)?;
-    Ok(regions)
-}
-
-fn funders(given: Vec<v1::Funder>) -> Checked<Vec<Funder>> {
-    if given.is_empty() {
-        return Err(missing("programme.funders", "say who pays"));
-    }
-    check::count("programme.funders", given.len(), FUNDERS_MAX)?;
-    let mut funders: Vec<Funder> = Vec::with_capacity(given.len());
-    for (index, one) in given.into_iter().enumerate() {
-        let name = check::name(format_args!("programme.funders[{index}].name"), one.name)?;
-        if funders.iter().any(|funder| funder.name == name) {
-            return Err(check::duplicate("programme.funders", name));
-        }
-        let share = range(
-            format_args!("programme.funders[{index}].share"),
-            one.share.into(),
-            1,
-            1_000_000,
-        )? as u32;
-        funders.push(Funder { name, share });
-    }
-    Ok(funders)
-}
-
-pub(super) fn create_agreement(request: v1::CreateAgreementRequest) -> Checked<Body> {
-    let given = request
-        .agreement
-        .ok_or_else(|| missing("agreement", "describe the agreement"))?;
-    let (from, until) = check::interval("agreement.", given.from_ms, given.until_ms)?;
-    let provider_region = match (given.provider_region, given.sites.is_empty()) {
-        (0, true) => return Err(missing("agreement.provider_region", "give a region, or name sites")),
-        (0, false) => None,
-        (code, true) => Some(check::region("agreement.provider_region", code)?),
-        (_, false) => {
-            return Err(invalid(
-                "FIELD_CONFLICT",
-                "agreement.sites",
-                "agreement.sites and agreement.provider_region are both given: give one of them",
-            ));
-        }
-    };
-    check::count("agreement.sites", given.sites.len(), LIST_MAX)?;
-    let mut sites = Vec::with_capacity(given.sites.len());
-    for (index, site) in given.sites.into_iter().enumerate() {
-        sites.push(check::name(format_args!("agreement.sites[{index}]"), site)?);
-    }
-    check::sort_distinct("agreement.sites", &mut sites)?;
-    Ok(money(MoneyCommand::CreateAgreement {
-        agreement: NewAgreement {
-            issuer_region: check::region("agreement.issuer_region", given.issuer_region)?,
-            provider_region,
-            sites: Vec::new(),
-            skus: patterns("agreement.skus", given.skus)?,
-            rate: check::rate("agreement.rate_bp", given.rate_bp)?,
-            cap_per_job: check::amount_or_none("agreement.cap_per_job_fen", given.cap_per_job_fen)?,
-            from,
-            until,
-        },
-        sites,
-    }))
-}
-
-pub(super) fn end_agreement(request: v1::EndAgreementRequest) -> Checked<Body> {
-    if request.id == 0 {
-        return Err(missing("id", "give the number of the agreement"));
-    }
-    Ok(money(MoneyCommand::EndAgreement {
-        id: request.id,
-        at: instant_or_now("at_ms", request.at_ms)?,
-    }))
-}
-
 pub(super) fn issue_vouchers(request: v1::IssueVouchersRequest) -> Checked<Body> {
     if request.vouchers.is_empty() {
         return Err(missing("vouchers", "give at least one voucher"));
@@ -327,7 +154,7 @@ pub(super) fn issue_vouchers(request: v1::IssueVouchersRequest) -> Checked<Body>
         vouchers.push(NewVoucher {
             code: check::name(format_args!("vouchers[{index}].code"), one.code)?,
             holder: check::name(format_args!("vouchers[{index}].holder"), one.holder)?,
-            face: Grant(check::amount(format_args!("vouchers[{index}].face_fen"), one.face_fen)?.0),
+            face: check::grant(format_args!("vouchers[{index}].face"), one.face)?,
             from,
             until,
         });
@@ -337,6 +164,7 @@ pub(super) fn issue_vouchers(request: v1::IssueVouchersRequest) -> Checked<Body>
     Ok(money(MoneyCommand::IssueVouchers {
         programme: check::name("programme", request.programme)?,
         vouchers,
+        unit_hours: request.unit_hours,
     }))
 }
 

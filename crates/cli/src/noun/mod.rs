@@ -2,10 +2,13 @@
 
 pub mod agreement;
 pub mod audit;
+pub mod claim;
 pub mod cluster;
 pub mod job;
+pub mod period;
 pub mod principal;
 pub mod programme;
+pub mod settlement;
 pub mod site;
 pub mod voucher;
 pub mod wallet;

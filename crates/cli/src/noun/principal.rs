@@ -39,12 +39,14 @@ pub enum Role {
     Member,
     /// Programmes, agreements and vouchers of one region.
     Issuer,
-    /// Top-ups, withdrawals, refunds.
+    /// Whatever is paid: wallets, refunds, settlements, claims, funders.
     Treasurer,
     /// Reads everything, changes nothing.
     Auditor,
     /// The agent of one site.
     Node,
+    /// Closes periods, reviews settlements and claims; in one region, or in all.
+    Reviewer,
 }
 
 impl Role {
@@ -57,6 +59,7 @@ impl Role {
             Role::Treasurer => v1::Role::Treasurer,
             Role::Auditor => v1::Role::Auditor,
             Role::Node => v1::Role::Node,
+            Role::Reviewer => v1::Role::Reviewer,
         }
     }
 }
@@ -71,6 +74,7 @@ fn role_name(role: v1::Role) -> &'static str {
         v1::Role::Treasurer => "treasurer",
         v1::Role::Auditor => "auditor",
         v1::Role::Node => "node",
+        v1::Role::Reviewer => "reviewer",
     }
 }
 
@@ -88,7 +92,7 @@ pub struct CreateArgs {
     /// The site of an operator or node
     #[arg(long, default_value = "", hide_default_value = true)]
     site: String,
-    /// The region of an issuer
+    /// The region of an issuer, or of a reviewer of one region
     #[arg(long, value_name = "CODE", value_parser = parse_region)]
     region: Option<u32>,
     /// Write the token to this new file (readable by you only) instead of printing it

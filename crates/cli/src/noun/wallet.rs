@@ -9,7 +9,7 @@ use super::{Context, PAGE, none_if_empty, parse_pair, parse_region};
 use crate::client::request_id;
 use crate::failure::Outcome;
 use crate::output::{record, table};
-use crate::units::{self, local, rfc3339, show_money, show_unit_price};
+use crate::units::{self, local, rfc3339, show_money, show_plain_amount, show_unit_price};
 
 /// Verbs of `hesuan wallet`.
 #[derive(Debug, Subcommand)]
@@ -27,6 +27,10 @@ pub enum Verb {
     TopUp(MoveArgs),
     /// Take money out of a wallet
     Withdraw(MoveArgs),
+    /// Money an organisation paid back of what it owes
+    Collect(MoveArgs),
+    /// Another registered region or actual controller
+    UpdateOrg(UpdateOrgArgs),
     /// What sites charge
     #[command(subcommand)]
     Prices(PricesVerb),
@@ -101,7 +105,20 @@ pub struct CreateOrgArgs {
     credit_code: String,
 }
 
-/// Options of `wallet top-up` and `wallet withdraw`.
+/// Options of `wallet update-org`.
+#[derive(Args, Debug)]
+pub struct UpdateOrgArgs {
+    /// The organisation
+    org: String,
+    /// Where it is registered now
+    #[arg(long, value_name = "CODE", value_parser = parse_region, required_unless_present = "control_group")]
+    region: Option<u32>,
+    /// Who controls it now; organisations of one group share caps
+    #[arg(long, value_name = "NAME")]
+    control_group: Option<String>,
+}
+
+/// Options of `wallet top-up`, `wallet withdraw` and `wallet collect`.
 #[derive(Args, Debug)]
 pub struct MoveArgs {
     /// The organisation
@@ -214,6 +231,38 @@ pub(crate) async fn run(context: &Context, verb: Verb) -> Outcome<()> {
                 .await?;
             moved(context, &org)
         }
+        Verb::Collect(MoveArgs { org, amount, reference }) => {
+            let request = v1::CollectRequest {
+                request_id: request_id(),
+                org,
+                amount_fen: amount,
+                reference,
+            };
+            let org = context
+                .client
+                .call(request, |channel, request| async move {
+                    WalletServiceClient::new(channel).collect(request).await
+                })
+                .await?;
+            context.output.show(&org_json(&org), || {
+                format!("{} still owes {} yuan", org.name, show_money(org.owes_fen))
+            })
+        }
+        Verb::UpdateOrg(args) => {
+            let request = v1::UpdateOrgRequest {
+                request_id: request_id(),
+                org: args.org,
+                region: args.region.unwrap_or(0),
+                control_group: args.control_group.unwrap_or_default(),
+            };
+            let org = context
+                .client
+                .call(request, |channel, request| async move {
+                    WalletServiceClient::new(channel).update_org(request).await
+                })
+                .await?;
+            context.output.show(&org_json(&org), || org_text(&org))
+        }
         Verb::Prices(PricesVerb::Set(args)) => set_prices(context, args).await,
         Verb::Prices(PricesVerb::List { site }) => list_prices(context, site).await,
         Verb::Refund(args) => refund(context, args).await,
@@ -242,10 +291,13 @@ fn org_json(org: &v1::Org) -> Value {
         "wallet_held_fen": org.wallet_held_fen,
         "wallet_spent_fen": org.wallet_spent_fen,
         "receivable_fen": org.receivable_fen,
+        "claim_fen": org.claim_fen,
+        "owes_fen": org.owes_fen,
     })
 }
 
 fn org_text(org: &v1::Org) -> String {
+    let unless_zero = |fen: i64| if fen == 0 { String::new() } else { show_money(fen) };
     record(&[
         ("organisation", org.name.clone()),
         ("kind", kind_name(org.kind()).to_owned()),
@@ -255,14 +307,9 @@ fn org_text(org: &v1::Org) -> String {
         ("available", format!("{} yuan", show_money(org.wallet_available_fen))),
         ("held", show_money(org.wallet_held_fen)),
         ("spent", show_money(org.wallet_spent_fen)),
-        (
-            "receivable",
-            if org.receivable_fen == 0 {
-                String::new()
-            } else {
-                show_money(org.receivable_fen)
-            },
-        ),
+        ("receivable", unless_zero(org.receivable_fen)),
+        ("to claim", unless_zero(org.claim_fen)),
+        ("owes", unless_zero(org.owes_fen)),
     ])
 }
 
@@ -392,7 +439,11 @@ async fn balance(context: &Context) -> Outcome<()> {
         })
         .await?;
     let row = |row: &v1::TrialBalanceRow| json!({ "account": row.account, "debit_fen": row.debit_fen, "credit_fen": row.credit_fen });
+    let unit_row = |row: &v1::UnitTrialRow| json!({ "account": row.account, "debit": row.debit, "credit": row.credit });
+    let unit =
+        |unit: &v1::UnitTrial| json!({ "sku": unit.sku, "rows": unit.rows.iter().map(unit_row).collect::<Vec<_>>() });
     let value = json!({
+        "units": answer.units.iter().map(unit).collect::<Vec<_>>(),
         "rows": answer.rows.iter().map(row).collect::<Vec<_>>(),
         "debit_total_fen": answer.debit_total_fen,
         "credit_total_fen": answer.credit_total_fen,
@@ -418,9 +469,20 @@ async fn balance(context: &Context) -> Outcome<()> {
             "NOT BALANCED"
         };
         let entries = answer.journal_entries;
-        format!(
-            "{}\n{verdict}, {entries} journal entries",
-            table(&["ACCOUNT", ">DEBIT", ">CREDIT"], rows)
-        )
+        let mut text = table(&["ACCOUNT", ">DEBIT", ">CREDIT"], rows);
+        for unit in &answer.units {
+            let hours = |amount: i64| match amount {
+                0 => String::new(),
+                amount => show_plain_amount(amount, &unit.sku),
+            };
+            let rows = unit.rows.iter();
+            let rows = rows.map(|row| vec![row.account.clone(), hours(row.debit), hours(row.credit)]);
+            text.push_str(&format!(
+                "\n\nunit-hours of {}\n{}",
+                unit.sku,
+                table(&["ACCOUNT", ">DEBIT", ">CREDIT"], rows)
+            ));
+        }
+        format!("{text}\n{verdict}, {entries} journal entries")
     })
 }

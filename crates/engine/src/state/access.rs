@@ -5,7 +5,7 @@ use hesuan_ledger::types::{OrgId, RegionCode, SiteId};
 
 use super::State;
 use super::principal::Principal;
-use crate::command::{Body, Command, MoneyCommand, Role};
+use crate::command::{Body, ClosingCommand, Command, MoneyCommand, Role};
 use crate::outcome::Rejection;
 use crate::types::PrincipalId;
 
@@ -33,10 +33,16 @@ pub enum Kind {
     Cancel,
     /// Redeem a voucher.
     Redeem,
-    /// Create an organisation.
-    CreateOrg,
-    /// Top up, withdraw, refund.
+    /// Create an organisation, change where it is registered or who controls it.
+    Organisations,
+    /// Whatever is paid: top up, withdraw, refund, settlements, claims, funders.
     MoveMoney,
+    /// File a claim.
+    Claim,
+    /// End and close accounting periods.
+    Close,
+    /// Review settlements and claims.
+    Review,
     /// Change a site's prices.
     SetPrices,
     /// Programmes, agreements, vouchers.
@@ -53,12 +59,14 @@ pub enum Kind {
     Lead,
     /// See jobs, their logs and receipts.
     ReadJobs,
-    /// See an organisation's wallet.
+    /// See an organisation's wallet, statement, settlements and claims.
     ReadWallet,
     /// See vouchers of a holder.
     ReadVouchers,
     /// See sites, hosts, prices, programmes, agreements, limits, the cluster's state.
     ReadPublic,
+    /// See the clearing, payables and corrections of a region's programmes and payees.
+    ReadClearing,
     /// See the trial balance.
     ReadBooks,
     /// Take the whole journal away.
@@ -67,16 +75,17 @@ pub enum Kind {
     ReadPrincipals,
 }
 
-/// The table: which roles may do which kind of thing. [`Role::Member`], [`Role::Operator`], [`Role::Node`] and
-/// [`Role::Issuer`] only within what they are bound to.
+/// The table: which roles may do which kind of thing. [`Role::Member`], [`Role::Operator`], [`Role::Node`],
+/// [`Role::Issuer`] and a [`Role::Reviewer`] of one region only within what they are bound to.
 #[must_use]
 pub fn roles(kind: Kind) -> &'static [Role] {
-    use Role::{Admin, Auditor, Issuer, Member, Node, Operator, Treasurer};
+    use Role::{Admin, Auditor, Issuer, Member, Node, Operator, Reviewer, Treasurer};
     match kind {
-        Kind::Submit | Kind::Redeem => &[Member],
+        Kind::Submit | Kind::Redeem | Kind::Claim => &[Member],
         Kind::Cancel => &[Member, Admin],
-        Kind::CreateOrg => &[Admin, Treasurer],
+        Kind::Organisations => &[Admin, Treasurer],
         Kind::MoveMoney => &[Treasurer],
+        Kind::Close | Kind::Review => &[Reviewer],
         Kind::SetPrices => &[Operator],
         Kind::Programmes => &[Issuer],
         Kind::CreateSite | Kind::Administer => &[Admin],
@@ -84,10 +93,11 @@ pub fn roles(kind: Kind) -> &'static [Role] {
         Kind::Agent => &[Node],
         Kind::Lead => &[],
         Kind::ReadJobs => &[Member, Admin, Auditor],
-        Kind::ReadWallet => &[Member, Treasurer, Auditor],
-        Kind::ReadVouchers => &[Member, Issuer, Auditor],
-        Kind::ReadPublic => &[Member, Admin, Operator, Issuer, Treasurer, Auditor, Node],
-        Kind::ReadBooks => &[Treasurer, Auditor],
+        Kind::ReadWallet => &[Member, Treasurer, Auditor, Reviewer],
+        Kind::ReadVouchers => &[Member, Issuer, Auditor, Reviewer],
+        Kind::ReadPublic => &[Member, Admin, Operator, Issuer, Treasurer, Auditor, Node, Reviewer],
+        Kind::ReadClearing => &[Issuer, Treasurer, Auditor, Reviewer],
+        Kind::ReadBooks => &[Treasurer, Auditor, Reviewer],
         Kind::ExportJournal => &[Auditor],
         Kind::ReadPrincipals => &[Admin, Auditor],
     }
@@ -100,10 +110,26 @@ pub fn kind_of(body: &Body) -> Kind {
         Body::SubmitJob(_) | Body::BindQuote { .. } | Body::ExtendJob { .. } => Kind::Submit,
         Body::CancelJob { .. } => Kind::Cancel,
         Body::Money(money) => match money {
-            MoneyCommand::CreateOrg(_) => Kind::CreateOrg,
-            MoneyCommand::TopUp { .. } | MoneyCommand::Withdraw { .. } | MoneyCommand::Refund { .. } => Kind::MoveMoney,
+            MoneyCommand::CreateOrg(_) | MoneyCommand::UpdateOrg { .. } => Kind::Organisations,
+            MoneyCommand::TopUp { .. }
+            | MoneyCommand::Withdraw { .. }
+            | MoneyCommand::Refund { .. }
+            | MoneyCommand::Closing(
+                ClosingCommand::PayIn { .. }
+                | ClosingCommand::RepayFund { .. }
+                | ClosingCommand::Collect { .. }
+                | ClosingCommand::PaySettlement { .. }
+                | ClosingCommand::PayClaim { .. },
+            ) => Kind::MoveMoney,
+            MoneyCommand::Closing(ClosingCommand::FileClaim { .. }) => Kind::Claim,
+            MoneyCommand::Closing(ClosingCommand::EndPeriod | ClosingCommand::ClosePeriod { .. }) => Kind::Close,
+            MoneyCommand::Closing(ClosingCommand::ReviewSettlement { .. } | ClosingCommand::ReviewClaim { .. }) => {
+                Kind::Review
+            }
             MoneyCommand::SetPrices { .. } => Kind::SetPrices,
             MoneyCommand::CreateProgramme(_)
+            | MoneyCommand::ReviseProgramme { .. }
+            | MoneyCommand::SetBudget { .. }
             | MoneyCommand::CreateAgreement { .. }
             | MoneyCommand::EndAgreement { .. }
             | MoneyCommand::IssueVouchers { .. }
@@ -158,6 +184,8 @@ fn covers(principal: &Principal, role: Role, scope: Scope) -> bool {
         (Role::Member, Scope::Org(org)) => principal.org == Some(org),
         (Role::Operator | Role::Node, Scope::Site(site)) => principal.site == Some(site),
         (Role::Issuer, Scope::Region(region)) => principal.region == Some(region),
+        (Role::Reviewer, Scope::Region(region)) => principal.region.is_none_or(|bound| bound == region),
+        (Role::Reviewer, _) => principal.region.is_none(),
         (Role::Member | Role::Operator | Role::Node | Role::Issuer, _) => false,
         (Role::Admin | Role::Treasurer | Role::Auditor, _) => true,
     }

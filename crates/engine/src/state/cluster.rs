@@ -100,8 +100,17 @@ impl State {
         };
         let region = match (new.region, needs(&[Role::Issuer])) {
             (Some(region), true) => Some(region),
+            // A reviewer of one region, or of all.
+            (given, false) if needs(&[Role::Reviewer]) => given,
             (None, false) => None,
-            (given, _) => return Err(binding("principal.region", "a region", "issuer", given.is_some())),
+            (given, _) => {
+                let who = if given.is_some() {
+                    "issuer or reviewer"
+                } else {
+                    "issuer"
+                };
+                return Err(binding("principal.region", "a region", who, given.is_some()));
+            }
         };
         let token_used = self
             .tables

@@ -6,7 +6,7 @@ use hesuan_ledger::{NewAgreement, NewProgramme, Programme, Voucher};
 use super::State;
 use super::access::{Kind, Scope, judge_scope};
 use crate::command::MoneyCommand;
-use crate::outcome::{Effect, Rejection, RejectionKind, Reply};
+use crate::outcome::{Effect, Figures, Rejection, RejectionKind, Reply};
 use crate::types::{PrincipalId, TaskId};
 
 impl State {
@@ -78,15 +78,18 @@ impl State {
                 self.tables.ledger.end_agreement(id, *at, by).map_err(money_refused)?;
                 Ok(self.rules_changed(effects, Reply::Number(id.0)))
             }
-            MoneyCommand::IssueVouchers { programme, vouchers } => {
-                let programme = self.programme_named(programme)?;
-                let (id, region) = (programme.id, programme.region);
-                judge_scope(self, principal, Kind::Programmes, Scope::Region(region))?;
+            MoneyCommand::IssueVouchers {
+                programme,
+                vouchers,
+                unit_hours,
+            } => {
+                let id = self.programme_of_issuer(principal, programme)?;
+                self.check_denomination(id, *unit_hours, "vouchers.face")?;
                 let ids = self
                     .tables
                     .ledger
                     .issue_vouchers(id, vouchers, by)
-                    .map_err(money_refused)?;
+                    .map_err(|refused| self.refused_in(id, refused))?;
                 let first = ids.first().map_or(0, |id| id.0);
                 Ok(Reply::Vouchers {
                     first,
@@ -113,16 +116,57 @@ impl State {
             }
             MoneyCommand::RevokeVoucher { code, reason, fraud } => {
                 let (id, _) = self.voucher_of_issuer(principal, code)?;
-                if *fraud {
-                    let text = "ending the cover of running segments is not offered; revoke without it";
-                    return Err(Rejection::invalid("FRAUD_NOT_OFFERED", "fraud", text));
-                }
                 self.tables
                     .ledger
-                    .revoke_voucher(id, false, reason, by)
+                    .revoke_voucher(id, *fraud, reason, by)
                     .map_err(money_refused)?;
                 Ok(self.rules_changed(effects, one_voucher(id)))
             }
+            MoneyCommand::UpdateOrg {
+                org,
+                region,
+                control_group,
+            } => {
+                let org = self.org_by_name(org, "org")?;
+                self.tables
+                    .ledger
+                    .update_org(org, *region, control_group.as_deref(), by)
+                    .map_err(money_refused)?;
+                // Another region or controller makes other vouchers pay, and shares other caps.
+                effects.push(Effect::FundsChanged(org));
+                Ok(self.rules_changed(effects, Reply::Org(org)))
+            }
+            MoneyCommand::ReviseProgramme {
+                programme,
+                terms,
+                effective_from,
+                immediate,
+                unit_hours,
+            } => {
+                let id = self.programme_of_issuer(principal, programme)?;
+                if terms.cap_per_control_group.is_some() || terms.cap_per_job.is_some() {
+                    self.check_denomination(id, *unit_hours, "terms.cap_per_control_group")?;
+                }
+                self.tables
+                    .ledger
+                    .revise_programme(id, terms, *effective_from, *immediate, by)
+                    .map_err(money_refused)?;
+                Ok(self.rules_changed(effects, Reply::Number(id.0)))
+            }
+            MoneyCommand::SetBudget {
+                programme,
+                budget,
+                unit_hours,
+            } => {
+                let id = self.programme_of_issuer(principal, programme)?;
+                self.check_denomination(id, *unit_hours, "budget")?;
+                self.tables
+                    .ledger
+                    .set_budget(id, *budget, by)
+                    .map_err(|refused| self.refused_in(id, refused))?;
+                Ok(self.rules_changed(effects, Reply::Number(id.0)))
+            }
+            MoneyCommand::Closing(closing) => self.close_books(principal, closing, by),
         }
     }
 
@@ -146,6 +190,10 @@ impl State {
             .refund(key, amount, reason, by)
             .map_err(money_refused)?;
         effects.extend(payer.map(Effect::FundsChanged));
+        if !refund.legs.is_empty() {
+            // What went back to funds is there for every holder.
+            self.rules_changed(effects, Reply::Done);
+        }
         // The job may be in the archive already; the ledger keeps what can still be given back.
         let id = self.attempts(task.job, task.task).map(|(id, _)| id);
         let id = id
@@ -226,7 +274,38 @@ impl State {
         reply
     }
 
-    fn programme_named(&self, name: &str) -> Result<&Programme, Rejection> {
+    fn programme_of_issuer(&self, principal: PrincipalId, name: &str) -> Result<ProgrammeId, Rejection> {
+        let programme = self.programme_named(name)?;
+        let region = programme.region;
+        judge_scope(self, principal, Kind::Programmes, Scope::Region(region))?;
+        Ok(programme.id)
+    }
+
+    /// Yuan are never taken for hours: who gives an amount says which it is.
+    fn check_denomination(&self, id: ProgrammeId, unit_hours: bool, field: &str) -> Result<(), Rejection> {
+        let programme = self.tables.ledger.programme(id).expect("the caller found it");
+        match (programme.unit_hours_of(), unit_hours) {
+            (None, false) | (Some(_), true) => Ok(()),
+            (counted, _) => {
+                let unit = counted.map_or("yuan".to_owned(), |sku| format!("unit-hours of {sku}"));
+                let text = format!("{field}: {} counts in {unit}; give the amount in that", programme.name);
+                Err(Rejection::invalid("DENOMINATION", field, text))
+            }
+        }
+    }
+
+    /// A refusal whose figures are in what the programme counts in.
+    fn refused_in(&self, id: ProgrammeId, refused: hesuan_ledger::Rejection) -> Rejection {
+        let mut refused = money_refused(refused);
+        let programme = self.tables.ledger.programme(id);
+        let sku = programme.and_then(|programme| programme.unit_hours_of());
+        if let (Some(figures), Some(sku)) = (&mut refused.figures, sku) {
+            figures.unit_hours_of = Some(sku.as_str().into());
+        }
+        refused
+    }
+
+    pub(super) fn programme_named(&self, name: &str) -> Result<&Programme, Rejection> {
         let found = self.tables.ledger.programme_by_name(name);
         found.ok_or_else(|| Rejection::not_found("UNKNOWN_PROGRAMME", "programme", format!("no programme {name:?}")))
     }
@@ -265,5 +344,18 @@ pub(super) fn money_refused(refused: hesuan_ledger::Rejection) -> Rejection {
         Money::Precondition => RejectionKind::Precondition,
         Money::Funds => RejectionKind::Funds,
     };
-    Rejection::new(kind, refused.code(), refused.field(), refused.to_string())
+    Rejection {
+        figures: figures(&refused),
+        ..Rejection::new(kind, refused.code(), refused.field(), refused.to_string())
+    }
+}
+
+/// What is missing, where the refusal is about an amount.
+pub(super) fn figures(refused: &hesuan_ledger::Rejection) -> Option<Box<Figures>> {
+    let (needed, available) = refused.figures()?;
+    Some(Box::new(Figures {
+        needed,
+        available,
+        unit_hours_of: None,
+    }))
 }

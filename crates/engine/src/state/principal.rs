@@ -18,7 +18,7 @@ pub struct Principal {
     pub org: Option<OrgId>,
     /// For [`Role::Operator`] and [`Role::Node`].
     pub site: Option<SiteId>,
-    /// For [`Role::Issuer`].
+    /// For [`Role::Issuer`], and for a [`Role::Reviewer`] of one region.
     pub region: Option<RegionCode>,
     /// SHA-256 of the token.
     pub token_sha256: Digest,

@@ -35,7 +35,7 @@ impl State {
             walltime_ms_max: request.walltime_ms_max,
             funding,
             copay_max: request.funding.copay_max,
-            allow_partial: true,
+            allow_partial: request.funding.allow_partial,
             job: None,
         }
     }
@@ -99,8 +99,15 @@ impl State {
         };
         let line = |(site, reason): (Box<str>, Reason)| (site, reason.code(), reason.to_string().into());
         let sites = refusals.into_iter().map(line).collect();
+        let (figures, nearest) = if money {
+            self.what_would_pay(request, at)
+        } else {
+            (None, None)
+        };
         Err(Rejection {
             sites,
+            figures,
+            nearest,
             ..Rejection::new(kind, code, "spec", text)
         })
     }

@@ -203,6 +203,8 @@ pub(super) struct ClassRecord {
     requeue: bool,
     #[prost(uint64, optional, tag = "17")]
     quote: Option<u64>,
+    #[prost(bool, tag = "20")]
+    allow_partial: bool,
     #[prost(uint64, optional, tag = "18")]
     satisfiable_rules: Option<u64>,
     #[prost(int64, tag = "19")]
@@ -444,7 +446,7 @@ impl From<MemberRecord> for Member {
     }
 }
 
-const ROLES: [Role; 7] = [
+const ROLES: [Role; 8] = [
     Role::Admin,
     Role::Operator,
     Role::Member,
@@ -452,6 +454,7 @@ const ROLES: [Role; 7] = [
     Role::Treasurer,
     Role::Auditor,
     Role::Node,
+    Role::Reviewer,
 ];
 
 impl From<&Principal> for PrincipalRecord {
@@ -688,6 +691,7 @@ impl ClassRecord {
             vouchers: request.funding.vouchers.clone(),
             wallet_only: request.funding.wallet_only,
             copay_max: request.funding.copay_max.map(|max| max.0),
+            allow_partial: request.funding.allow_partial,
             requeue: request.on_site_lost == OnSiteLost::Requeue,
             quote: request.quote,
             satisfiable_rules: class.satisfiable.map(|kept| kept.rules_version),
@@ -718,6 +722,7 @@ impl ClassRecord {
                 vouchers: self.vouchers,
                 wallet_only: self.wallet_only,
                 copay_max: self.copay_max.map(Fen),
+                allow_partial: self.allow_partial,
             },
             on_site_lost: if self.requeue {
                 OnSiteLost::Requeue

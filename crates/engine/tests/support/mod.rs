@@ -115,7 +115,7 @@ impl World {
         self.must_principal("operator", &[Role::Admin], None, None, None);
     }
 
-    fn must_principal(
+    pub(crate) fn must_principal(
         &mut self,
         name: &str,
         roles: &[Role],
@@ -169,6 +169,7 @@ impl World {
         let issue = MoneyCommand::IssueVouchers {
             programme: "sj-compute".into(),
             vouchers: vec![voucher],
+            unit_hours: false,
         };
         self.must_as("issuer", Body::Money(issue));
         self.must_as("lab", Body::Money(MoneyCommand::RedeemVoucher { code: "V-1".into() }));

@@ -11,7 +11,9 @@ use hesuan_api::internal::v1::peer_service_server::PeerServiceServer;
 use hesuan_api::v1::audit_service_server::AuditServiceServer;
 use hesuan_api::v1::cluster_service_server::ClusterServiceServer;
 use hesuan_api::v1::job_service_server::JobServiceServer;
+use hesuan_api::v1::period_service_server::PeriodServiceServer;
 use hesuan_api::v1::programme_service_server::ProgrammeServiceServer;
+use hesuan_api::v1::settlement_service_server::SettlementServiceServer;
 use hesuan_api::v1::site_service_server::SiteServiceServer;
 use hesuan_api::v1::voucher_service_server::VoucherServiceServer;
 use hesuan_api::v1::wallet_service_server::WalletServiceServer;
@@ -74,6 +76,8 @@ pub(super) fn clients(
         .add_service(service!(WalletServiceServer))
         .add_service(service!(ProgrammeServiceServer))
         .add_service(service!(VoucherServiceServer))
+        .add_service(service!(PeriodServiceServer))
+        .add_service(service!(SettlementServiceServer))
         .add_service(service!(ClusterServiceServer))
         .add_service(service!(AuditServiceServer))
         .add_service(agents)

@@ -1,5 +1,5 @@
-//! What must be there before anybody can run a job: sites and prices, a programme and who recognises it, a lab with a voucher, an
-//! enterprise with a wallet, and everybody's token.
+//! What must be there before anybody can run a job: sites and prices, the programmes of two regions and who recognises them, a lab
+//! with a voucher of each, an enterprise with a wallet, and everybody's token.
 
 use anyhow::Context as _;
 use hesuan_api::v1::programme_service_client::ProgrammeServiceClient;
@@ -14,12 +14,37 @@ use super::print::Page;
 use crate::clock::wall_ms;
 use crate::cluster_file::{new_token, token_sha256, write_private};
 
-/// The lab that redeems a voucher.
+/// The lab that redeems two vouchers.
 pub(super) const LAB: &str = "g60-lab";
 /// The enterprise that pays from its wallet.
 pub(super) const ENTERPRISE: &str = "delta-motors";
-/// Songjiang's voucher programme.
-pub(super) const PROGRAMME: &str = "songjiang-compute-2026";
+/// A programme of the demo: who issues it, what the lab gets of it, and where else its vouchers are recognised, at which rate.
+struct Grant {
+    issuer: &'static str,
+    /// As it lies in `deploy/programmes`.
+    file: &'static str,
+    voucher: &'static str,
+    face_fen: i64,
+    recognised: [(usize, u32); 2],
+}
+
+/// Songjiang's and Hangzhou's, by the places of their cities in [`CITIES`].
+const GRANTS: [Grant; 2] = [
+    Grant {
+        issuer: "songjiang-issuer",
+        file: include_str!("../../../../deploy/programmes/shanghai-district.toml"),
+        voucher: "SJ-0001",
+        face_fen: 5_000_000,
+        recognised: [(1, 3_000), (2, 2_000)],
+    },
+    Grant {
+        issuer: "hangzhou-issuer",
+        file: include_str!("../../../../deploy/programmes/hangzhou.toml"),
+        voucher: "HZ-0001",
+        face_fen: 2_000_000,
+        recognised: [(0, 2_000), (2, 1_000)],
+    },
+];
 
 const YEAR_MS: u64 = 365 * 24 * 3_600_000;
 
@@ -30,6 +55,7 @@ pub(super) struct People {
     pub(super) lab: Client,
     pub(super) enterprise: Client,
     pub(super) auditor: Client,
+    pub(super) reviewer: Client,
 }
 
 /// Makes all of it through the public interface; a second start only reads the tokens.
@@ -48,13 +74,17 @@ pub(super) async fn found(cluster: &Cluster, page: &Page) -> anyhow::Result<Peop
         lab: person("lab")?,
         enterprise: person("enterprise")?,
         auditor: person("auditor")?,
+        reviewer: person("reviewer")?,
         admin: admin.clone(),
     };
     if cluster.found_again {
         return Ok(people);
     }
     prices(&person, page).await?;
-    money(&people, &person("songjiang-issuer")?, page).await?;
+    for grant in &GRANTS {
+        programme(grant, &person(grant.issuer)?, &people.lab, page).await?;
+    }
+    wallets(&people, page).await?;
     Ok(people)
 }
 
@@ -123,11 +153,14 @@ async fn principals(admin: &Client, cluster: &Cluster) -> anyhow::Result<()> {
             },
         ));
     }
-    let issuer = v1::Principal {
-        region: CITIES[0].region,
-        ..Default::default()
-    };
-    wanted.push(("songjiang-issuer".into(), v1::Role::Issuer, issuer));
+    for (grant, city) in GRANTS.iter().zip(&CITIES) {
+        let bound = v1::Principal {
+            region: city.region,
+            ..Default::default()
+        };
+        wanted.push((grant.issuer.into(), v1::Role::Issuer, bound));
+    }
+    wanted.push(("reviewer".into(), v1::Role::Reviewer, v1::Principal::default()));
     wanted.push(("treasurer".into(), v1::Role::Treasurer, v1::Principal::default()));
     wanted.push(("auditor".into(), v1::Role::Auditor, v1::Principal::default()));
     wanted.push((
@@ -208,30 +241,22 @@ fn price(sku: &str, millifen_per_unit_hour: u64) -> v1::UnitPrice {
     }
 }
 
-async fn money(people: &People, issuer: &Client, page: &Page) -> anyhow::Result<()> {
-    // A day of slack on both ends, in case clocks differ.
+/// A programme out of its file, the agreements that recognise it elsewhere, and a voucher of it that the lab redeems.
+async fn programme(grant: &Grant, issuer: &Client, lab: &Client, page: &Page) -> anyhow::Result<()> {
+    // A day of slack on both ends, in case clocks differ. The file's own year may be over when the demo is run.
     let (from_ms, until_ms) = (wall_ms() - 24 * 3_600_000, wall_ms() + YEAR_MS);
-    let programme = v1::Programme {
-        name: PROGRAMME.into(),
-        region: CITIES[0].region,
-        funders: vec![v1::Funder {
-            name: "songjiang-bureau".into(),
-            share: 1,
-        }],
-        budget_fen: 100_000_000,
-        budget_policy: v1::BudgetPolicy::CommitAtIssue.into(),
-        redemption: v1::Redemption::Holder.into(),
-        rates: ["cpu", "mem", "gpu/*"]
-            .iter()
-            .map(|sku| v1::Rate {
-                sku: (*sku).into(),
-                rate_bp: 5_000,
-            })
-            .collect(),
-        from_ms,
-        until_ms,
-        ..Default::default()
-    };
+    let mut programme = hesuan_cli::programme_file::parse(grant.file).map_err(anyhow::Error::msg)?;
+    programme.fiscal_year = 0;
+    if let Some(terms) = &mut programme.terms {
+        (terms.from_ms, terms.until_ms) = (from_ms, until_ms);
+    }
+    let (name, region) = (programme.name.clone(), programme.region);
+    let rate = programme
+        .terms
+        .iter()
+        .flat_map(|terms| &terms.rates)
+        .find(|rate| rate.sku == "cpu");
+    let rate_bp = rate.map_or(0, |rate| rate.rate_bp);
     let message = v1::CreateProgrammeRequest {
         request_id: request_id(),
         programme: Some(programme),
@@ -241,10 +266,13 @@ async fn money(people: &People, issuer: &Client, page: &Page) -> anyhow::Result<
             ProgrammeServiceClient::new(channel).create_programme(request).await
         })
         .await
-        .context("creating the programme")?;
-    for (city, rate_bp) in [(&CITIES[1], 3_000), (&CITIES[2], 2_000)] {
+        .with_context(|| format!("creating the programme {name}"))?;
+    let mut elsewhere = Vec::new();
+    for (place, rate_bp) in grant.recognised {
+        let city = &CITIES[place];
+        elsewhere.push(format!("{} % in {}", rate_bp / 100, city.name));
         let agreement = v1::Agreement {
-            issuer_region: CITIES[0].region,
+            issuer_region: region,
             provider_region: city.region,
             rate_bp,
             from_ms,
@@ -260,22 +288,25 @@ async fn money(people: &People, issuer: &Client, page: &Page) -> anyhow::Result<
                 ProgrammeServiceClient::new(channel).create_agreement(request).await
             })
             .await
-            .with_context(|| format!("the agreement with {}", city.name))?;
+            .with_context(|| format!("the agreement of {name} with {}", city.name))?;
     }
     page.line(format_args!(
-        "programme  {PROGRAMME}: 50 % at home, 30 % in Hangzhou, 20 % in Hefei"
+        "programme  {name}: {} % at home, up to {} (illustrative figures)",
+        rate_bp / 100,
+        elsewhere.join(", ")
     ));
     let voucher = v1::NewVoucher {
-        code: "SJ-2026-0001".into(),
+        code: grant.voucher.into(),
         holder: LAB.into(),
-        face_fen: 5_000_000,
+        face: grant.face_fen,
         from_ms,
         until_ms,
     };
     let message = v1::IssueVouchersRequest {
         request_id: request_id(),
-        programme: PROGRAMME.into(),
+        programme: name,
         vouchers: vec![voucher],
+        ..Default::default()
     };
     issuer
         .call(message, async |channel, request| {
@@ -285,15 +316,22 @@ async fn money(people: &People, issuer: &Client, page: &Page) -> anyhow::Result<
         .context("issuing the voucher")?;
     let redeem = v1::RedeemVoucherRequest {
         request_id: request_id(),
-        code: "SJ-2026-0001".into(),
+        code: grant.voucher.into(),
     };
-    people
-        .lab
-        .call(redeem, async |channel, request| {
-            VoucherServiceClient::new(channel).redeem_voucher(request).await
-        })
-        .await
-        .context("redeeming the voucher")?;
+    lab.call(redeem, async |channel, request| {
+        VoucherServiceClient::new(channel).redeem_voucher(request).await
+    })
+    .await
+    .context("redeeming the voucher")?;
+    page.line(format_args!(
+        "{LAB:<13} redeemed its voucher {} of {} yuan",
+        grant.voucher,
+        super::print::yuan(grant.face_fen)
+    ));
+    Ok(())
+}
+
+async fn wallets(people: &People, page: &Page) -> anyhow::Result<()> {
     for (org, amount_fen) in [(LAB, 1_000_000), (ENTERPRISE, 5_000_000)] {
         let message = v1::TopUpRequest {
             request_id: request_id(),
@@ -308,10 +346,10 @@ async fn money(people: &People, issuer: &Client, page: &Page) -> anyhow::Result<
             })
             .await
             .with_context(|| format!("topping up {org}"))?;
+        page.line(format_args!(
+            "{org:<13} has {} yuan in its wallet",
+            super::print::yuan(amount_fen)
+        ));
     }
-    page.line(format_args!(
-        "{LAB:<13} redeemed voucher SJ-2026-0001 of 50000.00 yuan; wallet 10000.00 yuan"
-    ));
-    page.line(format_args!("{ENTERPRISE:<13} no voucher; wallet 50000.00 yuan"));
     Ok(())
 }

@@ -3,6 +3,7 @@
 //! Everything is real: child processes, the public interface, money, processes as jobs. What must hold is checked and printed.
 
 mod client;
+mod closing;
 mod cluster;
 mod found;
 mod jobs;

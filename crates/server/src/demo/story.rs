@@ -1,5 +1,6 @@
 //! The story itself, from the first daemon to the last check.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use hesuan_api::v1::site_service_client::SiteServiceClient;
 use tokio::time::Instant;
 
 use super::client::{Client, request_id};
+use super::closing;
 use super::cluster::{CITIES, Cluster};
 use super::found::{self, People};
 use super::jobs;
@@ -34,7 +36,7 @@ pub(super) async fn tell(cluster: &mut Cluster, page: &Page, dir: &Path, exit: b
     page.part(if cluster.found_again {
         "everything is found again"
     } else {
-        "sites, prices, a programme, people"
+        "sites, prices, two regions' programmes, people"
     });
     let people = found::found(cluster, page).await?;
     if cluster.found_again {
@@ -88,14 +90,20 @@ pub(super) async fn tell(cluster: &mut Cluster, page: &Page, dir: &Path, exit: b
     for job in &over {
         paid.push(report::receipt(&people.auditor, job, page).await?);
     }
+    let programmes: BTreeSet<&str> = paid[0].legs.iter().map(|leg| leg.programme.as_str()).collect();
     page.check(
-        "the voucher paid its share of the lab's job",
-        !paid[0].legs.is_empty() && paid[0].legs.iter().all(|leg| leg.amount_fen > 0),
+        "the lab's job was paid from the vouchers of two regions and from its wallet",
+        programmes.len() == 2 && paid[0].legs.iter().all(|leg| leg.amount_fen > 0) && paid[0].copay_fen > 0,
     );
     page.check(
         "the enterprise, without a voucher, paid all of its array",
         paid[1].legs.is_empty() && paid[1].copay_fen > 0,
     );
+
+    page.part("the books are closed");
+    let closed = closing::close(&people, page).await?;
+    page.part("what the providers are paid");
+    closing::pay(&people, closed, page).await?;
 
     page.part("trial balance");
     report::trial_balance(&people.auditor, page).await?;
@@ -181,7 +189,7 @@ async fn quote(lab: &Client, page: &Page) -> anyhow::Result<()> {
         let price = site.price.clone().unwrap_or_default();
         let legs: i64 = price.legs.iter().map(|leg| leg.amount_fen).sum();
         page.line(format_args!(
-            "{:<10} list price {:>8}  voucher {:>8}  co-pay {:>8} yuan",
+            "{:<10} list price {:>8}  vouchers {:>8}  co-pay {:>8} yuan",
             site.site,
             yuan(price.gross_fen),
             yuan(legs),
@@ -339,6 +347,19 @@ async fn stay(cluster: &mut Cluster, job: u64, page: &Page) -> anyhow::Result<()
         ),
         format!(
             "--token-file {} wallet balance",
+            cluster.token_file("auditor").display()
+        ),
+        format!(
+            "--token-file {} period clearing --period 1",
+            cluster.token_file("auditor").display()
+        ),
+        format!(
+            "--token-file {} period statement {} --period 1 --csv",
+            cluster.token_file("lab").display(),
+            found::LAB
+        ),
+        format!(
+            "--token-file {} settlement list",
             cluster.token_file("auditor").display()
         ),
     ] {

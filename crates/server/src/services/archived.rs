@@ -187,6 +187,7 @@ fn leg(state: &State, leg: &Leg) -> v1::PriceLeg {
         agreement_id: leg.agreement.0,
         rate_bp: leg.rate.0,
         amount_fen: leg.amount.0,
+        taken: leg.grant.0,
     }
 }
 
@@ -214,6 +215,7 @@ fn add(total: &mut v1::Price, price: &v1::Price) {
         match total.legs.iter_mut().find(same) {
             Some(there) => {
                 there.amount_fen += leg.amount_fen;
+                there.taken += leg.taken;
                 there.rate_bp = there.rate_bp.max(leg.rate_bp);
             }
             None => total.legs.push(leg.clone()),

@@ -4,7 +4,9 @@ use hesuan_api::internal::v1::agent_service_server::AgentServiceServer;
 use hesuan_api::v1::audit_service_server::AuditServiceServer;
 use hesuan_api::v1::cluster_service_server::ClusterServiceServer;
 use hesuan_api::v1::job_service_server::JobServiceServer;
+use hesuan_api::v1::period_service_server::PeriodServiceServer;
 use hesuan_api::v1::programme_service_server::ProgrammeServiceServer;
+use hesuan_api::v1::settlement_service_server::SettlementServiceServer;
 use hesuan_api::v1::site_service_server::SiteServiceServer;
 use hesuan_api::v1::voucher_service_server::VoucherServiceServer;
 use hesuan_api::v1::wallet_service_server::WalletServiceServer;
@@ -43,13 +45,15 @@ pub(crate) async fn follow(
     }
 }
 
-fn names() -> [&'static str; 8] {
+fn names() -> [&'static str; 10] {
     [
         JobServiceServer::<Services>::NAME,
         SiteServiceServer::<Services>::NAME,
         VoucherServiceServer::<Services>::NAME,
         WalletServiceServer::<Services>::NAME,
         ProgrammeServiceServer::<Services>::NAME,
+        PeriodServiceServer::<Services>::NAME,
+        SettlementServiceServer::<Services>::NAME,
         ClusterServiceServer::<Services>::NAME,
         AuditServiceServer::<Services>::NAME,
         AgentServiceServer::<Services>::NAME,

@@ -8,10 +8,13 @@ mod call;
 mod cluster;
 mod health;
 mod job;
+mod journal;
 mod logs;
 mod money;
 mod pages;
+mod settlement;
 mod site;
+mod statement;
 mod watch;
 
 use std::sync::Arc;

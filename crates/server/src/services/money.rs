@@ -72,6 +72,25 @@ impl Core {
         voucher.await?.map(Response::new).ok_or_else(|| unexpected(&reply))
     }
 
+    async fn change_programme(
+        &self,
+        caller: PrincipalId,
+        deadline: Deadline,
+        body: Body,
+    ) -> Result<Response<v1::Programme>, Status> {
+        let reply = self.mutate(caller, deadline, body).await?;
+        let Reply::Number(id) = reply else {
+            return Err(unexpected(&reply));
+        };
+        let programme = self.look(deadline, move |view| {
+            view.state
+                .ledger()
+                .programme(ProgrammeId(id))
+                .map(|programme| answer::programme(view.state, programme, true))
+        });
+        programme.await?.map(Response::new).ok_or_else(|| unexpected(&reply))
+    }
+
     async fn change_agreement(
         &self,
         caller: PrincipalId,
@@ -158,6 +177,22 @@ impl WalletService for Services {
             .await
     }
 
+    async fn update_org(&self, request: Request<v1::UpdateOrgRequest>) -> Result<Response<v1::Org>, Status> {
+        let deadline = Deadline::of(request.metadata());
+        let caller = self.0.caller(request.metadata()).await?;
+        self.0
+            .change_org(caller, deadline, Body::UpdateOrg(request.into_inner()))
+            .await
+    }
+
+    async fn collect(&self, request: Request<v1::CollectRequest>) -> Result<Response<v1::Org>, Status> {
+        let deadline = Deadline::of(request.metadata());
+        let caller = self.0.caller(request.metadata()).await?;
+        self.0
+            .change_org(caller, deadline, Body::Collect(request.into_inner()))
+            .await
+    }
+
     async fn set_prices(
         &self,
         request: Request<v1::SetPricesRequest>,
@@ -240,20 +275,44 @@ impl ProgrammeService for Services {
     ) -> Result<Response<v1::Programme>, Status> {
         let deadline = Deadline::of(request.metadata());
         let caller = self.0.caller(request.metadata()).await?;
-        let reply = self
-            .0
-            .mutate(caller, deadline, Body::CreateProgramme(request.into_inner()))
-            .await?;
-        let Reply::Number(id) = reply else {
-            return Err(unexpected(&reply));
-        };
-        let programme = self.0.look(deadline, move |view| {
-            view.state
-                .ledger()
-                .programme(ProgrammeId(id))
-                .map(|programme| answer::programme(view.state, programme))
-        });
-        programme.await?.map(Response::new).ok_or_else(|| unexpected(&reply))
+        self.0
+            .change_programme(caller, deadline, Body::CreateProgramme(request.into_inner()))
+            .await
+    }
+
+    async fn revise_programme(
+        &self,
+        request: Request<v1::ReviseProgrammeRequest>,
+    ) -> Result<Response<v1::Programme>, Status> {
+        let deadline = Deadline::of(request.metadata());
+        let caller = self.0.caller(request.metadata()).await?;
+        self.0
+            .change_programme(caller, deadline, Body::ReviseProgramme(request.into_inner()))
+            .await
+    }
+
+    async fn set_budget(&self, request: Request<v1::SetBudgetRequest>) -> Result<Response<v1::Programme>, Status> {
+        let deadline = Deadline::of(request.metadata());
+        let caller = self.0.caller(request.metadata()).await?;
+        self.0
+            .change_programme(caller, deadline, Body::SetBudget(request.into_inner()))
+            .await
+    }
+
+    async fn pay_in(&self, request: Request<v1::PayInRequest>) -> Result<Response<v1::Programme>, Status> {
+        let deadline = Deadline::of(request.metadata());
+        let caller = self.0.caller(request.metadata()).await?;
+        self.0
+            .change_programme(caller, deadline, Body::PayIn(request.into_inner()))
+            .await
+    }
+
+    async fn repay_fund(&self, request: Request<v1::RepayFundRequest>) -> Result<Response<v1::Programme>, Status> {
+        let deadline = Deadline::of(request.metadata());
+        let caller = self.0.caller(request.metadata()).await?;
+        self.0
+            .change_programme(caller, deadline, Body::RepayFund(request.into_inner()))
+            .await
     }
 
     async fn get_programme(
@@ -268,7 +327,7 @@ impl ProgrammeService for Services {
             let programme = view.state.ledger().programme_by_name(&name);
             let programme =
                 programme.ok_or_else(|| not_found("UNKNOWN_PROGRAMME", "name", format!("no programme \"{name}\"")))?;
-            Ok(answer::programme(view.state, programme))
+            Ok(answer::programme(view.state, programme, true))
         });
         Ok(found.await?.into_response())
     }
@@ -289,7 +348,7 @@ impl ProgrammeService for Services {
                 programmes,
                 request.page_size,
                 |programme| programme.id.0.into(),
-                |programme| answer::programme(view.state, programme),
+                |programme| answer::programme(view.state, programme, false),
             );
             Ok(v1::ListProgrammesResponse {
                 programmes,

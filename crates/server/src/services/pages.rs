@@ -1,6 +1,6 @@
 //! Lists in pages: sizes are brought into range, tokens say where to go on and are opaque to clients.
 
-use hesuan_engine::outcome::{Rejection, RejectionKind};
+use hesuan_engine::outcome::Rejection;
 
 /// Of a request that names none.
 const SIZE: usize = 50;
@@ -24,12 +24,9 @@ pub(super) fn start(token: &str) -> Result<u64, Rejection> {
     token
         .strip_prefix('p')
         .and_then(|key| u64::from_str_radix(key, 36).ok())
-        .ok_or_else(|| Rejection {
-            code: "FIELD_MALFORMED",
-            kind: RejectionKind::Invalid,
-            field: "page_token".into(),
-            message: "page_token is none that a list gave: leave it empty for the first page".into(),
-            sites: Vec::new(),
+        .ok_or_else(|| {
+            let text = "page_token is none that a list gave: leave it empty for the first page";
+            Rejection::invalid("FIELD_MALFORMED", "page_token", text)
         })
 }
 
@@ -66,24 +63,12 @@ pub(super) fn page<T, A>(
 
 /// Something that does not exist, or that the caller may not see.
 pub(super) fn not_found(code: &'static str, field: &str, message: String) -> Rejection {
-    Rejection {
-        code,
-        kind: RejectionKind::NotFound,
-        field: field.into(),
-        message: message.into(),
-        sites: Vec::new(),
-    }
+    Rejection::not_found(code, field, message)
 }
 
 /// What the caller may not read.
 pub(super) fn denied(what: &str) -> Rejection {
-    Rejection {
-        code: "PERMISSION_DENIED",
-        kind: RejectionKind::Denied,
-        field: "".into(),
-        message: format!("this token may not read {what}").into(),
-        sites: Vec::new(),
-    }
+    Rejection::denied("PERMISSION_DENIED", format!("this token may not read {what}"))
 }
 
 #[cfg(test)]

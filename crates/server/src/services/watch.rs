@@ -189,13 +189,8 @@ fn parse(token: &str) -> Result<Place, Status> {
         .split_once('.')
         .and_then(|(index, position)| Some((index.parse().ok()?, position.parse().ok()?)));
     let Some((index, position)) = parts else {
-        return Err(status(&Rejection {
-            code: "FIELD_MALFORMED",
-            kind: hesuan_engine::outcome::RejectionKind::Invalid,
-            field: "resume_token".into(),
-            message: "resume_token is none that a watch gave: leave it empty to watch from now".into(),
-            sites: Vec::new(),
-        }));
+        let text = "resume_token is none that a watch gave: leave it empty to watch from now";
+        return Err(status(&Rejection::invalid("FIELD_MALFORMED", "resume_token", text)));
     };
     Ok(Place { index, position })
 }

@@ -17,6 +17,7 @@ pub(crate) fn price_json(price: &v1::Price) -> Value {
             "agreement_id": none_if_zero(leg.agreement_id.into()),
             "rate_bp": leg.rate_bp,
             "amount_fen": leg.amount_fen,
+            "taken": leg.taken,
         })
     };
     json!({

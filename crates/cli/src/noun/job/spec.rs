@@ -57,6 +57,9 @@ pub struct SpecArgs {
     /// Refuse to run where the co-pay held would be above this, in yuan
     #[arg(long, value_name = "YUAN", value_parser = units::parse_money, allow_negative_numbers = true)]
     pub max_copay: Option<i64>,
+    /// Run also where a cap or a budget lets vouchers pay less than their rates say
+    #[arg(long)]
+    pub allow_partial: bool,
     /// A variable of the environment
     #[arg(long = "env", value_name = "NAME=VALUE", value_parser = parse_pair)]
     pub environment: Vec<(String, String)>,
@@ -234,6 +237,7 @@ impl SpecArgs {
                 other.wallet_only
             },
             max_copay: self.max_copay.or(other.max_copay),
+            allow_partial: self.allow_partial || other.allow_partial,
             environment: pairs(self.environment, other.environment),
             labels: pairs(self.labels, other.labels),
             org: self.org.or(other.org),
@@ -290,6 +294,7 @@ impl SpecArgs {
                 vouchers: self.vouchers,
                 wallet_only: self.wallet_only,
                 copay_fen_max: self.max_copay,
+                allow_partial: self.allow_partial,
             }),
             labels: self.labels.into_iter().map(pair).collect(),
         }

@@ -39,6 +39,7 @@ impl World {
         self.apply(Body::Money(MoneyCommand::IssueVouchers {
             programme: (*programme).into(),
             vouchers: vec![voucher],
+            unit_hours: false,
         }));
         let lab = Body::CreatePrincipal(NewPrincipal {
             name: format!("member-{region}").into(),
