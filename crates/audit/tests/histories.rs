@@ -1,7 +1,7 @@
 //! Random histories of the ledger, checked from outside; then altered here and there, which must be found.
 
 mod books;
-#[allow(dead_code)]
+#[allow(dead_code, unused_imports)]
 #[path = "../../ledger/tests/model/mod.rs"]
 mod model;
 
@@ -10,7 +10,7 @@ use hesuan_audit::Record;
 use hesuan_audit::file::{Balance, EntryLine, FORMAT, Header, Writer};
 use hesuan_ledger::types::{BasisPoints, ClaimId, Fen, Grant, HoldKey, OrgId, RegionCode, Stamp, Timestamp};
 use hesuan_ledger::{
-    Denomination, Funder, HoldRequest, JournalEntry, Ledger, NewProgramme, NewVoucher, Rate, Rejection, Terms,
+    Denomination, Funder, HoldRequest, JournalEntry, NewProgramme, NewVoucher, Rate, Rejection, Terms,
 };
 use model::{World, request, terms};
 use proptest::prelude::*;
@@ -124,7 +124,11 @@ impl History {
                     ("gpu/a800", byte(2) % 9),
                     ("storage", byte(3) % 20),
                 ];
-                let hours = if byte(5) % 4 == 0 { 250 } else { byte(4) % 30 + 1 };
+                let hours = if byte(5).is_multiple_of(4) {
+                    250
+                } else {
+                    u16::from(byte(4) % 30) + 1
+                };
                 let bill = request(holder, self.world.site(byte(6)), amounts, hours, byte(7) % 8 == 0);
                 let key = self.key(dice >> 60);
                 let hold = HoldRequest {
@@ -162,7 +166,13 @@ impl History {
             21 => self.world.ledger.withdraw(holder, amount, "bank", clerk)?,
             22 => {
                 let amounts = [("cpu", byte(1) % 40), ("gpu/a800", 0), ("storage", 0)];
-                let bill = request(holder, self.world.site(byte(2)), amounts, byte(3) % 40 + 1, false);
+                let bill = request(
+                    holder,
+                    self.world.site(byte(2)),
+                    amounts,
+                    u16::from(byte(3) % 40) + 1,
+                    false,
+                );
                 let until = Timestamp(self.world.at.0 + u64::from(byte(4)) * 300_000);
                 let quote = self.world.ledger.hold_quote(&bill, until, clerk)?;
                 self.world.quotes.push((quote, bill));
@@ -201,7 +211,7 @@ impl History {
             }
             26 => {
                 let programme = self.world.programme(byte(0));
-                let terms = terms(dice >> 8);
+                let terms = terms(dice >> 8, self.world.in_units(programme));
                 self.world
                     .ledger
                     .revise_programme(programme, &terms, None, byte(7) % 2 == 0, clerk)?;
@@ -216,7 +226,7 @@ impl History {
                     .ledger
                     .set_budget(self.world.programme(byte(0)), budget, clerk)?;
             }
-            29 => self.world.price(byte(0), dice >> 48)?,
+            29 => self.world.price(byte(0), (dice >> 48) as u16)?,
             30 => self
                 .world
                 .ledger

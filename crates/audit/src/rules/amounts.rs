@@ -20,7 +20,7 @@ fn programme_left(
     in_fen: impl Fn(i128) -> i128,
 ) -> i128 {
     let id = leg.programme;
-    let (terms, _) = programme.terms_at(judge.at);
+    let (terms, _) = programme.terms_at(judge.rules_at);
     let mut left = NO_BOUND;
     if programme.commit_at_hold {
         left = in_fen(judge.balance(books, Account::Budget(id)));

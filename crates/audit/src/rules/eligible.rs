@@ -20,7 +20,7 @@ pub(super) fn eligible(
     agreement_version: u64,
     what: &str,
 ) -> Read<()> {
-    let at = judge.at;
+    let at = judge.rules_at;
     let voucher = books
         .voucher(leg.voucher)
         .ok_or_else(|| unknown("voucher", leg.voucher))?;
@@ -157,7 +157,7 @@ pub(super) fn stacking(books: &Books, judge: &mut Judge<'_>, slice: &Slice, numb
     programmes.dedup();
     let mut most = WHOLE;
     for id in &programmes {
-        let Some((terms, _)) = books.programme(*id).map(|programme| programme.terms_at(judge.at)) else {
+        let Some((terms, _)) = books.programme(*id).map(|programme| programme.terms_at(judge.rules_at)) else {
             continue;
         };
         match terms.stack {

@@ -173,7 +173,7 @@ fn check(books: &Books, judge: &mut Judge<'_>, hold: &Hold, job: u64, stated: St
     let site = books.sites.get(&hold.site).ok_or_else(|| unknown("site", hold.site))?;
     for (line, (sku, _)) in hold.lines.iter().enumerate() {
         let found = (slice.prices[line], sheets[line]);
-        let Some(expected) = site.price(sku, judge.at) else {
+        let Some(expected) = site.price(sku, judge.rules_at) else {
             judge
                 .findings
                 .add(Check::Price, format!("slice {number}: price of {sku}"), "none", found.0);
