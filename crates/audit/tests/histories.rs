@@ -1,7 +1,7 @@
 //! Random histories of the ledger, checked from outside; then altered here and there, which must be found.
 
 mod books;
-#[allow(dead_code, unused_imports)]
+#[allow(dead_code, unused_imports, clippy::type_complexity)]
 #[path = "../../ledger/tests/model/mod.rs"]
 mod model;
 
