@@ -47,6 +47,8 @@ impl Effects {
 /// One entry in judgement.
 pub(crate) struct Judge<'a> {
     pub(crate) at: u64,
+    /// The instant whose rules and prices count: that of the entry, or an earlier one at which a cover ended.
+    pub(crate) rules_at: u64,
     pub(crate) actor: u64,
     pub(crate) findings: &'a mut Findings,
     called_for: Effects,
@@ -58,6 +60,7 @@ impl<'a> Judge<'a> {
     pub(crate) fn new(at: u64, actor: u64, stated: &'a [Transfer], findings: &'a mut Findings) -> Self {
         Self {
             at,
+            rules_at: at,
             actor,
             findings,
             called_for: Effects::default(),

@@ -196,6 +196,7 @@ pub(super) fn repin(books: &mut Books, judge: &mut Judge<'_>, facts: &mut Facts<
         format!("{offset_ms} to {}", hold.limit_ms),
         limit_ms,
     );
+    judge.rules_at = hold.base.saturating_add(offset_ms);
     plan(books, judge, facts, hold, id, offset_ms, limit_ms)
 }
 

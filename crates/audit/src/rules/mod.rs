@@ -1,6 +1,8 @@
 //! The rules, by kind of entry: what each calls for, and what it changes.
 
+mod amounts;
 mod captures;
+mod eligible;
 mod holds;
 mod parties;
 mod payments;

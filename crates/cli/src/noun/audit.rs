@@ -368,3 +368,65 @@ fn period(period: &PeriodReport) -> String {
     ]
     .join("\n\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Global;
+
+    fn journal(treasury: i64) -> Vec<u8> {
+        let header = Header {
+            format: FORMAT.to_owned(),
+            cluster: "5a".repeat(16),
+            first: 1,
+            last: 0,
+            before: "00".repeat(32),
+        };
+        let end = JournalEnd {
+            head_sha256: vec![0; 32],
+            balances_fen: std::iter::once(treasury).chain([0; 12]).collect(),
+            units: Vec::new(),
+        };
+        let writer = Writer::new(Vec::new(), &header).expect("memory takes everything");
+        writer.finish(balances(&end)).expect("memory takes everything")
+    }
+
+    async fn checked(bytes: &[u8], expect_head: Option<String>) -> u8 {
+        let folder = tempfile::tempdir().expect("a temporary directory can be made");
+        let file = folder.path().join("journal.jsonl");
+        fs::write(&file, bytes).expect("the folder is ours");
+        let args = VerifyArgs {
+            file,
+            expect_head,
+            findings: 5,
+        };
+        let output = Output::new(&Global::default());
+        check(output, args)
+            .await
+            .map_or_else(|failure| failure.exit_code(), |()| 0)
+    }
+
+    #[tokio::test]
+    async fn the_exit_code_says_whether_a_journal_agrees() {
+        assert_eq!(checked(&journal(0), None).await, 0);
+        assert_eq!(checked(&journal(1), None).await, 10, "a treasury from nowhere");
+        assert_eq!(checked(b"{}\n", None).await, 10, "no journal at all");
+        assert_eq!(checked(&journal(0), Some("ab".repeat(32))).await, 10);
+        assert_eq!(checked(&journal(0), Some("00".repeat(32))).await, 0);
+        let args = VerifyArgs {
+            file: PathBuf::from("/nowhere/journal.jsonl"),
+            expect_head: None,
+            findings: 5,
+        };
+        let failure = check(Output::new(&Global::default()), args)
+            .await
+            .expect_err("it is not there");
+        assert_eq!(failure.exit_code(), 1);
+    }
+
+    #[test]
+    fn a_head_is_64_hexadecimal_digits() {
+        assert_eq!(parse_hash(&"AB".repeat(32)), Ok("ab".repeat(32)));
+        assert!(parse_hash("ab").is_err() && parse_hash(&"xy".repeat(32)).is_err());
+    }
+}

@@ -105,7 +105,9 @@ impl State {
             Body::CancelJob { job, reason } => self.cancel_job(principal, at, *job, reason, effects),
             Body::ExtendJob { job, task, more_ms } => self.extend_job(principal, at, *job, *task, *more_ms, effects),
             Body::Money(money) => self.move_money(principal, at, money, effects),
-            Body::CreateSite { name, region, provider } => self.create_site(at, name, *region, provider, effects),
+            Body::CreateSite { name, region, provider } => {
+                self.create_site(principal, at, name, *region, provider, effects)
+            }
             Body::SetSiteState { site, state, reason } => {
                 self.set_site_state(principal, at, site, *state, reason, effects)
             }

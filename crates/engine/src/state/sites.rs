@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use hesuan_ledger::types::{RegionCode, SiteId, Timestamp};
+use hesuan_ledger::types::{RegionCode, SiteId, Stamp, Timestamp};
 
 use super::access::{Kind, Scope, judge_scope};
 use super::cluster::{check_name, taken};
@@ -27,6 +27,7 @@ const SWEEP_STEP: usize = 1_000;
 impl State {
     pub(super) fn create_site(
         &mut self,
+        principal: PrincipalId,
         at: Timestamp,
         name: &str,
         region: RegionCode,
@@ -49,9 +50,10 @@ impl State {
                 "no numbers are left",
             ));
         };
+        let by = Stamp { at, actor: principal.0 };
         self.tables
             .ledger
-            .register_site(id, region, provider, at)
+            .register_site(id, region, provider, by)
             .map_err(money_refused)?;
         let site = Site {
             id,

@@ -529,18 +529,24 @@ fn take_up(world: &mut World, job: u8, quote: u8, bill: &Bill) -> Result<(), Rej
         request,
         quote: Some(quote),
     };
-    let wallet = world
-        .ledger
-        .bound_quote(quote)
-        .map(|bound| (bound.pinned.payer, held_in_wallet(&bound.pinned)));
-    let available = wallet.map(|(payer, _)| world.ledger.funds(payer).wallet_available);
-    world.ledger.hold(&request, world.at)?;
-    if let Some((payer, _)) = wallet {
+    let bound = world.ledger.bound_quote(quote).map(|bound| bound.pinned.clone());
+    let available = bound
+        .as_ref()
+        .map(|pinned| world.ledger.funds(pinned.payer).wallet_available);
+    let id = world.ledger.hold(&request, world.at)?;
+    if let (Some(pinned), Some(available)) = (bound, available) {
+        // What was held for months after the shorter limit is released; nothing else moves.
+        let limit = request.request.walltime_ms_max;
+        let after = pinned.slices.iter().filter(|slice| slice.from_ms >= limit);
+        let released: i64 = after.map(|slice| slice.wallet.0).sum();
         assert_eq!(
-            Some(world.ledger.funds(payer).wallet_available),
-            available,
+            world.ledger.funds(pinned.payer).wallet_available.0,
+            available.0 + released,
             "taking up a quote moved money"
         );
+        let taken = &world.ledger.open_hold(id).expect("just taken up").pinned;
+        assert_eq!(held_in_wallet(taken), held_in_wallet(&pinned) - released);
+        assert_eq!(taken.slices.last().map(|slice| slice.until_ms), Some(limit));
     }
     Ok(())
 }
