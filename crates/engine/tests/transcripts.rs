@@ -7,10 +7,11 @@ mod support;
 
 use std::fmt::Write as _;
 
-use hesuan_engine::command::{Body, Decision, EndKind, MoneyCommand, SiteState, SubmitJob, TaskEvent, TaskReport};
+use hesuan_engine::command::{
+    Body, ClosingCommand, Decision, EndKind, MoneyCommand, Role, SiteState, SubmitJob, TaskEvent, TaskReport,
+};
 use hesuan_engine::outcome::{ArchiveRecord, Effect};
 use hesuan_engine::types::{JobId, OnSiteLost, TaskId};
-use hesuan_ledger::types::Fen;
 use hesuan_ledger::types::{BasisPoints, Fen, Grant, Sku, Timestamp};
 use hesuan_ledger::{Rate, Terms};
 use support::*;
@@ -188,10 +189,6 @@ fn show(world: &World, what: &[&str]) -> String {
                 )
             }
         },
-        ["limit", at] => {
-            let attempt = world.state.attempt(task(at)).expect("placed and not archived");
-            format!("{} minutes", attempt.walltime_ms_max / MINUTE)
-        }
         ["wallet", org] => {
             let org = world.state.ledger().org_by_name(org).expect("a known org");
             format!("{} fen free, {} held", org.available, org.held)
