@@ -493,7 +493,8 @@ impl Loader {
             self.ledger
                 .programme(ProgrammeId(record.programme))
                 .ok_or("a leg without its programme")?;
-            self.known_org(OrgId(record.group))?;
+            let group = self.ledger.groups.get(u64::from(record.group));
+            group.ok_or("a leg that counts in an unknown control group")?;
             if record.rates.len() != lines {
                 return Err("a leg with rates for other lines");
             }
