@@ -7,10 +7,11 @@ mod support;
 
 use std::fmt::Write as _;
 
-use hesuan_engine::command::{Body, Decision, EndKind, MoneyCommand, SiteState, SubmitJob, TaskEvent, TaskReport};
+use hesuan_engine::command::{
+    Body, ClosingCommand, Decision, EndKind, MoneyCommand, Role, SiteState, SubmitJob, TaskEvent, TaskReport,
+};
 use hesuan_engine::outcome::{ArchiveRecord, Effect};
 use hesuan_engine::types::{JobId, OnSiteLost, TaskId};
-use hesuan_ledger::types::Fen;
 use hesuan_ledger::types::{BasisPoints, Fen, Grant, Sku, Timestamp};
 use hesuan_ledger::{Rate, Terms};
 use support::*;
@@ -204,10 +205,6 @@ fn show(world: &World, what: &[&str]) -> String {
         ["org", name] => {
             let org = world.state.ledger().org_by_name(name).expect("a known org");
             format!("owed to it {} fen, it owes {}", org.receivable, org.owes)
-        }
-        ["limit", at] => {
-            let attempt = world.state.attempt(task(at)).expect("a known attempt");
-            format!("{} minutes", attempt.walltime_ms_max / MINUTE)
         }
         ["host", name] => {
             let host = world.state.host(world.host_id(name)).expect("known");
