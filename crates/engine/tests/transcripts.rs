@@ -202,10 +202,6 @@ fn show(world: &World, what: &[&str]) -> String {
             let org = world.state.ledger().org_by_name(name).expect("a known org");
             format!("owed to it {} fen, it owes {}", org.receivable, org.owes)
         }
-        ["limit", at] => {
-            let attempt = world.state.attempt(task(at)).expect("a known attempt");
-            format!("{} minutes", attempt.walltime_ms_max / MINUTE)
-        }
         ["host", name] => {
             let host = world.state.host(world.host_id(name)).expect("known");
             format!("{} of {} milli-cores free", host.free.cpu_milli, host.total.cpu_milli)
