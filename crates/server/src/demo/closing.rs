@@ -1,6 +1,9 @@
-//! The month's end, a little early: the period is ended and closed, the regions' clearing is shown, and each provider's settlement
-//! is reviewed by one person and paid by another.
+//! The month's end, a little early: the period is ended and closed, the regions' clearing is shown, each provider's settlement is
+//! reviewed by one person and paid by another, and an auditor checks the journal without the cluster.
 
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -13,6 +16,7 @@ use tokio::time::Instant;
 use tonic::Code;
 
 use super::client::{Client, again, request_id};
+use super::cluster::Cluster;
 use super::found::{ENTERPRISE, LAB, People};
 use super::print::{Page, yuan};
 
@@ -301,4 +305,33 @@ async fn read_statement(
         }
     }
     Err(tonic::Status::unavailable("the statement broke off before its sum"))
+}
+
+/// `hesuan audit export` and `hesuan audit verify`, as an auditor types them.
+pub(super) async fn audit(cluster: &Cluster, dir: &Path, page: &Page) -> anyhow::Result<()> {
+    let journal = dir.join("journal.jsonl");
+    let exported = hesuan(vec![
+        "--endpoint".into(),
+        cluster.addresses.join(",").into(),
+        "--token-file".into(),
+        cluster.token_file("auditor").into(),
+        "audit".into(),
+        "export".into(),
+        "-o".into(),
+        journal.clone().into(),
+    ]);
+    let exported = exported.await?;
+    let agrees = hesuan(vec!["audit".into(), "verify".into(), journal.into()]).await?;
+    page.check(
+        "the exported journal agrees with itself to the fen: balances, captures, settlements, payments",
+        exported && agrees,
+    );
+    Ok(())
+}
+
+/// The whole command line, which has a runtime of its own; true if it ends with 0.
+async fn hesuan(arguments: Vec<OsString>) -> anyhow::Result<bool> {
+    let arguments = std::iter::once("hesuan".into()).chain(arguments);
+    let ended = tokio::task::spawn_blocking(move || hesuan_cli::run(arguments)).await?;
+    Ok(ended == ExitCode::SUCCESS)
 }

@@ -108,6 +108,9 @@ pub(super) async fn tell(cluster: &mut Cluster, page: &Page, dir: &Path, exit: b
     page.part("trial balance");
     report::trial_balance(&people.auditor, page).await?;
     report::replicas_agree(&people.admin, page).await?;
+
+    page.part("the auditor takes the journal away and derives everything again, with other code and no cluster");
+    closing::audit(cluster, dir, page).await?;
     if let Some(ended) = cluster.ended() {
         bail!("{ended}");
     }
