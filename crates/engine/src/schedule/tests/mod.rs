@@ -3,6 +3,7 @@
 mod explain;
 mod money;
 mod order;
+mod packing;
 mod properties;
 mod speed;
 mod wake;
