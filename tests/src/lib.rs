@@ -1,7 +1,9 @@
-//! Whole clusters under test: real processes on loopback ([`daemons`]), virtual ones under faults ([`sim`]), and the benchmarks.
+//! Whole clusters under test: real processes on loopback ([`daemons`]), virtual ones under faults ([`sim`]), the benchmarks, and
+//! traces replayed in virtual time ([`replay`]).
 
 pub mod bench;
 pub mod client;
 pub mod daemons;
 pub mod parties;
+pub mod replay;
 pub mod sim;

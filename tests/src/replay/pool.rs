@@ -1,0 +1,333 @@
+//! `replay pool`: cities with a log each, alone, with jobs sent to the least loaded city, and pooled under one scheduler.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{anyhow, bail};
+use clap::{Args, ValueEnum};
+use hesuan_engine::schedule::time::{Backlog, Policy};
+use hesuan_engine::types::Timestamp;
+use serde::Serialize;
+
+use super::drive::{Job, drive};
+use super::figures::{Done, mean, quantile, sorted};
+use super::lines::{self, Line};
+use super::swf;
+
+/// No city of a trace is larger.
+const PROCS_MAX: i64 = 1_000_000_000;
+/// No instant or run time of a trace is beyond this, seconds.
+const SECONDS_MAX: i64 = 100_000_000_000;
+
+/// Replays the log of several cities: alone, sent to the least loaded, pooled
+#[derive(Args)]
+pub struct Command {
+    /// A log in the Standard Workload Format, or rows of vc,submit,gpus,run; plain or gzip
+    file: PathBuf,
+    /// What makes a city; told by the file's first line if it is not said
+    #[arg(long, value_enum)]
+    by: Option<By>,
+    /// Demand over capacity, alone and pooled
+    #[arg(long, default_value_t = 0.85, value_parser = load)]
+    load: f64,
+    /// One JSON line instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+/// What makes a city.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum By {
+    /// The column `vc` of rows
+    Vc,
+    /// The field of an SWF record
+    Partition,
+}
+
+fn load(given: &str) -> Result<f64, String> {
+    let load = given.parse::<f64>().ok().filter(|load| (0.01..=10.0).contains(load));
+    load.ok_or_else(|| format!("given {given:?}, expected a number from 0.01 to 10"))
+}
+
+/// Cities and all their jobs in order of arrival.
+pub struct Trace {
+    /// Their names, by number.
+    pub cities: Vec<String>,
+    /// Homes are cities.
+    pub jobs: Vec<Job>,
+}
+
+/// Reads a trace of cities.
+///
+/// # Errors
+/// The file cannot be read, or a line is not of its kind.
+pub fn read(path: &Path, by: Option<By>) -> anyhow::Result<Trace> {
+    let by = match by {
+        Some(by) => by,
+        None => guess(path)?,
+    };
+    // City, submit, run, procs, user.
+    let mut rows: Vec<(String, u64, u64, u64, Option<u64>)> = match by {
+        By::Partition => {
+            let records = swf::read(path, PROCS_MAX as u64)?;
+            let row = |record: &swf::Record| {
+                let city = record
+                    .partition
+                    .map_or_else(|| "unknown".to_owned(), |city| city.to_string());
+                (city, record.submit_s, record.run_s, record.procs, Some(record.user))
+            };
+            records.iter().map(row).collect()
+        }
+        By::Vc => read_rows(path)?,
+    };
+    if rows.is_empty() {
+        bail!("{}: no job has a run time and processors", path.display());
+    }
+    rows.sort_by_key(|row| row.1);
+    let mut names: Vec<String> = rows.iter().map(|row| row.0.clone()).collect();
+    names.sort_by_key(|name| (name.parse::<u64>().unwrap_or(u64::MAX), name.clone()));
+    names.dedup();
+    let homes: BTreeMap<&str, usize> = names.iter().enumerate().map(|(home, name)| (&**name, home)).collect();
+    let job = |(number, (city, submit_s, run_s, procs, user)): (usize, &(String, u64, u64, u64, Option<u64>))| {
+        let home = homes[&**city];
+        Job {
+            number: number as u64,
+            submit_s: *submit_s,
+            run_s: *run_s,
+            procs: *procs,
+            limit_s: 0,
+            user: user.unwrap_or(home as u64),
+            home,
+        }
+    };
+    let jobs = rows.iter().enumerate().map(job).collect();
+    Ok(Trace { cities: names, jobs })
+}
+
+fn guess(path: &Path) -> anyhow::Result<By> {
+    let mut by = None;
+    lines::each(path, |line| {
+        if by.is_none() {
+            by = Some(if line.text.contains(',') { By::Vc } else { By::Partition });
+        }
+        Ok(())
+    })?;
+    by.ok_or_else(|| anyhow!("{}: given an empty file, expected a trace", path.display()))
+}
+
+type Row = (String, u64, u64, u64, Option<u64>);
+
+fn read_rows(path: &Path) -> anyhow::Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    lines::each(path, |line| {
+        if line.number == 1 {
+            return match line.text {
+                "vc,submit,gpus,run" => Ok(()),
+                other => Err(line.error("header", format_args!("{other:?}"), "vc,submit,gpus,run")),
+            };
+        }
+        if !line.text.trim().is_empty() {
+            rows.push(row(line)?);
+        }
+        Ok(())
+    })?;
+    Ok(rows)
+}
+
+fn row(line: &Line<'_>) -> anyhow::Result<Row> {
+    let fields: Vec<&str> = line.text.split(',').collect();
+    let [vc, submit, gpus, run] = fields[..] else {
+        return Err(line.error("row", format_args!("{} fields", fields.len()), "vc,submit,gpus,run"));
+    };
+    if vc.is_empty() {
+        return Err(line.error("vc", "nothing", "a name"));
+    }
+    let number = |what: &str, given: &str, min: i64, max: i64| {
+        let number = line.integer(what, given, min, max)?;
+        Ok::<u64, anyhow::Error>(u64::try_from(number).expect("it is within bounds"))
+    };
+    let submit_s = number("submit", submit, 0, SECONDS_MAX)?;
+    let gpus = number("gpus", gpus, 1, PROCS_MAX)?;
+    let run_s = number("run", run, 1, SECONDS_MAX)?;
+    Ok((vc.to_owned(), submit_s, run_s, gpus, None))
+}
+
+/// Processors of each city: in proportion to its demand between the first and the last submission of all, at least its
+/// widest job.
+#[must_use]
+pub fn capacities(trace: &Trace, load: f64) -> Vec<u64> {
+    let first_s = trace.jobs.first().map_or(0, |job| job.submit_s);
+    let last_s = trace.jobs.last().map_or(0, |job| job.submit_s);
+    let span_s = (last_s - first_s).max(1) as f64;
+    let capacity = |home: usize| {
+        let own = || trace.jobs.iter().filter(|job| job.home == home);
+        let demand: f64 = own().map(|job| job.run_s as f64 * job.procs as f64).sum();
+        let widest = own().map(|job| job.procs).max().unwrap_or(1);
+        widest.max((demand / span_s / load).round() as u64)
+    };
+    (0..trace.cities.len()).map(capacity).collect()
+}
+
+/// Every city alone.
+#[must_use]
+pub fn isolated(jobs: &[Job], capacities: &[u64]) -> Vec<Done> {
+    let done = drive(jobs, &mut alone(capacities), |job, _| job.home);
+    done.into_iter().map(|(done, _)| done).collect()
+}
+
+/// Every job to the city with the least asked of it for its size, of those that are large enough.
+#[must_use]
+pub fn least_loaded(jobs: &[Job], capacities: &[u64]) -> Vec<Done> {
+    let route = |job: &Job, backlogs: &[Backlog]| {
+        let cities = capacities.iter().zip(backlogs).enumerate();
+        let large_enough = cities.filter(|(_, (capacity, _))| **capacity >= job.procs);
+        // As a fraction of its size, compared without dividing.
+        let least = large_enough.min_by(|(_, (a, a_asked)), (_, (b, b_asked))| {
+            let left = u128::from(a_asked.asked()) * u128::from(**b);
+            left.cmp(&(u128::from(b_asked.asked()) * u128::from(**a)))
+        });
+        least.map_or(job.home, |(city, _)| city)
+    };
+    let done = drive(jobs, &mut alone(capacities), route);
+    done.into_iter().map(|(done, _)| done).collect()
+}
+
+fn alone(capacities: &[u64]) -> Vec<Backlog> {
+    let city = |capacity: &u64| Backlog::new(Policy::OURS, Timestamp(0), &[&[*capacity]]);
+    capacities.iter().map(city).collect()
+}
+
+/// One scheduler over all cities.
+#[must_use]
+pub fn pooled(jobs: &[Job], capacities: &[u64]) -> Vec<Done> {
+    let places: Vec<[u64; 1]> = capacities.iter().map(|capacity| [*capacity]).collect();
+    let places: Vec<&[u64]> = places.iter().map(|place| &place[..]).collect();
+    let done = drive(
+        jobs,
+        &mut [Backlog::pooled(Policy::OURS, Timestamp(0), &places)],
+        |_, _| 0,
+    );
+    done.into_iter().map(|(done, _)| done).collect()
+}
+
+/// How long jobs waited, seconds.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Waits {
+    /// Mean.
+    pub wait_mean_s: f64,
+    /// 95 % waited no longer.
+    pub wait_p95_s: f64,
+}
+
+impl Waits {
+    fn of<'a>(done: impl Iterator<Item = &'a Done>) -> Self {
+        let waits = sorted(done.map(Done::wait_s));
+        Self {
+            wait_mean_s: mean(&waits),
+            wait_p95_s: quantile(&waits, 95),
+        }
+    }
+}
+
+/// The same jobs three times.
+#[derive(Clone, Debug, Serialize)]
+pub struct Compared {
+    /// Name of the city, or `all`.
+    pub city: String,
+    /// Jobs of it.
+    pub jobs: usize,
+    /// What it has.
+    pub procs: u64,
+    /// Of its widest job.
+    pub widest: u64,
+    /// On its own.
+    pub isolated: Waits,
+    /// Each job sent, when it came, to the city with the least asked of it.
+    pub least_loaded: Waits,
+    /// One scheduler over all cities.
+    pub pooled: Waits,
+}
+
+/// The answer.
+#[derive(Clone, Debug, Serialize)]
+pub struct Answer {
+    /// Demand over capacity that was aimed at.
+    pub load: f64,
+    /// In order of name.
+    pub cities: Vec<Compared>,
+    /// Jobs of all cities.
+    pub all: Compared,
+    /// How long the replays took.
+    pub seconds: f64,
+}
+
+/// Replays the trace three times.
+#[must_use]
+pub fn compare(trace: &Trace, load: f64) -> Answer {
+    let started = Instant::now();
+    let capacities = capacities(trace, load);
+    let runs = [
+        isolated(&trace.jobs, &capacities),
+        least_loaded(&trace.jobs, &capacities),
+        pooled(&trace.jobs, &capacities),
+    ];
+    let compared = |city: &str, procs: u64, which: &dyn Fn(&Job) -> bool| {
+        let waits = |run: usize| {
+            let of_city = |done: &&Done| which(&trace.jobs[done.number as usize]);
+            Waits::of(runs[run].iter().filter(of_city))
+        };
+        let own = || trace.jobs.iter().filter(|job| which(job));
+        Compared {
+            city: city.to_owned(),
+            jobs: own().count(),
+            procs,
+            widest: own().map(|job| job.procs).max().unwrap_or(0),
+            isolated: waits(0),
+            least_loaded: waits(1),
+            pooled: waits(2),
+        }
+    };
+    let cities = trace.cities.iter().enumerate();
+    Answer {
+        load,
+        cities: cities
+            .map(|(home, name)| compared(name, capacities[home], &|job| job.home == home))
+            .collect(),
+        all: compared("all", capacities.iter().sum(), &|_| true),
+        seconds: started.elapsed().as_secs_f64(),
+    }
+}
+
+/// Runs the subcommand.
+///
+/// # Errors
+/// The trace is no such trace.
+pub fn run(command: &Command) -> anyhow::Result<()> {
+    let trace = read(&command.file, command.by)?;
+    let answer = compare(&trace, command.load);
+    if command.json {
+        println!("{}", serde_json::to_string(&answer)?);
+        return Ok(());
+    }
+    println!("mean and p95 wait in minutes; a city's pooled mean over its isolated one");
+    println!(
+        "{:>10} {:>7} {:>6} {:>7}  {:>19}  {:>19}  {:>19}  {:>6}",
+        "city", "jobs", "procs", "widest", "isolated", "least loaded", "pooled", "ratio"
+    );
+    for city in answer.cities.iter().chain([&answer.all]) {
+        let waits = |waits: &Waits| format!("{:9.1} {:9.1}", waits.wait_mean_s / 60.0, waits.wait_p95_s / 60.0);
+        println!(
+            "{:>10} {:>7} {:>6} {:>7}  {}  {}  {}  {:>6.3}",
+            city.city,
+            city.jobs,
+            city.procs,
+            city.widest,
+            waits(&city.isolated),
+            waits(&city.least_loaded),
+            waits(&city.pooled),
+            city.pooled.wait_mean_s / city.isolated.wait_mean_s,
+        );
+    }
+    Ok(())
+}
