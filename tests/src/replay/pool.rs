@@ -331,3 +331,67 @@ pub fn run(command: &Command) -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn file(text: &str) -> tempfile::NamedTempFile {
+        let mut file = tempfile::NamedTempFile::new().expect("a temporary file can be made");
+        file.write_all(text.as_bytes()).expect("it can be written");
+        file
+    }
+
+    #[test]
+    fn a_quiet_city_keeps_its_own_and_a_busy_one_borrows() {
+        let mut rows = String::from("vc,submit,gpus,run\n");
+        for hour in 0..40 {
+            rows.push_str(&format!("busy,{},4,{}\n", hour * 600, 3600));
+        }
+        for hour in 0..10 {
+            rows.push_str(&format!("quiet,{},2,{}\n", hour * 2400 + 7, 600));
+        }
+        let trace = read(file(&rows).path(), None).expect("a good trace");
+        assert_eq!(trace.cities, ["busy", "quiet"]);
+        let answer = compare(&trace, 1.2);
+        let [busy, quiet] = &answer.cities[..] else {
+            panic!("two cities")
+        };
+        assert_eq!(answer.all.jobs, 50);
+        assert!(busy.pooled.wait_mean_s <= busy.isolated.wait_mean_s);
+        assert!(quiet.pooled.wait_mean_s <= quiet.isolated.wait_mean_s + 600.0);
+    }
+
+    #[test]
+    fn capacity_is_in_proportion_to_demand_and_holds_the_widest() {
+        let rows = "vc,submit,gpus,run\na,0,1,1000\nb,0,8,10\na,1000,3,1000\n";
+        let trace = read(file(rows).path(), Some(By::Vc)).expect("a good trace");
+        assert_eq!(capacities(&trace, 0.5), [8, 8]);
+    }
+
+    #[test]
+    fn bad_rows_are_named() {
+        let cases = [
+            (
+                "vc,submit\n",
+                ":1: header: given \"vc,submit\", expected vc,submit,gpus,run",
+            ),
+            (
+                "vc,submit,gpus,run\na,0,1\n",
+                ":2: row: given 3 fields, expected vc,submit,gpus,run",
+            ),
+            (
+                "vc,submit,gpus,run\na,0,0,5\n",
+                ":2: gpus: given \"0\", expected a whole number from 1 to 1000000000",
+            ),
+            ("vc,submit,gpus,run\n,0,1,5\n", ":2: vc: given nothing, expected a name"),
+        ];
+        for (text, expected) in cases {
+            let error = read(file(text).path(), Some(By::Vc)).err().expect("it is bad");
+            let said = format!("{error:#}");
+            assert!(said.ends_with(expected), "{said}\ndoes not end with\n{expected}");
+        }
+    }
+}

@@ -183,3 +183,134 @@ pub fn run(command: &Command) -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    /// A record of the format with what matters here.
+    fn line(number: usize, submit_s: u64, run_s: u64, procs: u64, request_s: i64, user: u64) -> String {
+        format!("{number} {submit_s} -1 {run_s} {procs} -1 -1 {procs} {request_s} -1 1 {user} 1 -1 -1 -1 -1 -1\n")
+    }
+
+    fn file(text: &[u8]) -> tempfile::NamedTempFile {
+        let mut file = tempfile::NamedTempFile::new().expect("a temporary file can be made");
+        file.write_all(text).expect("it can be written");
+        file
+    }
+
+    /// Some hundred jobs, more than the machine can do at once.
+    fn log() -> String {
+        let mut text = String::from("; a header\n\n");
+        let mut state = 1u64;
+        let mut draw = |below: u64| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % below
+        };
+        let mut submit_s = 0;
+        for number in 1..=400 {
+            submit_s += draw(120);
+            let (request_s, user) = (60 + draw(7_200), draw(5));
+            let run_s = 1 + draw(request_s) / (1 + user);
+            text.push_str(&line(number, submit_s, run_s, 1 + draw(12), request_s as i64, user));
+        }
+        text
+    }
+
+    #[test]
+    fn ours_knows_only_what_has_finished() {
+        let log = file(log().as_bytes());
+        let all = read(log.path(), 16).expect("a good log");
+        let whole = replay(&jobs(&all, &Policy::OURS), 16, Policy::OURS);
+        let waited = whole.iter().filter(|done| done.started_s > done.submitted_s).count();
+        assert!(waited > 100, "{waited} waited: there is something to decide");
+        for kept in [50, 137, 200, 399] {
+            // Nothing after it is there, and what ends after it runs ten times as long.
+            let until_s = all[kept].submit_s;
+            let mut part = all[..kept].to_vec();
+            for done in &whole {
+                if let Some(record) = part.get_mut(done.number as usize)
+                    && done.ended_s >= until_s
+                {
+                    record.run_s = (record.run_s * 10).min(record.request_s.expect("all have one"));
+                }
+            }
+            let part = replay(&jobs(&part, &Policy::OURS), 16, Policy::OURS);
+            let before = |done: &[Done]| -> Vec<(u64, u64)> {
+                let started = done.iter().map(|done| (done.number, done.started_s));
+                started.filter(|(_, started_s)| *started_s < until_s).collect()
+            };
+            assert_eq!(
+                before(&whole),
+                before(&part),
+                "the first {kept} jobs, until {until_s} s"
+            );
+        }
+    }
+
+    #[test]
+    fn a_job_without_a_request_hides_its_run_time_from_a_policy_that_predicts() {
+        let log = file(line(1, 0, 500, 1, -1, 1).as_bytes());
+        let records = read(log.path(), 1).expect("a good log");
+        assert_eq!(jobs(&records, &Policy::OURS)[0].limit_s, 0);
+        assert_eq!(jobs(&records, &Policy::EASY)[0].limit_s, 500);
+    }
+
+    #[test]
+    fn runs_are_cut_at_the_request_and_what_never_ran_is_left_out() {
+        let text = [line(1, 0, 500, 1, 100, 1), line(2, 0, 0, 1, 100, 1)].concat();
+        let records = read(file(text.as_bytes()).path(), 4).expect("a good log");
+        assert_eq!(records.len(), 1);
+        assert_eq!(records[0].run_s, 100);
+    }
+
+    #[test]
+    fn bad_lines_are_named_with_what_was_given_and_expected() {
+        let good = line(1, 0, 5, 1, 10, 1);
+        let cases: [(Vec<u8>, &str); 6] = [
+            (b"1 2 3\n".to_vec(), ":2: record: given 3 fields, expected 18 numbers"),
+            (
+                line(1, 0, 5, 1, 10, 1).replacen(" 5 ", " five ", 1).into_bytes(),
+                ":2: field 4: given \"five\", expected a number",
+            ),
+            (
+                line(1, 0, 5, 9, 10, 1).into_bytes(),
+                ":2: processors: given 9, expected at most the machine's 4",
+            ),
+            (
+                line(1, 0, 5, 1, 10, 1).replacen(" 5 ", " 1.5 ", 1).into_bytes(),
+                ":2: field 4 (run time): given \"1.5\", expected a whole number from -1 to 100000000000",
+            ),
+            (
+                line(1, 0, 5, 1, 10, 1)
+                    .replacen(" 5 ", " 99999999999999999999 ", 1)
+                    .into_bytes(),
+                ":2: field 4 (run time): given \"99999999999999999999\", expected a whole number from -1 to 100000000000",
+            ),
+            (
+                vec![0xff, 0xfe, b'\n'],
+                ":2: given bytes that are no text, expected UTF-8",
+            ),
+        ];
+        for (bad, expected) in cases {
+            let text = [good.as_bytes(), &bad].concat();
+            let error = read(file(&text).path(), 4).expect_err("the second line is bad");
+            let said = format!("{error:#}");
+            assert!(said.ends_with(expected), "{said}\ndoes not end with\n{expected}");
+        }
+    }
+
+    #[test]
+    fn gzip_is_read_and_a_torn_one_is_named() {
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packed.write_all(log().as_bytes()).expect("memory can be written");
+        let packed = packed.finish().expect("memory can be written");
+        assert_eq!(read(file(&packed).path(), 16).expect("a good log").len(), 400);
+        let error = read(file(&packed[..packed.len() / 2]).path(), 16).expect_err("it is torn");
+        assert!(format!("{error:#}").contains("cut off"), "{error:#}");
+    }
+}

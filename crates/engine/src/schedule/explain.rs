@@ -1,6 +1,7 @@
 //! Why a job waits: every blocking reason of every site, derived on demand from the state (and, on the leader, from what
 //! the planner has in flight). Nothing of it is stored.
 
+use super::class::Rank;
 use super::filter;
 use super::hosts::{Hosts, Need};
 use super::planner::Planner;
@@ -64,7 +65,8 @@ pub fn explain(
     let own = own_reasons(planner, id, job);
     let request = state.request(job);
     for site in state.sites() {
-        let mut reasons = site_reasons(state, planner, request, site, now, site_up);
+        let rank = (std::cmp::Reverse(request.priority), id, job.class);
+        let mut reasons = site_reasons(state, planner, request, site, now, site_up, rank);
         let fits = reasons.is_empty();
         reasons.extend(own.iter().cloned());
         if fits && own.is_empty() && position > 1 {
@@ -102,6 +104,7 @@ fn site_reasons(
     site: &Site,
     now: Timestamp,
     site_up: &dyn Fn(SiteId) -> bool,
+    rank: Rank,
 ) -> Vec<Reason> {
     let mut reasons = Vec::new();
     reasons.extend(filter::allowed(request, site));
@@ -130,7 +133,16 @@ fn site_reasons(
         }
     }
     // A site fits if one model is both free and payable.
-    let short = filter::capacity(&hosts, &need, if payable.is_empty() { &models } else { &payable });
+    let wanted = if payable.is_empty() { &models } else { &payable };
+    let mut short = filter::capacity(&hosts, &need, wanted);
+    if short.is_empty()
+        && let Some(promise) = planner.and_then(|planner| planner.promises.get(&site.id))
+        && !promise.leaves_room(&mut hosts, rank, &need, wanted, now, request.walltime_ms_max)
+    {
+        short.push(Reason::CapacityPromised {
+            within_ms: promise.start.0.saturating_sub(now.0),
+        });
+    }
     if payable.is_empty() || !short.is_empty() {
         reasons.extend(short);
         refusals.dedup();

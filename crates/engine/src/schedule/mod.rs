@@ -9,6 +9,7 @@
 //! - [`time`]: who waits for whom, what is free when, how long work will run.
 
 mod class;
+mod ends;
 mod explain;
 mod filter;
 mod flight;
@@ -17,6 +18,7 @@ mod lane;
 mod need;
 mod planner;
 mod price;
+mod promises;
 mod queues;
 mod quote;
 mod reason;

@@ -4,8 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use super::class::{Basis, ClassPlan, Rank, Standing};
+use super::ends::Ends;
 use super::flight::{Flight, Flights};
 use super::price;
+use super::promises::Promises;
 use super::view::{Spot, View};
 use crate::command::Decision;
 use crate::outcome::Effect;
@@ -32,6 +34,13 @@ const REFUSED_WAIT_MS: u64 = 50;
 pub struct Planner {
     pub(super) view: View,
     pub(super) flights: Flights,
+    pub(super) ends: Ends,
+    /// Room kept for the first blocked class of each site.
+    pub(super) promises: Promises,
+    /// Something has changed since they were made; they are made anew at the next pass.
+    pub(super) promises_stale: bool,
+    /// One was broken; they are made anew before the next class is looked at.
+    pub(super) promises_due: bool,
     /// Sites that take work and hold a lease.
     pub(super) open: BTreeSet<SiteId>,
     /// Looked up; walked only to be sorted. Boxed, so that moving them about in the table is cheap.
@@ -95,6 +104,7 @@ impl Planner {
     pub fn reset(&mut self, state: &State) {
         *self = Self {
             view: View::of(state),
+            ends: Ends::of(state),
             ..Self::default()
         };
         self.changed.classes = state.pending_classes().collect();
@@ -115,6 +125,10 @@ impl Planner {
     /// Notes what commands did. Must see every effect since the last [`Planner::reset`], with the state after them.
     pub fn observe(&mut self, state: &State, effects: &[Effect]) {
         for effect in effects {
+            if let Effect::Assigned { task, .. } = effect {
+                self.ends.begin(state, *task);
+                self.promises_stale = true;
+            }
             match effect {
                 Effect::ClassWoken(class) => {
                     self.changed.classes.insert(*class);
@@ -124,6 +138,7 @@ impl Planner {
                     self.changed.sites.insert(*site);
                 }
                 Effect::HostChanged(host) => {
+                    self.ends.refresh(state, *host);
                     self.changed.hosts.insert(*host);
                 }
                 Effect::FundsChanged(org) => {
@@ -164,6 +179,7 @@ impl Planner {
         self.read_sites(state, site_up);
         self.read_money(state, now);
         self.read_classes(state, now);
+        self.renew_promises(state);
         let mut decisions = Vec::new();
         while decisions.len() < max && self.quotes_left > 0 {
             let Some(id) = self.next_class() else { break };
@@ -171,6 +187,7 @@ impl Planner {
             let standing = self.place_class(state, now, id, &mut class, max, &mut decisions);
             self.stand(now, id, &mut class, standing);
             self.classes.insert(id, class);
+            self.promise_blocked(state, id);
         }
         self.forget_idle(state, now);
         decisions
@@ -202,7 +219,8 @@ impl Planner {
             let Some((job, task)) = class.next_task(state, id, &self.flights) else {
                 return Standing::Idle;
             };
-            if decisions.len() >= max || next_rank.is_some_and(|next| next < class.rank(id, job)) {
+            let comes_later = next_rank.is_some_and(|next| next < class.rank(id, job));
+            if decisions.len() >= max || comes_later || self.promises_due {
                 return Standing::Ready(job);
             }
             self.price(state, now, class);
@@ -222,6 +240,8 @@ impl Planner {
                 host: spot.host,
                 gpu_indices: spot.gpu_indices,
             };
+            let (site, rank) = (class.offers[place].site, class.rank(id, job));
+            self.use_promised(class, rank, site, decision.host, &decision.gpu_indices);
             self.view.reserve(decision.host, &class.need, &decision.gpu_indices);
             self.flights.begin(Flight {
                 class: id,
@@ -263,7 +283,8 @@ impl Planner {
         let mut best: Option<(usize, Spot)> = None;
         let mut cheapest = None;
         let mut short = class.refused_by_ledger;
-        for (place, offer) in class.offers.iter_mut().enumerate() {
+        for place in 0..class.offers.len() {
+            let offer = &class.offers[place];
             if cheapest.is_some_and(|copay| offer.bill.copay > copay) {
                 break;
             }
@@ -283,13 +304,14 @@ impl Planner {
                 .sites
                 .get(&offer.site)
                 .expect("offers are of sites in the view");
-            let Some(spot) = site.find(&class.need, offer.model) else {
-                offer.full = true;
-                class.waits_as = Some(rank);
+            let allowed = self.allowed(class, rank, offer.site, offer.model);
+            let Some(spot) = site.find(&class.need, offer.model, allowed.as_ref()) else {
                 self.full
                     .entry(offer.site)
                     .or_default()
                     .insert(rank, (class.need.cpu_milli, class.need.memory_mib));
+                class.offers[place].full = true;
+                class.waits_as = Some(rank);
                 continue;
             };
             if best

@@ -59,6 +59,7 @@ impl Planner {
             let Some(host) = state.host(id) else { continue };
             if self.view.refresh(host) {
                 self.reserve_flights(id);
+                self.promises_stale = true;
                 let grown = self.grown.entry(host.site).or_default();
                 grown.looked_at = None;
                 grown.hosts.insert(id);
@@ -77,11 +78,12 @@ impl Planner {
                 self.reserve_flights(host);
             }
             self.rules += 1;
+            self.promises_stale = true;
             look_everywhere = true;
         }
         for site in state.sites() {
             if !site.takes_work() || !site_up(site.id) {
-                self.open.remove(&site.id);
+                self.promises_stale |= self.open.remove(&site.id);
             } else if self.open.insert(site.id) {
                 look_everywhere = true;
             }
@@ -266,33 +268,7 @@ impl Planner {
     /// does not fit is not asked again until the site grows again.
     fn next_to_fit(&mut self, site: SiteId, bound: Option<Rank>) -> Option<Rank> {
         loop {
-            let grown = self.grown.get_mut(&site)?;
-            let view = &self.view.sites[&site];
-            let from = grown.looked_at.map_or(Bound::Unbounded, Bound::Excluded);
-            let waiting = self
-                .full
-                .get(&site)
-                .into_iter()
-                .flat_map(|ranks| ranks.range((from, Bound::Unbounded)));
-            let mut next = None;
-            for (rank, (cpu_milli, memory_mib)) in waiting {
-                if bound.is_some_and(|bound| bound <= *rank) {
-                    return None;
-                }
-                if grown
-                    .hosts
-                    .iter()
-                    .any(|host| view.hosts.may_fit_on(*host, *cpu_milli, *memory_mib))
-                {
-                    next = Some(*rank);
-                    break;
-                }
-                grown.looked_at = Some(*rank);
-            }
-            let Some(rank) = next else {
-                self.grown.remove(&site);
-                return None;
-            };
+            let rank = self.next_to_ask(site, bound)?;
             let class = self.classes.get(&rank.2).expect("a class that waits for room is known");
             if class.standing != Standing::Parked {
                 let mut class = self.classes.remove(&rank.2).expect("it was just found");
@@ -300,17 +276,47 @@ impl Planner {
                 self.classes.insert(rank.2, class);
                 continue;
             }
+            let view = &self.view.sites[&site];
             let mut offers = class.offers.iter().filter(|offer| offer.site == site && offer.full);
-            if offers.any(|offer| view.find(&class.need, offer.model).is_some()) {
+            let fits = offers.any(|offer| {
+                let allowed = self.allowed(class, rank, site, offer.model);
+                view.find(&class.need, offer.model, allowed.as_ref()).is_some()
+            });
+            if fits {
                 return Some(rank);
             }
-            grown.looked_at = Some(rank);
+            self.grown.entry(site).or_default().looked_at = Some(rank);
         }
+    }
+
+    /// The first class before `bound` that was turned away at a site that has grown, and may fit on one of the hosts that have.
+    fn next_to_ask(&mut self, site: SiteId, bound: Option<Rank>) -> Option<Rank> {
+        let grown = self.grown.get_mut(&site)?;
+        let hosts = &self.view.sites[&site].hosts;
+        let from = grown.looked_at.map_or(Bound::Unbounded, Bound::Excluded);
+        let waiting = self
+            .full
+            .get(&site)
+            .into_iter()
+            .flat_map(|ranks| ranks.range((from, Bound::Unbounded)));
+        for (rank, (cpu_milli, memory_mib)) in waiting {
+            if bound.is_some_and(|bound| bound <= *rank) {
+                return None;
+            }
+            let mut grown_hosts = grown.hosts.iter();
+            if grown_hosts.any(|host| hosts.may_fit_on(*host, *cpu_milli, *memory_mib)) {
+                return Some(*rank);
+            }
+            grown.looked_at = Some(*rank);
+        }
+        self.grown.remove(&site);
+        None
     }
 
     /// Takes the class out of all queues for room; every site is worth asking again.
     pub(super) fn wait_no_more(&mut self, class: &mut ClassPlan) {
         let Some(rank) = class.waits_as.take() else { return };
+        self.promises_stale |= self.promises.values().any(|promise| promise.rank == rank);
         for offer in class.offers.iter_mut().filter(|offer| offer.full) {
             offer.full = false;
             if let Some(ranks) = self.full.get_mut(&offer.site) {

@@ -18,6 +18,14 @@ pub(crate) struct Spot {
     pub(crate) gpu_indices: Vec<u32>,
 }
 
+/// What a task may take of a host that has promised room to another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Allowed {
+    pub(crate) host: HostId,
+    /// `None` = nothing.
+    pub(crate) gpu_indices: Option<Vec<u32>>,
+}
+
 /// The hosts of one site and the indexes over them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SiteView {
@@ -35,9 +43,14 @@ impl SiteView {
         Self { hosts, all, by_model }
     }
 
-    /// The host where the task strands least, and its devices (all of `model`).
-    pub(crate) fn find(&self, need: &Need, model: Option<u16>) -> Option<Spot> {
-        let accept = |position: usize| self.hosts.slots[position].has_generic(need);
+    /// The host where the task strands least, and its devices (all of `model`). `promised`: a host where it may have these devices
+    /// only, or nothing.
+    pub(crate) fn find(&self, need: &Need, model: Option<u16>, promised: Option<&Allowed>) -> Option<Spot> {
+        let promised = promised.and_then(|allowed| Some((self.hosts.position(allowed.host)?, &allowed.gpu_indices)));
+        let accept = |position: usize| match promised {
+            Some((promised, None)) if promised == position => false,
+            _ => self.hosts.slots[position].has_generic(need),
+        };
         let lane = model.map_or(&self.all, |model| &self.by_model[usize::from(model)]);
         let ask = need.ask();
         let (key, position) = match need.gpu {
@@ -49,9 +62,12 @@ impl SiteView {
             GpuNeed::Whole(count) => lane.tightest(&Ask { whole: count, ..ask }, accept),
         }?;
         let slot = &self.hosts.slots[position];
-        let gpu_indices = slot
-            .devices_for(need, model)
-            .expect("the index knows the devices of its hosts");
+        let gpu_indices = match promised {
+            Some((promised, Some(allowed))) if promised == position => allowed.clone(),
+            _ => slot
+                .devices_for(need, model)
+                .expect("the index knows the devices of its hosts"),
+        };
         Some(Spot {
             key,
             host: slot.id,

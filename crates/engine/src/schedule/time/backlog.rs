@@ -204,6 +204,9 @@ impl Backlog {
     pub fn pass(&mut self, now: Timestamp) -> Vec<Start> {
         self.run_over(now);
         let mut plan = Plan::over(&self.places, now);
+        if self.policy.passing == Passing::All {
+            self.keep_promises(&mut plan);
+        }
         let entitled = self.plan_entitled(&mut plan);
         let headroom = self.lending.as_ref().map_or(0, Lending::headroom);
         let mut others = self.waiting.iter().filter(|(turn, _)| !entitled.contains(turn));
@@ -211,9 +214,10 @@ impl Backlog {
         let mut all_seen = true;
         for (turn, waiting) in others.by_ref() {
             let promises = self.policy.passing == Passing::First && !plan.all_promised() && self.lending.is_none();
-            if plan.is_full() && !promises {
+            if plan.is_full() && !promises && self.policy.passing != Passing::All {
                 break;
             }
+            plan.release(waiting);
             if plan.start(turn, waiting, headroom) {
                 continue;
             }
@@ -256,6 +260,27 @@ impl Backlog {
             }
         }
         entitled
+    }
+
+    /// What was promised stays promised until its turn to be looked at: it may come earlier then, never later.
+    fn keep_promises(&self, plan: &mut Plan) {
+        let waiting: BTreeMap<u64, &Waiting> = self
+            .waiting
+            .values()
+            .map(|waiting| (waiting.work.number, waiting))
+            .collect();
+        for promise in &self.reservations {
+            let Some(waiting) = waiting.get(&promise.number) else {
+                continue;
+            };
+            let start = promise.start.max(plan.now);
+            let until = Timestamp(start.0.saturating_add(waiting.duration_ms()));
+            let profile = &mut plan.profiles[promise.place];
+            if profile.fits(start, until, &waiting.work.amounts) {
+                profile.take(start, until, &waiting.work.amounts);
+                plan.reservations.push(Reservation { start, ..*promise });
+            }
+        }
     }
 
     /// Those behind the blocked one, in the order of passing.
@@ -355,6 +380,16 @@ impl Plan {
         let number = waiting.work.number;
         self.started.push((*turn, Start { number, place }));
         true
+    }
+
+    /// Takes back what was promised to it before.
+    fn release(&mut self, waiting: &Waiting) {
+        let of = |promise: &Reservation| promise.number == waiting.work.number;
+        if let Some(place) = self.reservations.iter().position(of) {
+            let promise = self.reservations.remove(place);
+            let until = Timestamp(promise.start.0.saturating_add(waiting.duration_ms()));
+            self.profiles[promise.place].give(promise.start, until, &waiting.work.amounts);
+        }
     }
 
     /// Promises the blocked work its earliest start, at a place that has promised nothing yet if one promise a place is enough.

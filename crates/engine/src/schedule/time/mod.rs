@@ -18,3 +18,6 @@ pub use policy::{Order, Passing, Policy, TURN_MS_MAX, turn};
 pub use predict::{Kind, Predictor, longer_ms};
 pub use profile::Profile;
 pub use timeline::Timeline;
+
+#[cfg(test)]
+mod tests;

@@ -120,8 +120,9 @@ mod tests {
     fn the_payer_is_asked_first_and_its_kind_when_it_is_known() {
         let mut predictor = Predictor::default();
         assert_eq!(predictor.predict_ms(&kind(1, 1)), None);
-        predictor.learn(kind(1, 1), 1000);
-        predictor.learn(kind(1, 1), 3000);
+        for run_ms in [1000, 2000, 3000] {
+            predictor.learn(kind(1, 1), run_ms);
+        }
         assert_eq!(predictor.predict_ms(&kind(1, 8)), Some(2000));
         assert_eq!(predictor.predict_ms(&kind(2, 1)), None);
         for _ in 0..5 {
