@@ -26,9 +26,9 @@ fn a_wide_job_is_not_starved_by_small_ones() {
     assert_eq!(placed(&world.settle()), first);
     let wide = world.submit(hours(4, 1));
     // Small ones keep coming, as long as one core is free whenever another small one ends: the wide one used to wait for ever.
-    for round in 0..4 {
+    for (round, small) in first.into_iter().enumerate() {
         world.submit(hours(1, 3));
-        world.finish(first[round]);
+        world.finish(small);
         let started = placed(&world.settle());
         if round < 3 {
             assert_eq!(started, [], "room is kept for the wide one");
