@@ -310,6 +310,7 @@ impl Planner {
                     .entry(offer.site)
                     .or_default()
                     .insert(rank, (class.need.cpu_milli, class.need.memory_mib));
+                self.note_turned_away(offer.site, &class.need, offer.model, allowed.as_ref());
                 class.offers[place].full = true;
                 class.waits_as = Some(rank);
                 continue;

@@ -30,6 +30,8 @@ pub(crate) struct Promise {
     pub(crate) start: Timestamp,
     /// What the host has free beside what runs and what is promised.
     profile: Profile,
+    /// Somebody would have fitted there but for it: to be looked at again when it is over.
+    has_turned_away: bool,
 }
 
 /// At most one a site.
@@ -132,7 +134,25 @@ impl Planner {
     fn break_promise(&mut self, site: SiteId) {
         let promise = self.promises.remove(&site).expect("the caller has found it");
         self.promises_due = true;
-        self.gain(site, promise.host);
+        if promise.has_turned_away {
+            self.gain(site, promise.host);
+        }
+    }
+
+    /// A class found no room at a site; notes it if that is only because of what is promised there.
+    pub(super) fn note_turned_away(
+        &mut self,
+        site: SiteId,
+        need: &Need,
+        model: Option<u16>,
+        allowed: Option<&Allowed>,
+    ) {
+        let kept_off = allowed.filter(|allowed| allowed.gpu_indices.is_none());
+        if let Some((kept_off, promise)) = kept_off.zip(self.promises.get_mut(&site)) {
+            let hosts = &self.view.sites[&site].hosts;
+            let slot = hosts.position(kept_off.host).map(|position| &hosts.slots[position]);
+            promise.has_turned_away |= slot.is_some_and(|slot| slot.fit(need, model).is_some());
+        }
     }
 
     /// A host that was kept for somebody may have room for others.
@@ -198,10 +218,11 @@ impl Planner {
             }
         }
         self.promises = promises;
-        for (site, old) in old {
-            let same = self.promises.get(&site).filter(|new| new.host == old.host);
-            if same.is_none_or(|new| new.start > old.start || new.rank != old.rank) {
-                self.gain(site, old.host);
+        for (site, old) in old.into_iter().filter(|(_, old)| old.has_turned_away) {
+            let same = self.promises.get_mut(&site).filter(|new| new.host == old.host);
+            match same {
+                Some(new) if new.start <= old.start && new.rank == old.rank => new.has_turned_away = true,
+                _ => self.gain(site, old.host),
             }
         }
     }
@@ -233,6 +254,7 @@ impl Planner {
             host,
             start,
             profile,
+            has_turned_away: false,
         })
     }
 

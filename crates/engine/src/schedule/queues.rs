@@ -277,13 +277,17 @@ impl Planner {
                 continue;
             }
             let view = &self.view.sites[&site];
-            let mut offers = class.offers.iter().filter(|offer| offer.site == site && offer.full);
-            let fits = offers.any(|offer| {
+            let offers = class.offers.iter().filter(|offer| offer.site == site && offer.full);
+            let (need, mut kept_off) = (class.need.clone(), Vec::new());
+            for offer in offers {
                 let allowed = self.allowed(class, rank, site, offer.model);
-                view.find(&class.need, offer.model, allowed.as_ref()).is_some()
-            });
-            if fits {
-                return Some(rank);
+                if view.find(&class.need, offer.model, allowed.as_ref()).is_some() {
+                    return Some(rank);
+                }
+                kept_off.push((offer.model, allowed));
+            }
+            for (model, allowed) in kept_off {
+                self.note_turned_away(site, &need, model, allowed.as_ref());
             }
             self.grown.entry(site).or_default().looked_at = Some(rank);
         }
