@@ -189,6 +189,10 @@ fn show(world: &World, what: &[&str]) -> String {
                 )
             }
         },
+        ["limit", at] => {
+            let attempt = world.state.attempt(task(at)).expect("placed and not archived");
+            format!("{} minutes", attempt.walltime_ms_max / MINUTE)
+        }
         ["wallet", org] => {
             let org = world.state.ledger().org_by_name(org).expect("a known org");
             format!("{} fen free, {} held", org.available, org.held)
