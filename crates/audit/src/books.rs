@@ -174,7 +174,7 @@ pub(crate) struct Hold {
 }
 
 /// What was captured for a part of a hold's time, and what of it has not gone back.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Cell {
     pub(crate) period: u32,
     pub(crate) copay: i128,
@@ -182,7 +182,7 @@ pub(crate) struct Cell {
 }
 
 /// A leg of a cell.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct CellLeg {
     pub(crate) voucher: u64,
     pub(crate) programme: u32,
@@ -199,7 +199,7 @@ pub(crate) struct CellLeg {
 }
 
 /// A hold that is over but can be refunded.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Ended {
     pub(crate) payer: u32,
     pub(crate) site: u32,
@@ -238,7 +238,8 @@ pub(crate) struct Books {
     pub(crate) last_quote: u64,
     pub(crate) last_hold: u64,
     pub(crate) open_keys: BTreeMap<Key, u64>,
-    pub(crate) ended: HashMap<Key, Ended>,
+    /// Packed; see [`crate::ended`].
+    pub(crate) ended: HashMap<Key, Box<[u8]>>,
     /// Held and captured per programme, control group and year.
     pub(crate) group_use: HashMap<(u32, u32, u64), i128>,
     /// Held and captured per job.

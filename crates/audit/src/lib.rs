@@ -10,6 +10,7 @@ mod books;
 mod calendar;
 mod chart;
 mod closing;
+mod ended;
 mod exact;
 mod facts;
 pub mod file;

@@ -6,6 +6,7 @@ use crate::books::{Books, Cell, CellLeg, Ended, Hold, JobCap, Leg, Slice};
 use crate::calendar::month_end;
 use crate::chart::Account;
 use crate::closing::TallyKey;
+use crate::ended::packed;
 use crate::exact::{at_most, largest_remainder, proportion_up};
 use crate::facts::{Facts, Read};
 use crate::finding::Check;
@@ -140,15 +141,13 @@ pub(super) fn end(books: &mut Books, id: u64, hold: Hold) {
     let Some(key) = hold.key else { return };
     books.open_keys.remove(&key);
     // A hold that cost nothing keeps its key too: nobody is charged under it again.
-    books.ended.insert(
-        key,
-        Ended {
-            payer: hold.payer,
-            site: hold.site,
-            provider: hold.provider,
-            cells: hold.cells,
-        },
-    );
+    let ended = Ended {
+        payer: hold.payer,
+        site: hold.site,
+        provider: hold.provider,
+        cells: hold.cells,
+    };
+    books.ended.insert(key, packed(&ended));
 }
 
 /// A period that ends by itself must have ended before anything is booked after its end.

@@ -5,6 +5,7 @@ use super::{reason, unknown};
 use crate::books::{Books, Cell, CellLeg, Ended, JobCap, Key, Life};
 use crate::chart::Account;
 use crate::closing::TallyKey;
+use crate::ended::{packed, unpacked};
 use crate::exact::largest_remainder;
 use crate::facts::{Facts, Read};
 use crate::finding::Check;
@@ -88,7 +89,7 @@ fn latest_first(judge: &mut Judge<'_>, charged: &Ended, refunded: &[Stated]) {
 // The captures of a hold, whether it is over or still open.
 fn take(books: &mut Books, key: Key) -> Read<Ended> {
     if let Some(ended) = books.ended.remove(&key) {
-        return Ok(ended);
+        return Ok(unpacked(&ended));
     }
     let open = books.open_keys.get(&key).and_then(|id| books.holds.get_mut(id));
     let hold = open.ok_or_else(|| unknown("capture of", format!("{key:?}")))?;
@@ -104,7 +105,7 @@ fn put_back(books: &mut Books, key: Key, charged: Ended) {
     let open = books.open_keys.get(&key).and_then(|id| books.holds.get_mut(id));
     match open {
         Some(hold) => hold.cells = charged.cells,
-        None => drop(books.ended.insert(key, charged)),
+        None => drop(books.ended.insert(key, packed(&charged))),
     }
 }
 
