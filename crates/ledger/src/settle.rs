@@ -10,7 +10,7 @@ use crate::hold::Hold;
 use crate::journal::EntryKind;
 use crate::ledger::{JobCap, KeyState, Ledger};
 use crate::programme::Redemption;
-use crate::quote::{Leg, merged};
+use crate::quote::{Leg, LegPin, merged};
 use crate::rejection::Rejection;
 use crate::slice::{Cell, LegRefunded, Slice};
 use crate::tally::{CellLine, LegLine};
@@ -175,12 +175,14 @@ impl Ledger {
         self.known_hold(hold)?;
         self.roll_periods(by);
         self.catch_up(hold, by);
-        let open = self.holds.remove(hold.0).expect("found above");
+        let mut open = self.holds.remove(hold.0).expect("found above");
         let wall_ms = wall_ms.min(open.pinned.walltime_ms_max);
         let cells = self.capture_until(Parties::of(&open), &open.pinned.slices, wall_ms, by);
+        let slices = open.pinned.slices.split_off(cells.len());
         self.journal.facts([hold.0, wall_ms]);
         self.journal_cells(&cells);
         self.write(EntryKind::Settle, by);
+        self.forget_legs(open.key.job, slices.iter().flat_map(Slice::legs), by.at);
         let settled = self.keep(hold, open, cells, wall_ms, by);
         let unused = self.captures.get(settled).expect("just kept").captured_after(wall_ms);
         self.refund_unused(settled, unused, by);
@@ -194,9 +196,11 @@ impl Ledger {
         self.known_hold(hold)?;
         self.roll_periods(by);
         let open = self.holds.remove(hold.0).expect("found above");
-        self.capture_until(Parties::of(&open), &open.pinned.slices, 0, by);
+        let slices = &open.pinned.slices;
+        self.capture_until(Parties::of(&open), slices, 0, by);
         self.journal.fact(hold.0);
         self.write(EntryKind::Release, by);
+        self.forget_legs(open.key.job, slices.iter().flat_map(Slice::legs), by.at);
         let settled = self.keep(hold, open, Vec::new(), 0, by);
         let unused = self.captures.get(settled).expect("just kept").captured_after(0);
         self.refund_unused(settled, unused, by);
@@ -226,7 +230,8 @@ impl Ledger {
         self.window = window;
     }
 
-    /// Captures the use of slices up to an instant of their hold and releases the rest of all of them; gives the cells, in order.
+    /// Captures the use of slices up to an instant of their hold and releases the rest of all of them; gives the cells, in order. The records of the
+    /// slices after them leave with [`Ledger::forget_legs`].
     pub(crate) fn capture_until(&mut self, parties: Parties, slices: &[Slice], to_ms: u64, by: Stamp) -> Vec<Cell> {
         let mut cells = Vec::with_capacity(1);
         let used = slices.partition_point(|slice| slice.from_ms < to_ms);
@@ -237,9 +242,28 @@ impl Ledger {
         self.give_back(parties.payer, unused);
         for (leg, pin) in unused.iter().flat_map(Slice::legs) {
             self.uncount_job(parties.job, leg, pin, (leg.amount, leg.grant));
-            self.forget_job(parties.job, leg, pin);
         }
         cells
+    }
+
+    /// Records of legs leave the caps per job, after the entry that they belong to: a cap that nothing counts in any more is forgotten, and where
+    /// something was used of it, in an entry of its own.
+    pub(crate) fn forget_legs<'a>(
+        &mut self,
+        job: u64,
+        legs: impl Iterator<Item = (&'a Leg, &'a LegPin)>,
+        at: Timestamp,
+    ) {
+        for (leg, pin) in legs {
+            for cap in self.forget_job(job, leg, pin) {
+                let (programme, agreement) = match cap {
+                    JobCap::Programme(id) => (id.0, 0),
+                    JobCap::Agreement(id) => (0, id.0),
+                };
+                self.journal.facts([job, u64::from(programme), u64::from(agreement)]);
+                self.write(EntryKind::ForgetJobCap, Stamp { at, actor: 0 });
+            }
+        }
     }
 
     /// Captures one slice up to an instant of its hold and releases the rest of it.
@@ -384,18 +408,8 @@ impl Ledger {
     pub(crate) fn forget_oldest_capture(&mut self, at: Timestamp) {
         let Some((id, _)) = self.captures.first() else { return };
         let settled = self.captures.remove(id).expect("found above");
-        let job = settled.key.job;
         self.keys.remove(&settled.key);
-        for (leg, pin) in settled.cells.iter().flat_map(Cell::legs) {
-            for cap in self.forget_job(job, leg, pin) {
-                let (programme, agreement) = match cap {
-                    JobCap::Programme(id) => (id.0, 0),
-                    JobCap::Agreement(id) => (0, id.0),
-                };
-                self.journal.facts([job, u64::from(programme), u64::from(agreement)]);
-                self.write(EntryKind::ForgetJobCap, Stamp { at, actor: 0 });
-            }
-        }
+        self.forget_legs(settled.key.job, settled.cells.iter().flat_map(Cell::legs), at);
     }
 
     /// Number of cells and the cells, as [`EntryKind`] says.

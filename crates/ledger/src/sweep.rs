@@ -203,8 +203,8 @@ impl Ledger {
         let before = hold.pinned.walltime_ms_max;
         let first_ms = hold.pinned.slices.first().map_or(before, |slice| slice.from_ms);
         let offset_ms = offset(hold, at).max(first_ms);
-        let slices = std::mem::take(&mut hold.pinned.slices);
-        let cells = self.capture_until(parties, &slices, offset_ms, by);
+        let replaced_slices = std::mem::take(&mut hold.pinned.slices);
+        let cells = self.capture_until(parties, &replaced_slices, offset_ms, by);
         let hold = self.hold_mut(id);
         hold.cells.extend(cells.iter().cloned());
         let request = rest_of(&hold.pinned, before - offset_ms);
@@ -230,6 +230,8 @@ impl Ledger {
         pinned.slices = slices;
         pinned.walltime_ms_max = limit;
         self.write(EntryKind::Repin, by);
+        let replaced = replaced_slices[cells.len()..].iter().flat_map(Slice::legs);
+        self.forget_legs(key.job, replaced, by.at);
         (limit < before).then_some((key, limit))
     }
 }
