@@ -1,5 +1,6 @@
 //! Real processes on loopback, killed and started again.
 
+mod closing;
 mod crash;
 mod extend;
 mod recover;
