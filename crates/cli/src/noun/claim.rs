@@ -30,7 +30,7 @@ pub enum Verb {
         #[arg(long, default_value = "", hide_default_value = true)]
         programme: String,
         /// For a spreadsheet
-        #[arg(long)]
+        #[arg(long, conflicts_with = "json")]
         csv: bool,
     },
     /// Find a claim right, or refuse it

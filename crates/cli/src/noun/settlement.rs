@@ -22,7 +22,7 @@ pub enum Verb {
         #[arg(long, default_value = "", hide_default_value = true)]
         provider: String,
         /// For a spreadsheet
-        #[arg(long)]
+        #[arg(long, conflicts_with = "json")]
         csv: bool,
     },
     /// Find a settlement right

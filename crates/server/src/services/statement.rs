@@ -107,12 +107,12 @@ async fn tell(core: &Core, plan: Plan, sender: &Sender) -> Result<(), Status> {
     let mut begin = 1;
     for candidate in &plan.begins {
         begin = *candidate;
-        if !read(core, &plan, begin, None).await?.began_too_late() {
+        if !read(core, &plan, begin, sender, false).await?.began_too_late() {
             break;
         }
     }
     say(sender, Row::Heading(plan.heading.clone())).await?;
-    let sum = read(core, &plan, begin, Some(sender)).await?.sum();
+    let sum = read(core, &plan, begin, sender, true).await?.sum();
     let counted = plan.heading.totals.unwrap_or_default();
     if sum != counted {
         return Err(Status::new(
@@ -123,12 +123,16 @@ async fn tell(core: &Core, plan: Plan, sender: &Sender) -> Result<(), Status> {
     say(sender, Row::Sum(sum)).await
 }
 
-/// Reads the journal from an entry to the end of what belongs to the statement, and tells the rows.
-async fn read(core: &Core, plan: &Plan, begin: u64, tell: Option<&Sender>) -> Result<Reader, Status> {
+/// Reads the journal from an entry to the end of what belongs to the statement, and tells the rows if they are wanted.
+async fn read(core: &Core, plan: &Plan, begin: u64, sender: &Sender, tell: bool) -> Result<Reader, Status> {
     let mut reader = Reader::new(plan.org, plan.period, plan.first_entry, plan.names.clone());
     let mut next = Some(core.journal_place(begin).await?);
     let mut rows = Vec::new();
     while let Some(from) = next {
+        // Segments are not read for a client that is gone.
+        if sender.is_closed() {
+            return Err(gone());
+        }
         let piece = core.journal_piece(from).await?;
         next = piece.next;
         for entry in &piece.entries {
@@ -140,14 +144,11 @@ async fn read(core: &Core, plan: &Plan, begin: u64, tell: Option<&Sender>) -> Re
             }
             let unreadable = |Unreadable { entry }| damaged(&format!("entry {entry} is not what its kind says"));
             reader.take(entry, &mut rows).map_err(unreadable)?;
-            match tell {
-                None if reader.began_too_late() => return Ok(reader),
-                None => rows.clear(),
-                Some(sender) => {
-                    for row in rows.drain(..) {
-                        say(sender, row).await?;
-                    }
-                }
+            if reader.began_too_late() {
+                return Ok(reader);
+            }
+            for row in rows.drain(..).filter(|_| tell) {
+                say(sender, row).await?;
             }
         }
     }
@@ -157,8 +158,9 @@ async fn read(core: &Core, plan: &Plan, begin: u64, tell: Option<&Sender>) -> Re
 /// An error only ends the task: nobody listens any more.
 async fn say(sender: &Sender, row: Row) -> Result<(), Status> {
     let row = StreamStatementResponse { row: Some(row) };
-    sender
-        .send(Ok(row))
-        .await
-        .map_err(|_| Status::cancelled("the client is gone"))
+    sender.send(Ok(row)).await.map_err(|_| gone())
+}
+
+fn gone() -> Status {
+    Status::cancelled("the client is gone")
 }

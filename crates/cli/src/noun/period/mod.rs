@@ -21,7 +21,7 @@ pub enum Verb {
     /// All periods
     List {
         /// For a spreadsheet
-        #[arg(long)]
+        #[arg(long, conflicts_with = "json")]
         csv: bool,
     },
     /// End the current period now instead of with its month
@@ -62,7 +62,7 @@ pub struct WhichArgs {
     #[arg(long, value_name = "NUMBER", default_value_t = 0, hide_default_value = true)]
     period: u32,
     /// For a spreadsheet
-    #[arg(long)]
+    #[arg(long, conflicts_with = "json")]
     csv: bool,
 }
 

@@ -1,7 +1,7 @@
 //! Vouchers decide where it is cheapest; money in flight is not spent twice.
 
 use hesuan_ledger::types::{BasisPoints, Grant};
-use hesuan_ledger::{Funder, NewProgramme, NewVoucher, Rate, Terms};
+use hesuan_ledger::{BudgetPolicy, Funder, NewProgramme, NewVoucher, Rate, Terms};
 
 use super::*;
 use crate::types::RequestId;
@@ -9,6 +9,10 @@ use crate::types::RequestId;
 impl World {
     /// A voucher of `fen` for `lab`, redeemed, that pays half of everything in the region.
     fn voucher(&mut self, region: u32, fen: i64) {
+        self.voucher_of(region, fen, 10_000_000, BudgetPolicy::CommitAtIssue);
+    }
+
+    fn voucher_of(&mut self, region: u32, fen: i64, budget: i64, budget_policy: BudgetPolicy) {
         let programme = format!("half-{region}");
         self.apply(Body::Money(MoneyCommand::CreateProgramme(NewProgramme {
             name: (*programme).into(),
@@ -17,7 +21,8 @@ impl World {
                 name: "city".into(),
                 share: 1,
             }],
-            budget: Grant(10_000_000),
+            budget: Grant(budget),
+            budget_policy,
             terms: Terms {
                 rates: vec![Rate {
                     sku: "*".into(),
@@ -178,4 +183,49 @@ fn new_prices_and_a_new_voucher_are_seen_at_once() {
     world.submit(job());
     let placed = world.settle();
     assert_eq!(world.sites(&placed), [b]);
+}
+
+/// Two jobs of the lab, of whose subsidies the budget covers one.
+fn two_jobs_and_budget_for_one() -> World {
+    let mut world = World::new();
+    world.site("songjiang", 310117, 100, &[host(64)]);
+    world.voucher_of(310117, 10_000, 60, BudgetPolicy::CommitAtHold);
+    world.submit(job());
+    world.submit(job());
+    // Both are planned in one pass, of which apply takes the first: what is left of the budget is not the subsidy that the rates give.
+    let decisions = world.plan();
+    assert_eq!(world.judge(decisions), (1, 1));
+    assert_eq!(world.settle(), []);
+    world
+}
+
+/// A bureau that adds to its budget does not wait for who was short of it to be looked at again.
+#[test]
+fn a_larger_budget_wakes_who_was_short_of_it() {
+    let mut world = two_jobs_and_budget_for_one();
+    world.apply(Body::Money(MoneyCommand::SetBudget {
+        programme: "half-310117".into(),
+        budget: Grant(1_000),
+        unit_hours: false,
+    }));
+    assert_eq!(world.settle().len(), 1);
+}
+
+#[test]
+fn a_revision_that_asks_less_of_the_budget_wakes_who_was_short_of_it() {
+    let mut world = two_jobs_and_budget_for_one();
+    world.apply(Body::Money(MoneyCommand::ReviseProgramme {
+        programme: "half-310117".into(),
+        terms: Box::new(Terms {
+            rates: vec![Rate {
+                sku: "*".into(),
+                rate: BasisPoints(1_000),
+            }],
+            ..Terms::default()
+        }),
+        effective_from: None,
+        immediate: false,
+        unit_hours: false,
+    }));
+    assert_eq!(world.settle().len(), 1);
 }
