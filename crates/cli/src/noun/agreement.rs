@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use hesuan_api::v1::{self, programme_service_client::ProgrammeServiceClient};
 use serde_json::{Value, json};
 
-use super::{Context, PAGE, none_if_zero, parse_region};
+use super::{Context, PAGE, all_pages, none_if_zero, parse_region};
 use crate::client::request_id;
 use crate::failure::Outcome;
 use crate::output::table;
@@ -106,24 +106,20 @@ pub(crate) async fn run(context: &Context, verb: Verb) -> Outcome<()> {
 }
 
 async fn list(context: &Context) -> Outcome<()> {
-    let mut agreements = Vec::new();
-    let mut request = v1::ListAgreementsRequest {
-        page_size: PAGE,
-        page_token: String::new(),
-    };
-    loop {
+    let agreements = all_pages(async |page_token| {
+        let request = v1::ListAgreementsRequest {
+            page_size: PAGE,
+            page_token,
+        };
         let page = context
             .client
-            .call(request.clone(), |channel, request| async move {
+            .call(request, |channel, request| async move {
                 ProgrammeServiceClient::new(channel).list_agreements(request).await
             })
             .await?;
-        agreements.extend(page.agreements);
-        if page.next_page_token.is_empty() {
-            break;
-        }
-        request.page_token = page.next_page_token;
-    }
+        Ok((page.agreements, page.next_page_token))
+    })
+    .await?;
     let value: Vec<Value> = agreements.iter().map(agreement_json).collect();
     let row = |one: &v1::Agreement| {
         let place = if one.sites.is_empty() {

@@ -4,7 +4,7 @@ use clap::{ArgGroup, Args, Subcommand};
 use hesuan_api::v1::{self, settlement_service_client::SettlementServiceClient};
 use serde_json::json;
 
-use super::{Context, PAGE};
+use super::{Context, PAGE, all_pages};
 use crate::client::request_id;
 use crate::failure::Outcome;
 use crate::sheet::{Cell, Kind, Sheet};
@@ -114,27 +114,23 @@ pub(crate) async fn run(context: &Context, verb: Verb) -> Outcome<()> {
 }
 
 async fn list(context: &Context, org: String, programme: String, csv: bool) -> Outcome<()> {
-    let (mut claims, mut claimable) = (Vec::new(), Vec::new());
-    let mut request = v1::ListClaimsRequest {
-        page_size: PAGE,
-        page_token: String::new(),
-        org,
-        programme,
-    };
-    loop {
+    let pages = all_pages(async |page_token| {
+        let request = v1::ListClaimsRequest {
+            page_size: PAGE,
+            page_token,
+            org: org.clone(),
+            programme: programme.clone(),
+        };
         let page = context
             .client
-            .call(request.clone(), |channel, request| async move {
+            .call(request, |channel, request| async move {
                 SettlementServiceClient::new(channel).list_claims(request).await
             })
             .await?;
-        claims.extend(page.claims);
-        claimable.extend(page.claimable);
-        if page.next_page_token.is_empty() {
-            break;
-        }
-        request.page_token = page.next_page_token;
-    }
+        Ok((vec![(page.claims, page.claimable)], page.next_page_token))
+    });
+    let (claims, claimable): (Vec<_>, Vec<_>) = pages.await?.into_iter().unzip();
+    let (claims, claimable) = (claims.concat(), claimable.concat());
     let sheet = claims_sheet(&claims);
     let open = claimable_sheet(&claimable);
     let value = json!({ "claims": sheet.json(), "claimable": open.json() });

@@ -14,6 +14,7 @@ pub mod voucher;
 pub mod wallet;
 
 use crate::client::Client;
+use crate::failure::Outcome;
 use crate::output::Output;
 use crate::settings::Global;
 
@@ -29,6 +30,17 @@ pub struct Context {
 
 /// Answers of a list come in pages; this many are asked for at once.
 pub(crate) const PAGE: u32 = 500;
+
+/// All of a list that comes in pages: `ask` is given the token of a page, and answers with its items and the token of the next one.
+pub(crate) async fn all_pages<T>(ask: impl AsyncFn(String) -> Outcome<(Vec<T>, String)>) -> Outcome<Vec<T>> {
+    let (mut items, mut next) = ask(String::new()).await?;
+    while !next.is_empty() {
+        let page = ask(next).await?;
+        items.extend(page.0);
+        next = page.1;
+    }
+    Ok(items)
+}
 
 /// A region code of six digits.
 pub(crate) fn parse_region(text: &str) -> Result<u32, String> {

@@ -9,7 +9,7 @@ use hesuan_api::v1::{self, cluster_service_client::ClusterServiceClient};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{Context, PAGE, none_if_empty, none_if_zero, parse_region};
+use super::{Context, PAGE, all_pages, none_if_empty, none_if_zero, parse_region};
 use crate::client::request_id;
 use crate::failure::{Failure, Outcome};
 use crate::output::{record, table};
@@ -198,24 +198,20 @@ fn write_token(path: &Path, token: &str) -> Outcome<()> {
 }
 
 async fn list(context: &Context) -> Outcome<()> {
-    let mut principals = Vec::new();
-    let mut request = v1::ListPrincipalsRequest {
-        page_size: PAGE,
-        page_token: String::new(),
-    };
-    loop {
+    let principals = all_pages(async |page_token| {
+        let request = v1::ListPrincipalsRequest {
+            page_size: PAGE,
+            page_token,
+        };
         let page = context
             .client
-            .call(request.clone(), |channel, request| async move {
+            .call(request, |channel, request| async move {
                 ClusterServiceClient::new(channel).list_principals(request).await
             })
             .await?;
-        principals.extend(page.principals);
-        if page.next_page_token.is_empty() {
-            break;
-        }
-        request.page_token = page.next_page_token;
-    }
+        Ok((page.principals, page.next_page_token))
+    })
+    .await?;
     let value: Vec<Value> = principals.iter().map(principal_json).collect();
     let row = |one: &v1::Principal| {
         vec![

@@ -4,7 +4,7 @@ use clap::Subcommand;
 use hesuan_api::v1::{self, settlement_service_client::SettlementServiceClient};
 use serde_json::Value;
 
-use super::{Context, PAGE};
+use super::{Context, PAGE, all_pages};
 use crate::client::request_id;
 use crate::failure::Outcome;
 use crate::sheet::{Cell, Kind, Sheet};
@@ -85,26 +85,22 @@ pub(crate) async fn run(context: &Context, verb: Verb) -> Outcome<()> {
 }
 
 async fn list(context: &Context, period: u32, provider: String, csv: bool) -> Outcome<()> {
-    let mut settlements = Vec::new();
-    let mut request = v1::ListSettlementsRequest {
-        page_size: PAGE,
-        page_token: String::new(),
-        period,
-        provider,
-    };
-    loop {
+    let settlements = all_pages(async |page_token| {
+        let request = v1::ListSettlementsRequest {
+            page_size: PAGE,
+            period,
+            provider: provider.clone(),
+            page_token,
+        };
         let page = context
             .client
-            .call(request.clone(), |channel, request| async move {
+            .call(request, |channel, request| async move {
                 SettlementServiceClient::new(channel).list_settlements(request).await
             })
             .await?;
-        settlements.extend(page.settlements);
-        if page.next_page_token.is_empty() {
-            break;
-        }
-        request.page_token = page.next_page_token;
-    }
+        Ok((page.settlements, page.next_page_token))
+    })
+    .await?;
     let sheet = settlements_sheet(&settlements);
     sheet.show(&context.output, csv, &sheet.json(), "", "")
 }

@@ -5,7 +5,7 @@ use hesuan_api::v1::{self, site_service_client::SiteServiceClient};
 use serde_json::{Value, json};
 
 use super::job::resources_text;
-use super::{Context, PAGE, none_if_empty, none_if_zero, parse_region};
+use super::{Context, PAGE, all_pages, none_if_empty, none_if_zero, parse_region};
 use crate::client::request_id;
 use crate::failure::Outcome;
 use crate::output::{record, table};
@@ -135,24 +135,21 @@ async fn set_state(context: &Context, args: StateArgs, state: v1::SiteState) -> 
 }
 
 async fn list(context: &Context) -> Outcome<()> {
-    let mut sites = Vec::new();
-    let mut request = v1::ListSitesRequest {
-        page_size: PAGE,
-        ..Default::default()
-    };
-    loop {
+    let sites = all_pages(async |page_token| {
+        let request = v1::ListSitesRequest {
+            page_size: PAGE,
+            page_token,
+            ..Default::default()
+        };
         let page = context
             .client
-            .call(request.clone(), |channel, request| async move {
+            .call(request, |channel, request| async move {
                 SiteServiceClient::new(channel).list_sites(request).await
             })
             .await?;
-        sites.extend(page.sites);
-        if page.next_page_token.is_empty() {
-            break;
-        }
-        request.page_token = page.next_page_token;
-    }
+        Ok((page.sites, page.next_page_token))
+    })
+    .await?;
     let value: Vec<Value> = sites.iter().map(site_json).collect();
     let row = |site: &v1::Site| {
         vec![
@@ -227,25 +224,21 @@ fn site_text(site: &v1::Site) -> String {
 }
 
 async fn hosts(context: &Context, site: String) -> Outcome<()> {
-    let mut hosts = Vec::new();
-    let mut request = v1::ListHostsRequest {
-        site,
-        page_size: PAGE,
-        page_token: String::new(),
-    };
-    loop {
+    let hosts = all_pages(async |page_token| {
+        let request = v1::ListHostsRequest {
+            site: site.clone(),
+            page_size: PAGE,
+            page_token,
+        };
         let page = context
             .client
-            .call(request.clone(), |channel, request| async move {
+            .call(request, |channel, request| async move {
                 SiteServiceClient::new(channel).list_hosts(request).await
             })
             .await?;
-        hosts.extend(page.hosts);
-        if page.next_page_token.is_empty() {
-            break;
-        }
-        request.page_token = page.next_page_token;
-    }
+        Ok((page.hosts, page.next_page_token))
+    })
+    .await?;
     let host_json = |host: &v1::Host| {
         let gpus: Vec<_> = host
             .gpus

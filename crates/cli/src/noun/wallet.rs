@@ -5,7 +5,7 @@ use hesuan_api::v1::{self, wallet_service_client::WalletServiceClient};
 use serde_json::{Value, json};
 
 use super::job::price_json;
-use super::{Context, PAGE, none_if_empty, parse_pair, parse_region};
+use super::{Context, PAGE, all_pages, none_if_empty, parse_pair, parse_region};
 use crate::client::request_id;
 use crate::failure::Outcome;
 use crate::output::{record, table};
@@ -314,24 +314,20 @@ fn org_text(org: &v1::Org) -> String {
 }
 
 async fn list(context: &Context) -> Outcome<()> {
-    let mut orgs = Vec::new();
-    let mut request = v1::ListOrgsRequest {
-        page_size: PAGE,
-        page_token: String::new(),
-    };
-    loop {
+    let orgs = all_pages(async |page_token| {
+        let request = v1::ListOrgsRequest {
+            page_size: PAGE,
+            page_token,
+        };
         let page = context
             .client
-            .call(request.clone(), |channel, request| async move {
+            .call(request, |channel, request| async move {
                 WalletServiceClient::new(channel).list_orgs(request).await
             })
             .await?;
-        orgs.extend(page.orgs);
-        if page.next_page_token.is_empty() {
-            break;
-        }
-        request.page_token = page.next_page_token;
-    }
+        Ok((page.orgs, page.next_page_token))
+    })
+    .await?;
     let value: Vec<Value> = orgs.iter().map(org_json).collect();
     let row = |org: &v1::Org| {
         vec![

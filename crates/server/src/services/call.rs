@@ -9,6 +9,7 @@ use hesuan_api::internal::v1::{Forwarded, command};
 use hesuan_api::refusal::{status, trouble};
 use hesuan_api::v1::Consistency;
 use hesuan_engine::outcome::{Rejection, Reply};
+use hesuan_engine::state::State;
 use hesuan_engine::types::PrincipalId;
 use tokio::time::Instant;
 use tonic::metadata::MetadataMap;
@@ -97,6 +98,19 @@ impl Core {
         self.command(deadline, command)
             .await?
             .map_err(|rejection| status(&rejection))
+    }
+
+    /// A mutation, answered with what it changed as it stands here once it is applied; `show` gives `None` when the reply is of another kind.
+    pub(super) async fn changed<T: Send + 'static>(
+        &self,
+        caller: PrincipalId,
+        deadline: Deadline,
+        body: command::Body,
+        show: impl FnOnce(&State, Reply) -> Option<T> + Send + 'static,
+    ) -> Result<Response<T>, Status> {
+        let reply = self.mutate(caller, deadline, body).await?;
+        let shown = self.look(deadline, move |view| show(view.state, reply)).await?;
+        shown.map(Response::new).ok_or_else(|| unexpected(&reply))
     }
 
     /// The same for a command that is encoded already; a rejection is an answer.

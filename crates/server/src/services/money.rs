@@ -41,16 +41,11 @@ impl Core {
         deadline: Deadline,
         body: Body,
     ) -> Result<Response<v1::Org>, Status> {
-        let reply = self.mutate(caller, deadline, body).await?;
-        let Reply::Org(id) = reply else {
-            return Err(unexpected(&reply));
+        let show = |state: &State, reply| {
+            let Reply::Org(id) = reply else { return None };
+            Some(answer::org(state, state.ledger().org(id)?))
         };
-        let org = self
-            .look(deadline, move |view| {
-                view.state.ledger().org(id).map(|org| answer::org(view.state, org))
-            })
-            .await?;
-        org.map(Response::new).ok_or_else(|| unexpected(&reply))
+        self.changed(caller, deadline, body, show).await
     }
 
     async fn change_voucher(
@@ -59,17 +54,13 @@ impl Core {
         deadline: Deadline,
         body: Body,
     ) -> Result<Response<v1::Voucher>, Status> {
-        let reply = self.mutate(caller, deadline, body).await?;
-        let Reply::Vouchers { first, .. } = reply else {
-            return Err(unexpected(&reply));
+        let show = |state: &State, reply| {
+            let Reply::Vouchers { first, .. } = reply else {
+                return None;
+            };
+            Some(answer::voucher(state, state.ledger().voucher(VoucherId(first))?))
         };
-        let voucher = self.look(deadline, move |view| {
-            view.state
-                .ledger()
-                .voucher(VoucherId(first))
-                .map(|voucher| answer::voucher(view.state, voucher))
-        });
-        voucher.await?.map(Response::new).ok_or_else(|| unexpected(&reply))
+        self.changed(caller, deadline, body, show).await
     }
 
     async fn change_programme(
@@ -78,17 +69,15 @@ impl Core {
         deadline: Deadline,
         body: Body,
     ) -> Result<Response<v1::Programme>, Status> {
-        let reply = self.mutate(caller, deadline, body).await?;
-        let Reply::Number(id) = reply else {
-            return Err(unexpected(&reply));
+        let show = |state: &State, reply| {
+            let Reply::Number(id) = reply else { return None };
+            Some(answer::programme(
+                state,
+                state.ledger().programme(ProgrammeId(id))?,
+                true,
+            ))
         };
-        let programme = self.look(deadline, move |view| {
-            view.state
-                .ledger()
-                .programme(ProgrammeId(id))
-                .map(|programme| answer::programme(view.state, programme, true))
-        });
-        programme.await?.map(Response::new).ok_or_else(|| unexpected(&reply))
+        self.changed(caller, deadline, body, show).await
     }
 
     async fn change_agreement(
@@ -97,17 +86,11 @@ impl Core {
         deadline: Deadline,
         body: Body,
     ) -> Result<Response<v1::Agreement>, Status> {
-        let reply = self.mutate(caller, deadline, body).await?;
-        let Reply::Number(id) = reply else {
-            return Err(unexpected(&reply));
+        let show = |state: &State, reply| {
+            let Reply::Number(id) = reply else { return None };
+            Some(answer::agreement(state, state.ledger().agreement(AgreementId(id))?))
         };
-        let agreement = self.look(deadline, move |view| {
-            view.state
-                .ledger()
-                .agreement(AgreementId(id))
-                .map(|agreement| answer::agreement(view.state, agreement))
-        });
-        agreement.await?.map(Response::new).ok_or_else(|| unexpected(&reply))
+        self.changed(caller, deadline, body, show).await
     }
 }
 

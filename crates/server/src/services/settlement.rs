@@ -16,7 +16,7 @@ use hesuan_ledger::types::{ClaimId, ProgrammeId};
 use hesuan_ledger::{Claim, Period};
 use tonic::{Request, Response, Status};
 
-use super::call::{Deadline, unexpected};
+use super::call::Deadline;
 use super::pages::{self, denied, not_found};
 use super::site::may_read_public;
 use super::statement::{self, StatementStream};
@@ -72,17 +72,11 @@ impl Core {
         deadline: Deadline,
         body: Body,
     ) -> Result<Response<v1::Period>, Status> {
-        let reply = self.mutate(caller, deadline, body).await?;
-        let Reply::Number(number) = reply else {
-            return Err(unexpected(&reply));
+        let show = |state: &State, reply| {
+            let Reply::Number(number) = reply else { return None };
+            Some(answer::period(state, state.ledger().period(number)?))
         };
-        let period = self.look(deadline, move |view| {
-            view.state
-                .ledger()
-                .period(number)
-                .map(|period| answer::period(view.state, period))
-        });
-        period.await?.map(Response::new).ok_or_else(|| unexpected(&reply))
+        self.changed(caller, deadline, body, show).await
     }
 
     async fn change_settlement(
@@ -92,16 +86,13 @@ impl Core {
         provider: String,
         body: Body,
     ) -> Result<Response<v1::Settlement>, Status> {
-        let reply = self.mutate(caller, deadline, body).await?;
-        let Reply::Number(period) = reply else {
-            return Err(unexpected(&reply));
-        };
-        let settlement = self.look(deadline, move |view| {
-            let ledger = view.state.ledger();
+        let show = move |state: &State, reply| {
+            let Reply::Number(period) = reply else { return None };
+            let ledger = state.ledger();
             let settlement = ledger.settlement(period, ledger.org_by_name(&provider)?.id)?;
-            Some(answer::settlement(view.state, settlement))
-        });
-        settlement.await?.map(Response::new).ok_or_else(|| unexpected(&reply))
+            Some(answer::settlement(state, settlement))
+        };
+        self.changed(caller, deadline, body, show).await
     }
 
     async fn change_claim(
@@ -110,17 +101,11 @@ impl Core {
         deadline: Deadline,
         body: Body,
     ) -> Result<Response<v1::Claim>, Status> {
-        let reply = self.mutate(caller, deadline, body).await?;
-        let Reply::Claim(id) = reply else {
-            return Err(unexpected(&reply));
+        let show = |state: &State, reply| {
+            let Reply::Claim(id) = reply else { return None };
+            Some(answer::claim(state, state.ledger().claim(id)?))
         };
-        let claim = self.look(deadline, move |view| {
-            view.state
-                .ledger()
-                .claim(id)
-                .map(|claim| answer::claim(view.state, claim))
-        });
-        claim.await?.map(Response::new).ok_or_else(|| unexpected(&reply))
+        self.changed(caller, deadline, body, show).await
     }
 }
 

@@ -9,7 +9,7 @@ use hesuan_api::v1::{
 use serde_json::{Value, json};
 
 use super::settlement::{settlement_json, settlement_text};
-use super::{Context, PAGE, none_if_empty, none_if_zero};
+use super::{Context, PAGE, all_pages, none_if_empty, none_if_zero};
 use crate::client::request_id;
 use crate::failure::Outcome;
 use crate::sheet::{Cell, Kind, Sheet};
@@ -151,24 +151,20 @@ async fn list(context: &Context, csv: bool) -> Outcome<()> {
         ("closed_at", Kind::Text),
         ("closed_by", Kind::Text),
     ]);
-    let mut periods = Vec::new();
-    let mut request = v1::ListPeriodsRequest {
-        page_size: PAGE,
-        page_token: String::new(),
-    };
-    loop {
+    let periods = all_pages(async |page_token| {
+        let request = v1::ListPeriodsRequest {
+            page_size: PAGE,
+            page_token,
+        };
         let page = context
             .client
-            .call(request.clone(), |channel, request| async move {
+            .call(request, |channel, request| async move {
                 PeriodServiceClient::new(channel).list_periods(request).await
             })
             .await?;
-        periods.extend(page.periods);
-        if page.next_page_token.is_empty() {
-            break;
-        }
-        request.page_token = page.next_page_token;
-    }
+        Ok((page.periods, page.next_page_token))
+    })
+    .await?;
     for one in &periods {
         sheet.push(vec![
             Cell::Number(one.number.into()),

@@ -7,7 +7,7 @@ use clap::Subcommand;
 use hesuan_api::v1::{self, programme_service_client::ProgrammeServiceClient};
 use serde_json::{Value, json};
 
-use super::{Context, PAGE};
+use super::{Context, PAGE, all_pages};
 use crate::client::request_id;
 use crate::failure::Outcome;
 use crate::output::table;
@@ -212,24 +212,20 @@ async fn revise(context: &Context, args: ReviseArgs) -> Outcome<()> {
 }
 
 async fn list(context: &Context) -> Outcome<()> {
-    let mut programmes = Vec::new();
-    let mut request = v1::ListProgrammesRequest {
-        page_size: PAGE,
-        page_token: String::new(),
-    };
-    loop {
+    let programmes = all_pages(async |page_token| {
+        let request = v1::ListProgrammesRequest {
+            page_size: PAGE,
+            page_token,
+        };
         let page = context
             .client
-            .call(request.clone(), |channel, request| async move {
+            .call(request, |channel, request| async move {
                 ProgrammeServiceClient::new(channel).list_programmes(request).await
             })
             .await?;
-        programmes.extend(page.programmes);
-        if page.next_page_token.is_empty() {
-            break;
-        }
-        request.page_token = page.next_page_token;
-    }
+        Ok((page.programmes, page.next_page_token))
+    })
+    .await?;
     let value: Vec<Value> = programmes.iter().map(programme_json).collect();
     let row = |one: &v1::Programme| {
         let amount = |amount| show_plain_amount(amount, &one.unit_hours_of);

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use hesuan_api::v1::{self, voucher_service_client::VoucherServiceClient};
 use serde_json::{Value, json};
 
-use super::{Context, PAGE, none_if_empty};
+use super::{Context, PAGE, all_pages, none_if_empty};
 use crate::client::request_id;
 use crate::failure::{Failure, Outcome};
 use crate::output::{record, table};
@@ -231,26 +231,23 @@ fn alike(args: &IssueArgs) -> Outcome<(Vec<v1::NewVoucher>, bool)> {
 }
 
 async fn list(context: &Context, holder: String, programme: String) -> Outcome<()> {
-    let mut vouchers = Vec::new();
-    let mut request = v1::ListVouchersRequest {
-        page_size: PAGE,
-        page_token: String::new(),
-        holder,
-        programme,
-    };
-    loop {
+    let vouchers = all_pages(async |page_token| {
+        let request = v1::ListVouchersRequest {
+            page_size: PAGE,
+            page_token,
+            holder: holder.clone(),
+            programme: programme.clone(),
+        };
         let page = context
             .client
-            .call(request.clone(), |channel, request| async move {
+            .call(request, |channel, request| async move {
                 VoucherServiceClient::new(channel).list_vouchers(request).await
             })
             .await?;
-        vouchers.extend(page.vouchers);
-        if page.next_page_token.is_empty() {
-            return show_all(context, &vouchers);
-        }
-        request.page_token = page.next_page_token;
-    }
+        Ok((page.vouchers, page.next_page_token))
+    })
+    .await?;
+    show_all(context, &vouchers)
 }
 
 fn show_all(context: &Context, vouchers: &[v1::Voucher]) -> Outcome<()> {
