@@ -5,7 +5,8 @@
 //! - `price::offers`: where a class may go, cheapest for its payer first (score);
 //! - `view::SiteView::find`: the host where it strands least (place);
 //! - [`Planner`]: the leader's queues over these, looked at only where something changed;
-//! - [`quote()`], [`explain()`]: the same questions, asked by users.
+//! - [`quote()`], [`explain()`]: the same questions, asked by users;
+//! - [`time`]: who waits for whom, what is free when, how long work will run.
 
 mod class;
 mod explain;
@@ -19,6 +20,7 @@ mod price;
 mod queues;
 mod quote;
 mod reason;
+pub mod time;
 mod view;
 
 pub use explain::{Explanation, SiteExplanation, explain};

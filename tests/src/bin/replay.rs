@@ -1,0 +1,33 @@
+//! Replays recorded work through the production scheduler, in virtual time.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use hesuan_tests::replay::{pool, swf};
+
+/// Replays recorded work through the production scheduler
+#[derive(Parser)]
+struct CommandLine {
+    #[command(subcommand)]
+    replay: Replay,
+}
+
+#[derive(Subcommand)]
+enum Replay {
+    Swf(swf::Options),
+    Pool(pool::Options),
+}
+
+fn main() -> ExitCode {
+    let result = match CommandLine::parse().replay {
+        Replay::Swf(options) => swf::run(&options),
+        Replay::Pool(options) => pool::run(&options),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("replay: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

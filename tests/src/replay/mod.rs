@@ -1,0 +1,8 @@
+//! Replays of recorded work through the production scheduler, in virtual time, beside the policies that it is measured
+//! against. A module for each kind of record.
+
+pub mod drive;
+pub mod figures;
+pub mod input;
+pub mod pool;
+pub mod swf;
