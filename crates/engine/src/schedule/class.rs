@@ -7,11 +7,12 @@ use std::sync::Arc;
 use super::flight::Flights;
 use super::hosts::Need;
 use super::price::Bill;
+use super::time::{Kind, Order, Predictor};
 use crate::state::State;
 use crate::types::{ClassId, JobId, Request, SiteId, Timestamp};
 
-/// The order in which classes are looked at: larger priority first, then the oldest job.
-pub(crate) type Rank = (Reverse<i32>, JobId, ClassId);
+/// The order in which classes are looked at: larger priority first, then the earliest turn of their head jobs (see [`Order::Turn`]).
+pub(crate) type Rank = (Reverse<i32>, Timestamp, JobId, ClassId);
 
 /// Where a class stands with the planner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +20,7 @@ pub(crate) enum Standing {
     /// All its tasks are decided or held back by their array's bound: new tasks wake it.
     Idle,
     /// In the queue of classes to be looked at.
-    Ready(JobId),
+    Ready(Rank),
     /// It fits nowhere: new tasks do not wake it, only what it lacks.
     Parked,
     /// Apply refused its decisions repeatedly; it is looked at again at this time.
@@ -48,6 +49,8 @@ pub(crate) struct Basis {
 pub(crate) struct ClassPlan {
     pub(crate) request: Arc<Request>,
     pub(crate) need: Arc<Need>,
+    /// What its run times are learned under.
+    pub(crate) kind: Kind,
     pub(crate) standing: Standing,
     /// Cheapest first, then by site and model.
     pub(crate) offers: Vec<Offer>,
@@ -67,6 +70,8 @@ pub(crate) struct ClassPlan {
     /// The count of refusals that was already waited for.
     pub(crate) waited_for: u32,
     pub(crate) used_at: Timestamp,
+    /// The job at its head and its turn: fixed when it came there, so that waiting is ageing.
+    head: Option<(JobId, Timestamp)>,
     /// Tasks before it were decided or passed over.
     cursor: (JobId, u32),
     /// Jobs up to the cursor that are worth another look, and from which task on.
@@ -78,6 +83,7 @@ impl ClassPlan {
         Self {
             request: request.clone(),
             need: Arc::new(Need::of(&request.resources)),
+            kind: kind_of(request),
             standing: Standing::Idle,
             offers: Vec::new(),
             refused_by_ledger: false,
@@ -89,6 +95,7 @@ impl ClassPlan {
             refused_until: Timestamp(0),
             waited_for: 0,
             used_at: Timestamp(0),
+            head: None,
             cursor: (JobId(0), 0),
             again: BTreeMap::new(),
         }
@@ -146,8 +153,17 @@ impl ClassPlan {
     }
 
     /// Its place in the order of classes, with this job at its head.
-    pub(crate) fn rank(&self, id: ClassId, job: JobId) -> Rank {
-        (Reverse(self.request.priority), job, id)
+    pub(crate) fn rank(&mut self, state: &State, turns: &Turns, id: ClassId, job: JobId) -> Rank {
+        let rank = self.rank_of(state, turns, id, job);
+        self.head = Some((job, rank.1));
+        rank
+    }
+
+    /// The same without making the job the head.
+    pub(crate) fn rank_of(&self, state: &State, turns: &Turns, id: ClassId, job: JobId) -> Rank {
+        let head = self.head.filter(|(head, _)| *head == job);
+        let turn = head.map_or_else(|| turns.turn(state, &self.kind, job), |(_, turn)| turn);
+        (Reverse(self.request.priority), turn, job, id)
     }
 
     /// A decision made at `decided_at` was refused; `now` is the time of the last pass.
@@ -157,5 +173,39 @@ impl ClassPlan {
             self.refusals += 1;
             self.refused_until = Timestamp(now.0 + 1);
         }
+    }
+}
+
+/// What run times are learned under: the payer and what is asked for.
+pub(crate) fn kind_of(request: &Request) -> Kind {
+    let resources = &request.resources;
+    Kind {
+        payer: request.org.0.into(),
+        limit_ms: request.walltime_ms_max,
+        amounts: [resources.cpu_milli, resources.memory_mib, resources.gpu_milli],
+    }
+}
+
+/// What turns are made from.
+#[derive(Clone, Debug)]
+pub(crate) struct Turns {
+    pub(crate) order: Order,
+    /// Learned from what has ended: says who goes first, never stops anybody.
+    pub(crate) predictor: Predictor,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self {
+            order: Order::Turn,
+            predictor: Predictor::default(),
+        }
+    }
+}
+
+impl Turns {
+    fn turn(&self, state: &State, kind: &Kind, job: JobId) -> Timestamp {
+        let submitted_at = state.job(job).map_or(Timestamp(0), |job| job.submitted_at);
+        Timestamp(self.order.key(submitted_at, self.predictor.expect_ms(kind)))
     }
 }

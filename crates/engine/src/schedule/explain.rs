@@ -1,6 +1,7 @@
 //! Why a job waits: every blocking reason of every site, derived on demand from the state (and, on the leader, from what
 //! the planner has in flight). Nothing of it is stored.
 
+use super::class::{ClassPlan, Rank, Turns};
 use super::filter;
 use super::hosts::{Hosts, Need};
 use super::planner::Planner;
@@ -50,7 +51,8 @@ pub fn explain(
     site_up: &dyn Fn(SiteId) -> bool,
 ) -> Option<Explanation> {
     let job = state.job(id)?;
-    let (position, queued) = position(state, id, job);
+    let rank = rank(state, planner, id, job);
+    let (position, queued) = position(state, planner, rank, job);
     let mut explanation = Explanation {
         state: job.state(),
         waiting_ms: now.0.saturating_sub(job.submitted_at.0),
@@ -64,7 +66,7 @@ pub fn explain(
     let own = own_reasons(planner, id, job);
     let request = state.request(job);
     for site in state.sites() {
-        let mut reasons = site_reasons(state, planner, request, site, now, site_up);
+        let mut reasons = site_reasons(state, planner, request, site, now, site_up, rank);
         let fits = reasons.is_empty();
         reasons.extend(own.iter().cloned());
         if fits && own.is_empty() && position > 1 {
@@ -102,6 +104,7 @@ fn site_reasons(
     site: &Site,
     now: Timestamp,
     site_up: &dyn Fn(SiteId) -> bool,
+    rank: Rank,
 ) -> Vec<Reason> {
     let mut reasons = Vec::new();
     reasons.extend(filter::allowed(request, site));
@@ -130,7 +133,16 @@ fn site_reasons(
         }
     }
     // A site fits if one model is both free and payable.
-    let short = filter::capacity(&hosts, &need, if payable.is_empty() { &models } else { &payable });
+    let wanted = if payable.is_empty() { &models } else { &payable };
+    let mut short = filter::capacity(&hosts, &need, wanted);
+    if short.is_empty()
+        && let Some(promise) = planner.and_then(|planner| planner.promises.at(site.id))
+        && !promise.leaves_room(&mut hosts, rank, &need, wanted, now, request.walltime_ms_max)
+    {
+        short.push(Reason::CapacityPromised {
+            within_ms: promise.start.0.saturating_sub(now.0),
+        });
+    }
     if payable.is_empty() || !short.is_empty() {
         reasons.extend(short);
         refusals.dedup();
@@ -139,8 +151,24 @@ fn site_reasons(
     reasons
 }
 
+/// Where the job stands in the order of classes, if it were at the head of its own.
+fn rank(state: &State, planner: Option<&Planner>, id: JobId, job: &Job) -> Rank {
+    let known = planner.and_then(|planner| Some((planner, planner.classes.get(&job.class)?)));
+    if let Some((planner, class)) = known {
+        let own = class.rank_of(state, &planner.turns, job.class, id);
+        // The head of its class goes first, however late the turn that it has kept.
+        let head = state.head_job(job.class).filter(|head| *head < id);
+        let head = head.map(|head| class.rank_of(state, &planner.turns, job.class, head));
+        return (own.0, head.map_or(own.1, |head| own.1.max(head.1)), own.2, own.3);
+    }
+    // Elsewhere nothing is learned: the limits say how long all will run.
+    let nothing = Turns::default();
+    let turns = planner.map_or(&nothing, |planner| &planner.turns);
+    ClassPlan::new(state.request(job)).rank_of(state, turns, job.class, id)
+}
+
 /// Jobs before this one and all jobs with tasks to place.
-fn position(state: &State, id: JobId, job: &Job) -> (u64, u64) {
+fn position(state: &State, planner: Option<&Planner>, own: Rank, job: &Job) -> (u64, u64) {
     let priority = state.request(job).priority;
     let (mut ahead, mut queued, mut counted) = (0, 0, 0);
     for class in state.pending_classes() {
@@ -149,25 +177,23 @@ fn position(state: &State, id: JobId, job: &Job) -> (u64, u64) {
         let others = state.class(class).map_or(0, |class| class.request.priority);
         if others > priority {
             ahead += jobs;
-        } else if others == priority && state.head_job(class).is_some_and(|head| head < id) {
-            let before = if counted < COUNTED_MAX {
-                let left = (COUNTED_MAX - counted) as usize;
-                let before = state
-                    .pending_jobs(class, JobId(0))
-                    .take(left)
-                    .take_while(|(job, _)| *job < id)
-                    .count() as u64;
-                counted += before;
-                if before < left as u64 {
-                    before
-                } else {
-                    spread(state, class, id, jobs)
-                }
-            } else {
-                spread(state, class, id, jobs)
-            };
-            ahead += before;
+            continue;
         }
+        let head = state.head_job(class).filter(|_| others == priority);
+        let rank_of = |id: JobId| state.job(id).map(|job| rank(state, planner, id, job));
+        let Some(first) = head.and_then(rank_of).filter(|first| *first < own) else {
+            continue;
+        };
+        let left = COUNTED_MAX.saturating_sub(counted) as usize;
+        let is_before = |(id, _): &(JobId, &Job)| rank_of(*id).is_some_and(|rank| rank < own);
+        let following = state.pending_jobs(class, JobId(first.2.0 + 1));
+        let before = 1 + following.take(left).take_while(is_before).count() as u64;
+        counted += before;
+        ahead += if before <= left as u64 {
+            before
+        } else {
+            spread(state, first, own, jobs)
+        };
     }
     if job.placeable() > 0 {
         (ahead + 1, queued)
@@ -176,15 +202,13 @@ fn position(state: &State, id: JobId, job: &Job) -> (u64, u64) {
     }
 }
 
-/// Jobs of a class before `id`, if its numbers are spread evenly from its head to the newest job of all.
-fn spread(state: &State, class: crate::types::ClassId, id: JobId, jobs: u64) -> u64 {
-    let head = state.head_job(class).map_or(0, |head| head.0);
-    let newest = state
-        .jobs_newest_first(None)
-        .next()
-        .map_or(id.0, |(newest, _)| newest.0);
-    let (part, whole) = (id.0.saturating_sub(head), (newest + 1).saturating_sub(head).max(1));
+/// Jobs of a class before `own`, if they came evenly spread between its head and the newest job of all.
+fn spread(state: &State, head: Rank, own: Rank, jobs: u64) -> u64 {
+    let submitted_at = |id: JobId| state.job(id).map_or(0, |job| job.submitted_at.0);
+    let newest = state.jobs_newest_first(None).next().map_or(own.2, |(newest, _)| newest);
+    let whole = submitted_at(newest).saturating_sub(submitted_at(head.2)).max(1);
+    let part = own.1.0.saturating_sub(head.1.0);
     u64::try_from(u128::from(jobs) * u128::from(part) / u128::from(whole))
         .unwrap_or(jobs)
-        .min(jobs)
+        .clamp(1, jobs)
 }

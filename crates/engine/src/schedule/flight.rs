@@ -61,6 +61,11 @@ impl Flights {
         tasks.map(|task| self.by_task.get(task).expect("flights by host are flights"))
     }
 
+    /// Hosts that something is in flight to, in no order.
+    pub(crate) fn hosts(&self) -> impl Iterator<Item = HostId> {
+        self.by_host.keys().copied()
+    }
+
     /// All of them, in no order: reserving them is the same in any.
     pub(crate) fn all(&self) -> impl Iterator<Item = &Flight> {
         self.by_task.values()

@@ -80,6 +80,62 @@ impl Slot {
         choose_devices(need.gpu, offered.map(|(index, device)| (index as u32, device.1)))
     }
 
+    /// The devices the task would get, if it fits.
+    pub(super) fn fit(&self, need: &Need, model: Option<u16>) -> Option<Vec<u32>> {
+        let fits = self.open
+            && self.cpu_milli >= need.cpu_milli
+            && self.memory_mib >= need.memory_mib
+            && self.has_generic(need);
+        fits.then(|| self.devices_for(need, model)).flatten()
+    }
+
+    /// What is free in one row: cores, memory, named resources, devices.
+    pub(super) fn amounts(&self) -> Vec<u64> {
+        let generic = self.generic.iter().map(|(_, free)| *free);
+        let devices = self.devices.iter().map(|(_, free)| u64::from(*free));
+        [self.cpu_milli, self.memory_mib]
+            .into_iter()
+            .chain(generic)
+            .chain(devices)
+            .collect()
+    }
+
+    /// The same host with such a row free.
+    pub(super) fn with(&self, amounts: &[u64]) -> Self {
+        let mut slot = self.clone();
+        let (named, devices) = amounts[2..].split_at(slot.generic.len());
+        (slot.cpu_milli, slot.memory_mib) = (amounts[0], amounts[1]);
+        for ((_, free), amount) in slot.generic.iter_mut().zip(named) {
+            *free = *amount;
+        }
+        for ((_, free), amount) in slot.devices.iter_mut().zip(devices) {
+            *free = u32::try_from(*amount).unwrap_or(u32::MAX);
+        }
+        slot
+    }
+
+    /// What a task takes of such a row.
+    pub(super) fn amounts_of(&self, need: &Need, gpu_indices: &[u32]) -> Vec<u64> {
+        let named = |name: &str| need.generic.iter().find(|(known, _)| **known == *name);
+        let generic = self
+            .generic
+            .iter()
+            .map(|(name, _)| named(name).map_or(0, |(_, amount)| *amount));
+        let device = |index: usize| {
+            if gpu_indices.contains(&(index as u32)) {
+                u64::from(need.gpu.milli_per_device())
+            } else {
+                0
+            }
+        };
+        [need.cpu_milli, need.memory_mib]
+            .into_iter()
+            .chain(generic)
+            .chain((0..self.devices.len()).map(device))
+            .collect()
+    }
+
+    /// Takes a task's needs out of what is free.
     fn take(&mut self, need: &Need, gpu_indices: &[u32]) {
         // A host may meanwhile have shrunk below what is in flight for it; then it has nothing left here and apply refuses.
         self.cpu_milli = self.cpu_milli.saturating_sub(need.cpu_milli);
@@ -162,13 +218,7 @@ impl Hosts {
 
     /// Whether the task fits on some host, found by asking each.
     pub(crate) fn fit_somewhere(&self, need: &Need, model: Option<u16>) -> bool {
-        self.slots.iter().any(|slot| {
-            slot.open
-                && slot.cpu_milli >= need.cpu_milli
-                && slot.memory_mib >= need.memory_mib
-                && slot.has_generic(need)
-                && slot.devices_for(need, model).is_some()
-        })
+        self.slots.iter().any(|slot| slot.fit(need, model).is_some())
     }
 
     /// Takes a task's needs out of what is free on one of these hosts; its position, if it is one.

@@ -9,14 +9,17 @@
 //! - [`time`]: who waits for whom, what is free when, how long work will run.
 
 mod class;
+mod ends;
 mod explain;
 mod filter;
 mod flight;
 mod hosts;
 mod lane;
+mod learn;
 mod need;
 mod planner;
 mod price;
+mod promises;
 mod queues;
 mod quote;
 mod reason;

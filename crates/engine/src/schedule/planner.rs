@@ -3,14 +3,17 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
-use super::class::{Basis, ClassPlan, Rank, Standing};
+use super::class::{Basis, ClassPlan, Rank, Standing, Turns};
+use super::ends::Ends;
 use super::flight::{Flight, Flights};
+use super::learn;
 use super::price;
+use super::promises::Promises;
 use super::view::{Spot, View};
 use crate::command::Decision;
 use crate::outcome::Effect;
 use crate::state::State;
-use crate::types::{ClassId, HostId, JobId, OrgId, SiteId, Timestamp};
+use crate::types::{ClassId, HostId, OrgId, SiteId, Timestamp};
 
 /// A decision that apply has not judged for so long was lost on the way (never committed under this leader).
 pub(super) const FLIGHT_MS_MAX: u64 = 15_000;
@@ -22,6 +25,8 @@ pub(super) const MONEY_RETRY_MS: u64 = 5_000;
 pub(super) const IDLE_MS_MAX: u64 = 10_000;
 /// Parked classes looked at again a pass when money, rules or a site changed, so that no pass is long.
 pub(super) const RETRIES_MAX: usize = 256;
+/// Parked classes asked a pass whether they fit on hosts that have grown, for the same reason.
+const ASKS_MAX: usize = 512;
 /// Prices asked a pass, for the same reason.
 const QUOTES_MAX: usize = 1_000;
 /// A class whose decisions apply refuses twice running waits this long, doubled with each further refusal.
@@ -32,6 +37,9 @@ const REFUSED_WAIT_MS: u64 = 50;
 pub struct Planner {
     pub(super) view: View,
     pub(super) flights: Flights,
+    pub(super) ends: Ends,
+    pub(super) turns: Turns,
+    pub(super) promises: Promises,
     /// Sites that take work and hold a lease.
     pub(super) open: BTreeSet<SiteId>,
     /// Looked up; walked only to be sorted. Boxed, so that moving them about in the table is cheap.
@@ -53,6 +61,8 @@ pub struct Planner {
     pub(super) money_looked_at: Timestamp,
     pub(super) planned_at: Timestamp,
     pub(super) quotes_left: usize,
+    /// Parked classes that may still be asked this pass whether they fit now.
+    pub(super) asks_left: usize,
 }
 
 /// What a site has gained, and who was told.
@@ -95,6 +105,11 @@ impl Planner {
     pub fn reset(&mut self, state: &State) {
         *self = Self {
             view: View::of(state),
+            ends: Ends::of(state),
+            turns: Turns {
+                order: self.turns.order,
+                predictor: learn::from_state(state),
+            },
             ..Self::default()
         };
         self.changed.classes = state.pending_classes().collect();
@@ -115,6 +130,7 @@ impl Planner {
     /// Notes what commands did. Must see every effect since the last [`Planner::reset`], with the state after them.
     pub fn observe(&mut self, state: &State, effects: &[Effect]) {
         for effect in effects {
+            self.follow_running(state, effect);
             match effect {
                 Effect::ClassWoken(class) => {
                     self.changed.classes.insert(*class);
@@ -159,18 +175,21 @@ impl Planner {
     ) -> Vec<Decision> {
         self.planned_at = now;
         self.quotes_left = QUOTES_MAX;
+        self.asks_left = ASKS_MAX;
         self.drop_overdue(state, now);
         self.read_hosts(state);
         self.read_sites(state, site_up);
         self.read_money(state, now);
         self.read_classes(state, now);
         let mut decisions = Vec::new();
-        while decisions.len() < max && self.quotes_left > 0 {
+        while decisions.len() < max && self.quotes_left > 0 && self.asks_left > 0 {
+            self.renew_promises(state);
             let Some(id) = self.next_class() else { break };
             let mut class = self.classes.remove(&id).expect("a class that comes next is known");
             let standing = self.place_class(state, now, id, &mut class, max, &mut decisions);
             self.stand(now, id, &mut class, standing);
             self.classes.insert(id, class);
+            self.promise_blocked(state, id);
         }
         self.forget_idle(state, now);
         decisions
@@ -202,16 +221,19 @@ impl Planner {
             let Some((job, task)) = class.next_task(state, id, &self.flights) else {
                 return Standing::Idle;
             };
-            if decisions.len() >= max || next_rank.is_some_and(|next| next < class.rank(id, job)) {
-                return Standing::Ready(job);
+            let rank = class.rank(state, &self.turns, id, job);
+            let comes_later = next_rank.is_some_and(|next| next < rank);
+            // A broken promise is made anew before anybody else is looked at.
+            if decisions.len() >= max || comes_later || !self.promises.due.is_empty() {
+                return Standing::Ready(rank);
             }
             self.price(state, now, class);
-            let mut choice = self.choose(state, id, job, class);
+            let mut choice = self.choose(state, rank, class);
             if matches!(choice, Choice::Short) && class.quoted_at != now {
                 // A balance may have sunk below what an old price counts on.
                 class.basis = None;
                 self.price(state, now, class);
-                choice = self.choose(state, id, job, class);
+                choice = self.choose(state, rank, class);
             }
             let Choice::Found(place, spot) = choice else {
                 return Standing::Parked;
@@ -222,6 +244,8 @@ impl Planner {
                 host: spot.host,
                 gpu_indices: spot.gpu_indices,
             };
+            let site = class.offers[place].site;
+            self.use_promised(class, rank, site, decision.host, &decision.gpu_indices);
             self.view.reserve(decision.host, &class.need, &decision.gpu_indices);
             self.flights.begin(Flight {
                 class: id,
@@ -257,13 +281,14 @@ impl Planner {
     }
 
     /// The cheapest offer with room and money, and of equally cheap ones the spot where least is stranded.
-    fn choose(&mut self, state: &State, id: ClassId, job: JobId, class: &mut ClassPlan) -> Choice {
+    fn choose(&mut self, state: &State, rank: Rank, class: &mut ClassPlan) -> Choice {
         let org = class.request.org;
-        let rank = class.waits_as.unwrap_or(class.rank(id, job));
+        let rank = class.waits_as.unwrap_or(rank);
         let mut best: Option<(usize, Spot)> = None;
         let mut cheapest = None;
         let mut short = class.refused_by_ledger;
-        for (place, offer) in class.offers.iter_mut().enumerate() {
+        for place in 0..class.offers.len() {
+            let offer = &class.offers[place];
             if cheapest.is_some_and(|copay| offer.bill.copay > copay) {
                 break;
             }
@@ -278,32 +303,29 @@ impl Planner {
                 }
                 continue;
             }
-            let site = self
-                .view
-                .sites
-                .get(&offer.site)
-                .expect("offers are of sites in the view");
-            let Some(spot) = site.find(&class.need, offer.model) else {
-                offer.full = true;
-                class.waits_as = Some(rank);
+            let (site, model) = (offer.site, offer.model);
+            let Some(spot) = self.find(class, rank, site, model) else {
+                self.note_turned_away(&class.need, rank, site, model);
                 self.full
-                    .entry(offer.site)
+                    .entry(site)
                     .or_default()
                     .insert(rank, (class.need.cpu_milli, class.need.memory_mib));
+                class.offers[place].full = true;
+                class.waits_as = Some(rank);
                 continue;
             };
             if best
                 .as_ref()
                 .is_none_or(|(_, found)| (spot.key, spot.host) < (found.key, found.host))
             {
-                cheapest = Some(offer.bill.copay);
+                cheapest = Some(class.offers[place].bill.copay);
                 best = Some((place, spot));
             }
         }
         match best {
             Some((place, spot)) => Choice::Found(place, spot),
             None if short => {
-                self.short.entry(org).or_default().insert(id);
+                self.short.entry(org).or_default().insert(rank.3);
                 Choice::Short
             }
             None => Choice::NoRoom,

@@ -59,6 +59,7 @@ impl Planner {
             let Some(host) = state.host(id) else { continue };
             if self.view.refresh(host) {
                 self.reserve_flights(id);
+                self.promises.changed.insert(id);
                 let grown = self.grown.entry(host.site).or_default();
                 grown.looked_at = None;
                 grown.hosts.insert(id);
@@ -76,6 +77,10 @@ impl Planner {
             for host in hosts {
                 self.reserve_flights(host);
             }
+            self.promises
+                .changed
+                .extend(self.promises.at(id).map(|promise| promise.host));
+            self.promises.due.insert(id);
             self.rules += 1;
             look_everywhere = true;
         }
@@ -153,8 +158,8 @@ impl Planner {
             // The number was given to another request since.
             let mut class = self.classes.remove(&id).expect("it was just found");
             self.wait_no_more(&mut class);
-            if let Standing::Ready(job) = class.standing {
-                self.ready.remove(&class.rank(id, job));
+            if let Standing::Ready(rank) = class.standing {
+                self.ready.remove(&rank);
             }
         }
         let class = match self.classes.entry(id) {
@@ -164,8 +169,8 @@ impl Planner {
         match class.standing {
             Standing::Parked if state.pending_jobs_count(id) > 0 => self.wait_earlier(state, id),
             Standing::Delayed(_) => {}
-            Standing::Ready(job) => {
-                self.ready.remove(&class.rank(id, job));
+            Standing::Ready(rank) => {
+                self.ready.remove(&rank);
                 self.restand(state, now, id);
             }
             Standing::Parked | Standing::Idle => self.restand(state, now, id),
@@ -176,9 +181,8 @@ impl Planner {
     fn wait_earlier(&mut self, state: &State, id: ClassId) {
         let class = self.classes.get_mut(&id).expect("the caller has it");
         let Some(old) = class.waits_as else { return };
-        let next = class
-            .next_task(state, id, &self.flights)
-            .map(|(job, _)| class.rank(id, job));
+        let next = class.next_task(state, id, &self.flights);
+        let next = next.map(|(job, _)| class.rank(state, &self.turns, id, job));
         let Some(new) = next.filter(|new| *new < old) else {
             return;
         };
@@ -198,12 +202,8 @@ impl Planner {
             return;
         };
         let next = class.next_task(state, id, &self.flights);
-        self.stand(
-            now,
-            id,
-            &mut class,
-            next.map_or(Standing::Idle, |(job, _)| Standing::Ready(job)),
-        );
+        let next = next.map(|(job, _)| class.rank(state, &self.turns, id, job));
+        self.stand(now, id, &mut class, next.map_or(Standing::Idle, Standing::Ready));
         self.classes.insert(id, class);
     }
 
@@ -216,8 +216,8 @@ impl Planner {
                 self.wait_no_more(class);
                 self.idle.push_back((now, id));
             }
-            Standing::Ready(job) => {
-                self.ready.insert(class.rank(id, job));
+            Standing::Ready(rank) => {
+                self.ready.insert(rank);
             }
             Standing::Delayed(until) => {
                 self.delayed.insert((until, id));
@@ -249,7 +249,7 @@ impl Planner {
     pub(super) fn next_class(&mut self) -> Option<ClassId> {
         let rank = self.next_rank()?;
         self.ready.remove(&rank);
-        Some(rank.2)
+        Some(rank.3)
     }
 
     /// The first in order of those that are ready and those that waited for room that is there now.
@@ -266,46 +266,54 @@ impl Planner {
     /// does not fit is not asked again until the site grows again.
     fn next_to_fit(&mut self, site: SiteId, bound: Option<Rank>) -> Option<Rank> {
         loop {
-            let grown = self.grown.get_mut(&site)?;
-            let view = &self.view.sites[&site];
-            let from = grown.looked_at.map_or(Bound::Unbounded, Bound::Excluded);
-            let waiting = self
-                .full
-                .get(&site)
-                .into_iter()
-                .flat_map(|ranks| ranks.range((from, Bound::Unbounded)));
-            let mut next = None;
-            for (rank, (cpu_milli, memory_mib)) in waiting {
-                if bound.is_some_and(|bound| bound <= *rank) {
-                    return None;
-                }
-                if grown
-                    .hosts
-                    .iter()
-                    .any(|host| view.hosts.may_fit_on(*host, *cpu_milli, *memory_mib))
-                {
-                    next = Some(*rank);
-                    break;
-                }
-                grown.looked_at = Some(*rank);
-            }
-            let Some(rank) = next else {
-                self.grown.remove(&site);
-                return None;
-            };
-            let class = self.classes.get(&rank.2).expect("a class that waits for room is known");
+            let rank = self.next_to_ask(site, bound)?;
+            let class = self.classes.get(&rank.3).expect("a class that waits for room is known");
             if class.standing != Standing::Parked {
-                let mut class = self.classes.remove(&rank.2).expect("it was just found");
+                let mut class = self.classes.remove(&rank.3).expect("it was just found");
                 self.wait_no_more(&mut class);
-                self.classes.insert(rank.2, class);
+                self.classes.insert(rank.3, class);
                 continue;
             }
-            let mut offers = class.offers.iter().filter(|offer| offer.site == site && offer.full);
-            if offers.any(|offer| view.find(&class.need, offer.model).is_some()) {
+            let offers = class.offers.iter().filter(|offer| offer.site == site && offer.full);
+            let models: Vec<Option<u16>> = offers.map(|offer| offer.model).collect();
+            if models
+                .iter()
+                .any(|model| self.find(class, rank, site, *model).is_some())
+            {
                 return Some(rank);
             }
-            grown.looked_at = Some(rank);
+            let need = class.need.clone();
+            for model in models {
+                self.note_turned_away(&need, rank, site, model);
+            }
+            self.grown.entry(site).or_default().looked_at = Some(rank);
         }
+    }
+
+    /// The first class before `bound` that was turned away at a site that has grown, and may fit on one of the hosts that have.
+    /// None when as many were asked as may be in one pass.
+    fn next_to_ask(&mut self, site: SiteId, bound: Option<Rank>) -> Option<Rank> {
+        let grown = self.grown.get_mut(&site)?;
+        let hosts = &self.view.sites[&site].hosts;
+        let from = grown.looked_at.map_or(Bound::Unbounded, Bound::Excluded);
+        let waiting = self
+            .full
+            .get(&site)
+            .into_iter()
+            .flat_map(|ranks| ranks.range((from, Bound::Unbounded)));
+        for (rank, (cpu_milli, memory_mib)) in waiting {
+            if bound.is_some_and(|bound| bound <= *rank) {
+                return None;
+            }
+            let mut grown_hosts = grown.hosts.iter();
+            if grown_hosts.any(|host| hosts.may_fit_on(*host, *cpu_milli, *memory_mib)) {
+                self.asks_left = self.asks_left.saturating_sub(1);
+                return (self.asks_left > 0).then_some(*rank);
+            }
+            grown.looked_at = Some(*rank);
+        }
+        self.grown.remove(&site);
+        None
     }
 
     /// Takes the class out of all queues for room; every site is worth asking again.

@@ -102,6 +102,11 @@ pub enum Reason {
     },
     /// Each resource is free on some host, but never all on the same one.
     CapacityHost,
+    /// The room that is free is kept for a job that comes before it and waits for more.
+    CapacityPromised {
+        /// How soon that one starts at the latest, if nothing overruns its limit.
+        within_ms: u64,
+    },
     /// The site has no price for something that is always paid.
     NoPrice {
         /// The resource class.
@@ -151,6 +156,7 @@ impl Reason {
             Self::CapacityGpu { .. } => "CAPACITY_GPU",
             Self::CapacityGeneric { .. } => "CAPACITY_GENERIC",
             Self::CapacityHost => "CAPACITY_HOST",
+            Self::CapacityPromised { .. } => "CAPACITY_PROMISED",
             Self::NoPrice { .. } => "NO_PRICE",
             Self::Money { code, .. } => code,
             Self::ArrayParallelMax { .. } => "ARRAY_PARALLEL_MAX",
@@ -234,6 +240,11 @@ impl fmt::Display for Reason {
                 write!(f, "need {need} {name}, at most {free} free on a host")
             }
             Self::CapacityHost => write!(f, "no single host has all of it free together"),
+            Self::CapacityPromised { within_ms } => write!(
+                f,
+                "what is free is kept for a job that comes before it and starts within {} min",
+                within_ms.div_ceil(60_000)
+            ),
             Self::NoPrice { sku } => write!(f, "it has no price for {sku}"),
             Self::Money { text, .. } => f.write_str(text),
             Self::ArrayParallelMax { running, max } => {

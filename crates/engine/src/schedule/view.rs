@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::hosts::{Hosts, Need};
+use super::hosts::{Hosts, Need, Slot};
 use super::lane::{Ask, Lane};
 use super::need::GpuNeed;
 use crate::state::{Host, State};
@@ -16,6 +16,12 @@ pub(crate) struct Spot {
     pub(crate) key: u64,
     pub(crate) host: HostId,
     pub(crate) gpu_indices: Vec<u32>,
+}
+
+/// A host that is kept for somebody, and the devices that a task may have there all the same.
+pub(crate) struct Kept<'a> {
+    pub(crate) position: usize,
+    pub(crate) room: &'a dyn Fn(&Slot) -> Option<Vec<u32>>,
 }
 
 /// The hosts of one site and the indexes over them.
@@ -36,8 +42,12 @@ impl SiteView {
     }
 
     /// The host where the task strands least, and its devices (all of `model`).
-    pub(crate) fn find(&self, need: &Need, model: Option<u16>) -> Option<Spot> {
-        let accept = |position: usize| self.hosts.slots[position].has_generic(need);
+    pub(crate) fn find(&self, need: &Need, model: Option<u16>, kept: Option<&Kept<'_>>) -> Option<Spot> {
+        let kept_at = |position: usize| kept.filter(|kept| kept.position == position);
+        let accept = |position: usize| {
+            let slot = &self.hosts.slots[position];
+            slot.has_generic(need) && kept_at(position).is_none_or(|kept| (kept.room)(slot).is_some())
+        };
         let lane = model.map_or(&self.all, |model| &self.by_model[usize::from(model)]);
         let ask = need.ask();
         let (key, position) = match need.gpu {
@@ -49,9 +59,11 @@ impl SiteView {
             GpuNeed::Whole(count) => lane.tightest(&Ask { whole: count, ..ask }, accept),
         }?;
         let slot = &self.hosts.slots[position];
-        let gpu_indices = slot
-            .devices_for(need, model)
-            .expect("the index knows the devices of its hosts");
+        let gpu_indices = match kept_at(position) {
+            Some(kept) => (kept.room)(slot),
+            None => slot.devices_for(need, model),
+        };
+        let gpu_indices = gpu_indices.expect("the index knows the devices of its hosts");
         Some(Spot {
             key,
             host: slot.id,
@@ -91,6 +103,11 @@ impl View {
         self.sites_of.retain(|_, site| *site != id);
         self.sites_of.extend(site.hosts.slots.iter().map(|slot| (slot.id, id)));
         self.sites.insert(id, site);
+    }
+
+    /// Where a host stands.
+    pub(crate) fn site_of(&self, host: HostId) -> Option<SiteId> {
+        self.sites_of.get(&host).copied()
     }
 
     /// Reads one host afresh; `false` if it is unknown or its devices changed, so that its site must be rebuilt.

@@ -294,6 +294,11 @@ impl State {
         self.tables.principals.iter().map(|(_, principal)| principal)
     }
 
+    /// All attempts in State, in order.
+    pub fn all_attempts(&self) -> impl Iterator<Item = (TaskId, &Attempt)> {
+        self.tables.attempts.iter().map(|(id, attempt)| (*id, attempt))
+    }
+
     /// Running attempts of a site, in order.
     pub fn running_at(&self, site: SiteId) -> impl Iterator<Item = TaskId> + '_ {
         self.index.running.get(&site).into_iter().flatten().copied()

@@ -6,6 +6,7 @@ mod money;
 mod order;
 mod properties;
 mod speed;
+mod waiting;
 mod wake;
 
 use std::collections::BTreeSet;

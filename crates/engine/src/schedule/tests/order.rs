@@ -8,21 +8,22 @@ fn jobs(decisions: &[Decision]) -> Vec<u64> {
 }
 
 #[test]
-fn larger_priority_first_then_the_oldest() {
+fn larger_priority_first_then_the_earliest_turn() {
     let mut world = World::new();
     world.site("a", 310117, 1, &[host(3)]);
     let low = world.submit(SubmitJob { priority: -5, ..job() });
     let old = world.submit(job());
-    let other_class = world.submit(SubmitJob {
+    // Nothing is known of anybody yet, so limits say how long all will run: the longer waits for the shorter that came after it.
+    let longer = world.submit(SubmitJob {
         walltime_ms_max: 2 * HOUR,
         ..job()
     });
     let young = world.submit(job());
     let high = world.submit(SubmitJob { priority: 5, ..job() });
-    assert_eq!(jobs(&world.settle()), [high.0, old.0, other_class.0]);
+    assert_eq!(jobs(&world.settle()), [high.0, old.0, young.0]);
     world.finish(old);
     world.finish(high);
-    assert_eq!(jobs(&world.settle()), [young.0, low.0]);
+    assert_eq!(jobs(&world.settle()), [longer.0, low.0]);
 }
 
 #[test]

@@ -146,17 +146,19 @@ impl Run {
     fn plan(&mut self, max: usize) -> Vec<Decision> {
         let decisions = self.world.plan_at_most(max);
         let rank = |decision: &Decision| {
-            let job = self
-                .world
-                .state
-                .job(decision.job)
-                .expect("only jobs in State are decided");
-            (-self.world.state.request(job).priority, decision.job)
+            let job = self.world.state.job(decision.job);
+            let job = job.expect("only jobs in State are decided");
+            (-self.world.state.request(job).priority, job.class, decision.job)
         };
-        assert!(
-            decisions.iter().map(rank).is_sorted(),
-            "larger priority first, then the older job"
-        );
+        let ranks: Vec<_> = decisions.iter().map(rank).collect();
+        assert!(ranks.iter().map(|rank| rank.0).is_sorted(), "larger priority first");
+        for class in ranks.iter().map(|rank| rank.1).collect::<BTreeSet<_>>() {
+            let of_class = ranks.iter().filter(|rank| rank.1 == class);
+            assert!(
+                of_class.map(|rank| rank.2).is_sorted(),
+                "in a class the older job first"
+            );
+        }
         self.log.extend(decisions.iter().cloned());
         decisions
     }
@@ -289,7 +291,10 @@ impl Run {
             &|site| !down.contains(&site),
             100,
         );
-        assert_eq!(missed, [], "a class was not woken");
+        // It may promise room to others than the planner that has seen all happen; then only explain is asked.
+        if self.world.planner.promises.len() == 0 {
+            assert_eq!(missed, [], "a class was not woken");
+        }
         for job in self.pending() {
             for site in self.world.explain(job).sites {
                 let blocking = site

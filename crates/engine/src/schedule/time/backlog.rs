@@ -9,9 +9,6 @@ use super::profile::Profile;
 use super::timeline::Timeline;
 use crate::types::Timestamp;
 
-/// Expected of work without a limit whose payer is unknown.
-const UNKNOWN_MS: u64 = 3_600_000;
-
 /// Something to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Work {
@@ -164,13 +161,13 @@ impl Backlog {
     /// If there is no such home.
     pub fn submit(&mut self, now: Timestamp, work: Work) {
         assert!(work.home < self.places.len(), "home {} is one of the places", work.home);
-        let known = if self.policy.predicts {
-            self.predictor.predict_ms(&work.kind())
+        let nothing = Predictor::default();
+        let predictor = if self.policy.predicts {
+            &self.predictor
         } else {
-            None
+            &nothing
         };
-        let unknown_ms = if work.limit_ms > 0 { work.limit_ms } else { UNKNOWN_MS };
-        let expected_ms = known.unwrap_or(unknown_ms);
+        let expected_ms = predictor.expect_ms(&work.kind());
         let turn = |order: Order| (order.key(now, expected_ms), work.number);
         let (first, passing) = (turn(self.policy.order), turn(self.policy.passing_order));
         if self.policy.passing_order != self.policy.order {

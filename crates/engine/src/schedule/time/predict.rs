@@ -88,7 +88,17 @@ impl Predictor {
             predicted.min(kind.limit_ms)
         })
     }
+
+    /// The prediction, or else the limit.
+    #[must_use]
+    pub fn expect_ms(&self, kind: &Kind) -> u64 {
+        let unknown_ms = if kind.limit_ms > 0 { kind.limit_ms } else { UNKNOWN_MS };
+        self.predict_ms(kind).unwrap_or(unknown_ms)
+    }
 }
+
+/// Expected of work without a limit whose payer is unknown.
+const UNKNOWN_MS: u64 = 3_600_000;
 
 /// The prediction for what has run for `run_ms`, longer than was predicted: twice that, within its limit (0 = none).
 #[must_use]

@@ -24,6 +24,24 @@ impl Profile {
         }
     }
 
+    /// This much free from `now` on, and more from each of these instants on, which must not fall.
+    #[must_use]
+    pub fn growing(now: Timestamp, free: &[u64], gains: impl Iterator<Item = (Timestamp, Vec<u64>)>) -> Self {
+        let mut profile = Self::new(now, free);
+        for (at, gain) in gains {
+            let last = profile.steps.len() - 1;
+            if profile.steps[last] < at {
+                profile.steps.push(at);
+                profile.free.extend_from_within(last * profile.kinds..);
+            }
+            let first = (profile.steps.len() - 1) * profile.kinds;
+            for (free, gain) in profile.free[first..].iter_mut().zip(gain) {
+                *free += gain;
+            }
+        }
+        profile
+    }
+
     /// Steps it consists of.
     #[must_use]
     pub fn steps(&self) -> usize {

@@ -1,0 +1,131 @@
+//! When what runs on the hosts must have ended, by the limits it was placed with: where room comes free first.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use crate::state::State;
+use crate::types::{HostId, SiteId, TaskId, Timestamp};
+
+/// Cores (thousandths) and memory (MiB) of an attempt.
+pub(crate) type Size = (u64, u64);
+
+/// The ends of all running attempts. Read from the state once, then changed with every placement and every end.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ends {
+    /// Looked up only.
+    of_host: HashMap<HostId, OfHost>,
+    of_site: BTreeMap<SiteId, OfSite>,
+}
+
+#[derive(Clone, Debug)]
+struct OfHost {
+    site: SiteId,
+    ends: BTreeSet<(Timestamp, TaskId)>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct OfSite {
+    each: BTreeMap<(Timestamp, HostId, TaskId), Size>,
+    /// The last of each host.
+    last: BTreeSet<(Timestamp, HostId)>,
+}
+
+impl Ends {
+    pub(crate) fn of(state: &State) -> Self {
+        let mut ends = Self::default();
+        for site in state.sites() {
+            for task in state.running_at(site.id) {
+                ends.begin(state, task);
+            }
+        }
+        ends
+    }
+
+    /// An attempt was placed.
+    pub(crate) fn begin(&mut self, state: &State, task: TaskId) {
+        let Some((attempt, job)) = state.attempt(task).zip(state.job(task.job)) else {
+            return;
+        };
+        if !attempt.is_running() {
+            return;
+        }
+        let resources = &state.request(job).resources;
+        let end = Timestamp(attempt.placed_at.0.saturating_add(attempt.walltime_ms_max));
+        let of_host = self.of_host.entry(attempt.host).or_insert_with(|| OfHost {
+            site: attempt.site,
+            ends: BTreeSet::new(),
+        });
+        let site = self.of_site.entry(attempt.site).or_default();
+        let before = of_host.ends.last().map(|(last, _)| *last);
+        of_host.ends.insert((end, task));
+        site.each
+            .insert((end, attempt.host, task), (resources.cpu_milli, resources.memory_mib));
+        if before.is_none_or(|before| before < end) {
+            before.map(|before| site.last.remove(&(before, attempt.host)));
+            site.last.insert((end, attempt.host));
+        }
+    }
+
+    /// Attempts of a host may have ended; those that have.
+    pub(crate) fn refresh(&mut self, state: &State, host: HostId) -> Vec<TaskId> {
+        let Some(of_host) = self.of_host.get(&host) else {
+            return Vec::new();
+        };
+        let is_over = |task: TaskId| state.attempt(task).is_none_or(|attempt| !attempt.is_running());
+        let over: Vec<(Timestamp, TaskId)> = of_host
+            .ends
+            .iter()
+            .copied()
+            .filter(|(_, task)| is_over(*task))
+            .collect();
+        over.iter().for_each(|(end, task)| self.remove(host, *end, *task));
+        over.into_iter().map(|(_, task)| task).collect()
+    }
+
+    /// A running attempt has another limit; its host.
+    pub(crate) fn change(&mut self, state: &State, task: TaskId) -> Option<HostId> {
+        let host = state.attempt(task)?.host;
+        let mut ends = self.of_host.get(&host)?.ends.iter();
+        if let Some((end, _)) = ends.find(|(_, known)| *known == task).copied() {
+            self.remove(host, end, task);
+        }
+        self.begin(state, task);
+        Some(host)
+    }
+
+    fn remove(&mut self, host: HostId, end: Timestamp, task: TaskId) {
+        let of_host = self.of_host.get_mut(&host).expect("the caller has found it there");
+        let site = self.of_site.entry(of_host.site).or_default();
+        let last = of_host.ends.last().map(|(last, _)| *last);
+        of_host.ends.remove(&(end, task));
+        site.each.remove(&(end, host, task));
+        let after = of_host.ends.last().map(|(last, _)| *last);
+        if last != after {
+            last.map(|last| site.last.remove(&(last, host)));
+            site.last.extend(after.map(|after| (after, host)));
+        }
+        if of_host.ends.is_empty() {
+            self.of_host.remove(&host);
+        }
+    }
+
+    /// Of a host, in order of time.
+    pub(crate) fn on_host(&self, host: HostId) -> impl Iterator<Item = (Timestamp, TaskId)> + '_ {
+        self.of_host
+            .get(&host)
+            .into_iter()
+            .flat_map(|of_host| &of_host.ends)
+            .copied()
+    }
+
+    /// Of a site, in order of time.
+    pub(crate) fn at_site(&self, site: SiteId) -> impl Iterator<Item = (Timestamp, HostId, Size)> + '_ {
+        let each = self.of_site.get(&site).into_iter().flat_map(|site| &site.each);
+        each.map(|((end, host, _), size)| (*end, *host, *size))
+    }
+
+    /// Hosts of a site where something runs, by when the last of it ends.
+    pub(crate) fn emptied(&self, site: SiteId) -> impl Iterator<Item = HostId> + '_ {
+        let site = self.of_site.get(&site);
+        site.into_iter().flat_map(|site| &site.last).map(|(_, host)| *host)
+    }
+}

@@ -1,0 +1,460 @@
+//! Room promised to those who wait: EASY backfill over the hosts. The first classes in order that are blocked are promised their
+//! earliest start, one class a site, on one host there, by the limits of what runs on it; whoever comes after may use that host
+//! only without delaying that. Kept from pass to pass and changed only where something has happened, so that a pass costs no
+//! more than what has.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::class::{ClassPlan, Rank, Standing};
+use super::filter;
+use super::hosts::{Hosts, Need, Slot};
+use super::need::GpuNeed;
+use super::planner::Planner;
+use super::price;
+use super::time::Profile;
+use super::view::{Kept, Spot};
+use crate::state::State;
+use crate::types::{ClassId, HostId, SiteId, TaskId, Timestamp};
+
+/// Ends of a site looked through for the first host with room.
+const ENDS_SEEN_MAX: usize = 256;
+/// Hosts whose time is looked at for that; then the host that is empty first is taken.
+const HOSTS_TRIED_MAX: usize = 8;
+/// Hosts looked at for one that could hold it when it is empty.
+const EMPTIED_SEEN_MAX: usize = 256;
+/// Waiting classes of a site looked through for one that can use a promise.
+const CLASSES_SEEN_MAX: usize = 64;
+/// Hosts with an unexpected end that are tried a pass for an earlier start.
+const EARLIER_TRIED_MAX: usize = 8;
+/// What should have ended by now is expected to end so much later.
+const OVERDUE_MS: u64 = 60_000;
+
+/// Room promised on one host.
+#[derive(Clone, Debug)]
+pub(crate) struct Promise {
+    /// To whom.
+    pub(crate) rank: Rank,
+    pub(crate) host: HostId,
+    /// When the room is there, if nothing ends before its limit.
+    pub(crate) start: Timestamp,
+    /// What the host has free beside what runs and what is promised.
+    profile: Profile,
+    /// Somebody would have fitted there but for it: to be looked at again when it is over.
+    has_turned_away: bool,
+}
+
+/// All promises, and what has happened to them since they were last looked at.
+#[derive(Debug, Default)]
+pub(crate) struct Promises {
+    /// At most one a site, at most one a class.
+    of_site: BTreeMap<SiteId, Promise>,
+    /// Sites that have lost theirs.
+    pub(super) due: BTreeSet<SiteId>,
+    /// Hosts where something has ended, begun or changed otherwise.
+    pub(super) changed: BTreeSet<HostId>,
+}
+
+impl Promise {
+    /// Whether a class comes before the one it is promised to, or is that one: it may take everything.
+    fn yields_to(&self, rank: Rank) -> bool {
+        rank < self.rank || rank.3 == self.rank.3
+    }
+
+    /// The devices that a task may have without delaying the promised start.
+    fn room_for(
+        &self,
+        slot: &Slot,
+        need: &Need,
+        model: Option<u16>,
+        now: Timestamp,
+        limit_ms: u64,
+    ) -> Option<Vec<u32>> {
+        let least = self.profile.least(now, after(now, limit_ms));
+        slot.with(&least).fit(need, model)
+    }
+
+    /// Whether a task that fits on some of these hosts still does if it keeps off what is promised. Closes the promised host if
+    /// it must keep off.
+    pub(crate) fn leaves_room(
+        &self,
+        hosts: &mut Hosts,
+        rank: Rank,
+        need: &Need,
+        models: &[Option<Box<str>>],
+        now: Timestamp,
+        limit_ms: u64,
+    ) -> bool {
+        let Some(position) = hosts.position(self.host).filter(|_| !self.yields_to(rank)) else {
+            return true;
+        };
+        let slot = &hosts.slots[position];
+        let place = |name: &str| hosts.models.iter().position(|known| **known == *name);
+        let mut models_here = models.iter().filter_map(|model| match model {
+            Some(name) => place(name).map(|place| Some(place as u16)),
+            None => Some(None),
+        });
+        if models_here.all(|model| self.room_for(slot, need, model, now, limit_ms).is_none()) {
+            hosts.slots[position].open = false;
+        }
+        filter::capacity(hosts, need, models).is_empty()
+    }
+}
+
+impl Promises {
+    /// What a site has promised.
+    pub(crate) fn at(&self, site: SiteId) -> Option<&Promise> {
+        self.of_site.get(&site)
+    }
+
+    /// Where a class is promised room, and since when it is there at the latest.
+    pub(crate) fn to(&self, class: ClassId) -> Option<(SiteId, &Promise)> {
+        let mut all = self.of_site.iter();
+        all.find(|(_, promise)| promise.rank.3 == class)
+            .map(|(site, promise)| (*site, promise))
+    }
+
+    /// Promises that stand.
+    pub(crate) fn len(&self) -> usize {
+        self.of_site.len()
+    }
+}
+
+impl Planner {
+    /// The host of a site where a task of the class strands least, of those where it delays nobody who is promised room.
+    pub(super) fn find(&self, class: &ClassPlan, rank: Rank, site: SiteId, model: Option<u16>) -> Option<Spot> {
+        let view = self.view.sites.get(&site).expect("offers are of sites in the view");
+        let promise = self.promises.at(site).filter(|promise| !promise.yields_to(rank));
+        let (now, limit_ms) = (self.planned_at, class.request.walltime_ms_max);
+        let room = |slot: &Slot| promise?.room_for(slot, &class.need, model, now, limit_ms);
+        let kept = promise.and_then(|promise| {
+            let position = view.hosts.position(promise.host)?;
+            Some(Kept { position, room: &room })
+        });
+        view.find(&class.need, model, kept.as_ref())
+    }
+
+    /// A class found no room at a site; notes it if that is only because of what is promised there.
+    pub(super) fn note_turned_away(&mut self, need: &Need, rank: Rank, site: SiteId, model: Option<u16>) {
+        let Some(promise) = self.promises.of_site.get_mut(&site) else {
+            return;
+        };
+        if promise.has_turned_away || promise.yields_to(rank) {
+            return;
+        }
+        let hosts = &self.view.sites[&site].hosts;
+        let slot = hosts.position(promise.host).map(|position| &hosts.slots[position]);
+        promise.has_turned_away = slot.is_some_and(|slot| slot.fit(need, model).is_some());
+    }
+
+    /// Keeps account of a decision on a host that may have promised room. Before the host is reserved.
+    pub(super) fn use_promised(
+        &mut self,
+        class: &ClassPlan,
+        rank: Rank,
+        site: SiteId,
+        host: HostId,
+        gpu_indices: &[u32],
+    ) {
+        if let Some((own, _)) = self.promises.to(rank.3) {
+            self.break_promise(own);
+        }
+        let Some(promise) = self
+            .promises
+            .of_site
+            .get_mut(&site)
+            .filter(|promise| promise.host == host)
+        else {
+            return;
+        };
+        if promise.yields_to(rank) {
+            self.promises.changed.insert(host);
+            return;
+        }
+        let hosts = &self.view.sites[&site].hosts;
+        let position = hosts.position(host).expect("a promise is of a host in the view");
+        let amounts = hosts.slots[position].amounts_of(&class.need, gpu_indices);
+        let until = after(self.planned_at, class.request.walltime_ms_max);
+        promise.profile.advance(self.planned_at);
+        promise.profile.take(self.planned_at, until, &amounts);
+    }
+
+    fn break_promise(&mut self, site: SiteId) {
+        let promise = self.promises.of_site.remove(&site).expect("the caller has found it");
+        self.promises.due.insert(site);
+        if promise.has_turned_away {
+            self.gain(site, promise.host);
+        }
+    }
+
+    /// A host that was kept for somebody may have room for others.
+    fn gain(&mut self, site: SiteId, host: HostId) {
+        let grown = self.grown.entry(site).or_default();
+        grown.looked_at = None;
+        grown.hosts.insert(host);
+    }
+
+    /// Brings the promises up to date with what has happened: at the start of a pass, and before the next class is looked at.
+    pub(super) fn renew_promises(&mut self, state: &State) {
+        let changed = std::mem::take(&mut self.promises.changed);
+        let sites: Vec<SiteId> = self.promises.of_site.keys().copied().collect();
+        for site in sites {
+            let promise = &self.promises.of_site[&site];
+            if !self.is_due(site, promise.rank) {
+                self.break_promise(site);
+            } else if promise.start <= self.planned_at || changed.contains(&promise.host) {
+                self.renew(state, site);
+            }
+        }
+        let elsewhere = changed
+            .into_iter()
+            .filter_map(|host| Some((self.view.site_of(host)?, host)));
+        let elsewhere: Vec<(SiteId, HostId)> = elsewhere
+            .filter(|(site, host)| self.promises.at(*site).is_some_and(|promise| promise.host != *host))
+            .take(EARLIER_TRIED_MAX)
+            .collect();
+        for (site, host) in elsewhere {
+            self.start_earlier(state, site, host);
+        }
+        for site in std::mem::take(&mut self.promises.due) {
+            self.promise_next(state, site);
+        }
+    }
+
+    /// Whether a class still waits at a site for what was promised to it there.
+    fn is_due(&self, site: SiteId, rank: Rank) -> bool {
+        let Some(class) = self.classes.get(&rank.3).filter(|_| self.open.contains(&site)) else {
+            return false;
+        };
+        match class.standing {
+            Standing::Parked => {
+                let mut offers = class.offers.iter();
+                class.waits_as == Some(rank) && offers.any(|offer| offer.site == site && offer.full)
+            }
+            Standing::Ready(next) => next == rank,
+            Standing::Idle | Standing::Delayed(_) => false,
+        }
+    }
+
+    /// The same promise on the same host, as things stand now; or none.
+    fn renew(&mut self, state: &State, site: SiteId) {
+        let old = &self.promises.of_site[&site];
+        let (rank, host) = (old.rank, old.host);
+        let class = &self.classes[&rank.3];
+        let models = self.payable(state, class, site);
+        match self.promise_on(state, class, rank, site, host, &models) {
+            Some(mut new) => {
+                let old = &self.promises.of_site[&site];
+                // Who was turned away for the later start may fit now; at an earlier one nobody who did not.
+                new.has_turned_away = old.has_turned_away && new.start <= old.start;
+                let is_later = old.has_turned_away && new.start > old.start;
+                self.promises.of_site.insert(site, new);
+                if is_later {
+                    self.gain(site, host);
+                }
+            }
+            None => self.break_promise(site),
+        }
+    }
+
+    /// Something ended on another host of the site than the promised one: the start may be earlier there.
+    fn start_earlier(&mut self, state: &State, site: SiteId, host: HostId) {
+        let Some(old) = self.promises.at(site) else { return };
+        let (rank, start, old_host) = (old.rank, old.start, old.host);
+        let has_turned_away = old.has_turned_away;
+        let Some(class) = self.classes.get(&rank.3) else { return };
+        let models = self.payable(state, class, site);
+        let new = self.promise_on(state, class, rank, site, host, &models);
+        if let Some(new) = new.filter(|new| new.start < start) {
+            self.promises.of_site.insert(site, new);
+            if has_turned_away {
+                self.gain(site, old_host);
+            }
+        }
+    }
+
+    /// A site has promised nothing: the first that waits there and is promised nothing elsewhere is next.
+    fn promise_next(&mut self, state: &State, site: SiteId) {
+        if self.promises.of_site.contains_key(&site) || !self.open.contains(&site) {
+            return;
+        }
+        let ranks = self.full.get(&site).into_iter().flat_map(|ranks| ranks.keys());
+        let waiting: Vec<Rank> = ranks.take(CLASSES_SEEN_MAX + self.promises.len()).copied().collect();
+        for rank in waiting {
+            let class = self.classes.get(&rank.3);
+            let Some(class) = class.filter(|class| class.standing == Standing::Parked) else {
+                continue;
+            };
+            if self.promises.to(rank.3).is_none()
+                && let Some(promise) = self.promise(state, class, rank, site)
+            {
+                self.promises.of_site.insert(site, promise);
+                return;
+            }
+        }
+    }
+
+    /// A class was looked at. If it is blocked now and is promised nothing, it is promised its earliest start, at a site that has
+    /// promised nothing to a class before it; who was promised that is promised another.
+    pub(super) fn promise_blocked(&mut self, state: &State, mut id: ClassId) {
+        loop {
+            let Some(class) = self.classes.get(&id) else { return };
+            let Some(rank) = class.waits_as.filter(|_| class.standing == Standing::Parked) else {
+                return;
+            };
+            if let Some((site, promise)) = self.promises.to(id) {
+                if promise.rank == rank && self.is_due(site, rank) {
+                    return;
+                }
+                self.break_promise(site);
+            }
+            let class = &self.classes[&id];
+            let sites: BTreeSet<SiteId> = class
+                .offers
+                .iter()
+                .filter(|offer| offer.full && self.open.contains(&offer.site))
+                .map(|offer| offer.site)
+                .filter(|site| self.promises.at(*site).is_none_or(|promise| rank < promise.rank))
+                .collect();
+            let found = sites
+                .into_iter()
+                .filter_map(|site| Some((site, self.promise(state, class, rank, site)?)));
+            let Some((site, promise)) = found.min_by_key(|(site, promise)| (promise.start, *site)) else {
+                return;
+            };
+            self.promises.due.remove(&site);
+            let Some(displaced) = self.promises.of_site.insert(site, promise) else {
+                return;
+            };
+            if displaced.has_turned_away {
+                self.gain(site, displaced.host);
+            }
+            id = displaced.rank.3;
+        }
+    }
+
+    /// Models of the devices that a blocked class waits for at a site and can pay.
+    fn payable(&self, state: &State, class: &ClassPlan, site: SiteId) -> Vec<Option<u16>> {
+        let offers = class.offers.iter().filter(|offer| offer.site == site && offer.full);
+        let payable = offers.filter(|offer| price::affordable(state, &self.flights, class.request.org, &offer.bill));
+        payable.map(|offer| offer.model).collect()
+    }
+
+    /// The earliest start of a class at a site where it is blocked, as far as one looks.
+    fn promise(&self, state: &State, class: &ClassPlan, rank: Rank, site: SiteId) -> Option<Promise> {
+        let models = self.payable(state, class, site);
+        if models.is_empty() {
+            return None;
+        }
+        let hosts = &self.view.sites.get(&site)?.hosts;
+        let need = &class.need;
+        let slot_of = |host: HostId| hosts.position(host).map(|position| &hosts.slots[position]);
+        let mut free: HashMap<HostId, (u64, u64)> = HashMap::new();
+        let mut tried = BTreeSet::new();
+        for (end, host, (cpu_milli, memory_mib)) in self.ends.at_site(site).take(ENDS_SEEN_MAX) {
+            let Some(slot) = slot_of(host).filter(|slot| slot.open) else {
+                continue;
+            };
+            let free = free.entry(host).or_insert((slot.cpu_milli, slot.memory_mib));
+            *free = (free.0 + cpu_milli, free.1 + memory_mib);
+            if free.0 < need.cpu_milli || free.1 < need.memory_mib || !has_devices(slot, need, &models) {
+                continue;
+            }
+            let promise = self.promise_on(state, class, rank, site, host, &models);
+            if let Some(promise) = promise
+                && (promise.start <= end || end <= self.planned_at)
+            {
+                return Some(promise);
+            }
+            tried.insert(host);
+            if tried.len() == HOSTS_TRIED_MAX {
+                break;
+            }
+        }
+        let could_hold = |host: &HostId| {
+            let is_large = state
+                .host(*host)
+                .is_some_and(|host| host.total.cpu_milli >= need.cpu_milli && host.total.memory_mib >= need.memory_mib);
+            is_large && slot_of(*host).is_some_and(|slot| slot.open && has_devices(slot, need, &models))
+        };
+        let emptied = self.ends.emptied(site).take(EMPTIED_SEEN_MAX).filter(could_hold);
+        let mut emptied = emptied.take(HOSTS_TRIED_MAX);
+        let promise_on = |host: HostId| self.promise_on(state, class, rank, site, host, &models);
+        emptied.find_map(promise_on).or_else(|| {
+            // Where nothing runs yet, but something is in flight to.
+            let in_flight: BTreeSet<HostId> = self.flights.hosts().filter(could_hold).collect();
+            in_flight.into_iter().take(HOSTS_TRIED_MAX).find_map(promise_on)
+        })
+    }
+
+    /// The earliest start of a class on a host.
+    fn promise_on(
+        &self,
+        state: &State,
+        class: &ClassPlan,
+        rank: Rank,
+        site: SiteId,
+        host: HostId,
+        models: &[Option<u16>],
+    ) -> Option<Promise> {
+        let hosts = &self.view.sites.get(&site)?.hosts;
+        let slot = Some(&hosts.slots[hosts.position(host)?]).filter(|slot| slot.open)?;
+        let mut profile = self.profile(state, slot);
+        let limit_ms = class.request.walltime_ms_max;
+        let start_with = |model: &Option<u16>| {
+            profile.earliest(self.planned_at, limit_ms, |free| {
+                slot.with(free).fit(&class.need, *model).is_some()
+            })
+        };
+        let starts = models.iter().filter_map(|model| Some((start_with(model)?, *model)));
+        let (start, model) = starts.min()?;
+        let until = after(start, limit_ms);
+        let gpu_indices = slot.with(&profile.least(start, until)).fit(&class.need, model)?;
+        profile.take(start, until, &slot.amounts_of(&class.need, &gpu_indices));
+        Some(Promise {
+            rank,
+            host,
+            start,
+            profile,
+            has_turned_away: false,
+        })
+    }
+
+    /// What a host has free over time, beside what runs there and what is in flight to it.
+    fn profile(&self, state: &State, slot: &Slot) -> Profile {
+        let now = self.planned_at;
+        let no_earlier = |end: Timestamp| if end <= now { after(now, OVERDUE_MS) } else { end };
+        let running = self.ends.on_host(slot.id);
+        let mut gains: Vec<(Timestamp, Vec<u64>)> = running
+            .map(|(end, task)| (no_earlier(end), taken(state, slot, task)))
+            .collect();
+        gains.extend(self.flights.on_host(slot.id).map(|flight| {
+            let job = state.job(flight.decision.job);
+            let limit_ms = job.map_or(0, |job| state.request(job).walltime_ms_max);
+            let amounts = slot.amounts_of(&flight.need, &flight.decision.gpu_indices);
+            (no_earlier(after(flight.decided_at, limit_ms)), amounts)
+        }));
+        gains.sort_by_key(|(end, _)| *end);
+        Profile::growing(now, &slot.amounts(), gains.into_iter())
+    }
+}
+
+fn after(at: Timestamp, ms: u64) -> Timestamp {
+    Timestamp(at.0.saturating_add(ms))
+}
+
+/// Whether the host has devices enough of one of the models, free or not.
+fn has_devices(slot: &Slot, need: &Need, models: &[Option<u16>]) -> bool {
+    need.gpu == GpuNeed::Nothing
+        || models.iter().any(|model| {
+            let of_model = slot.devices.iter().filter(|device| Some(device.0) == *model);
+            of_model.count() >= need.gpu.devices()
+        })
+}
+
+/// What a running attempt has of its host.
+fn taken(state: &State, slot: &Slot, task: TaskId) -> Vec<u64> {
+    match state.attempt(task).zip(state.job(task.job)) {
+        Some((attempt, job)) => slot.amounts_of(&Need::of(&state.request(job).resources), &attempt.gpu_indices),
+        None => vec![0; slot.amounts().len()],
+    }
+}
