@@ -215,6 +215,8 @@ pub fn explanation(state: &State, job: JobId, explanation: &Explanation) -> v1::
         sites: explanation.sites.iter().map(site).collect(),
         applied_index: state.applied_index(),
         running: running(state, job),
+        expected_start_ms: explanation.expected.map_or(0, |expected| expected.start.0),
+        forecast_age_ms: explanation.expected.map_or(0, |expected| expected.age_ms),
     }
 }
 

@@ -96,6 +96,8 @@ pub fn quotes(state: &State, quotes: &[SiteQuote], bound: Option<u64>) -> v1::Qu
         }),
         reasons: reasons(state, one.site, &one.reasons),
         fits_now: one.fits_now,
+        expected_start_ms: one.expected.map_or(0, |expected| expected.start.0),
+        forecast_age_ms: one.expected.map_or(0, |expected| expected.age_ms),
     };
     let expires_at = bound
         .and_then(|id| state.ledger().bound_quote(QuoteId(id)))

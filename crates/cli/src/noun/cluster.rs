@@ -9,7 +9,7 @@ use super::principal::{self, PrincipalVerb, principal_json, principal_text};
 use crate::client::request_id;
 use crate::failure::{Failure, Outcome};
 use crate::output::{record, table};
-use crate::units::{self, show_time};
+use crate::units::{self, show_time, show_time_roughly};
 
 /// Verbs of `hesuan cluster`.
 #[derive(Debug, Subcommand)]
@@ -166,6 +166,29 @@ pub(crate) async fn run(context: &Context, verb: Verb) -> Outcome<()> {
     }
 }
 
+fn estimates_json(estimates: &v1::StartEstimates) -> Value {
+    json!({
+        "bounds_ms": estimates.bounds_ms,
+        "early": estimates.early,
+        "late": estimates.late,
+        "wait_mean_ms": estimates.wait_mean_ms,
+        "off_mean_ms": estimates.off_mean_ms,
+    })
+}
+
+/// How estimates of starts came true, in a line.
+fn estimates_text(estimates: &v1::StartEstimates) -> String {
+    let (early, late): (u64, u64) = (estimates.early.iter().sum(), estimates.late.iter().sum());
+    if early + late == 0 {
+        return "no estimate has come true yet".to_owned();
+    }
+    format!(
+        "{early} no later than estimated, {late} later; off by {} on average, after waits of {}",
+        show_time_roughly(estimates.off_mean_ms),
+        show_time_roughly(estimates.wait_mean_ms)
+    )
+}
+
 fn show_status(context: &Context, status: &v1::ClusterStatus) -> Outcome<()> {
     let role = |member: &v1::Member| match (member.leader, member.voter) {
         (true, _) => "leader",
@@ -201,6 +224,7 @@ fn show_status(context: &Context, status: &v1::ClusterStatus) -> Outcome<()> {
         "first_index": status.first_index,
         "snapshot_index": status.snapshot_index,
         "rss_mib": status.rss_mib,
+        "start_estimates": status.start_estimates.as_ref().map(estimates_json),
     });
     context.output.show(&value, || {
         let leader = match status.leader_id {
@@ -228,6 +252,10 @@ fn show_status(context: &Context, status: &v1::ClusterStatus) -> Outcome<()> {
             ),
             ("level", status.level.to_string()),
             ("memory", format!("{} MiB", status.rss_mib)),
+            (
+                "starts",
+                status.start_estimates.as_ref().map_or("-".to_owned(), estimates_text),
+            ),
         ]);
         let row = |member: &v1::Member| {
             let matched = if member.match_index == 0 {

@@ -1,12 +1,16 @@
 //! When what runs on the hosts must have ended, by the limits it was placed with: where room comes free first.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
 
 use crate::state::State;
 use crate::types::{HostId, SiteId, TaskId, Timestamp};
 
 /// Cores (thousandths) and memory (MiB) of an attempt.
 pub(crate) type Size = (u64, u64);
+
+/// A running attempt by when and where it ends.
+pub(crate) type EndKey = (Timestamp, HostId, TaskId);
 
 /// The ends of all running attempts. Read from the state once, then changed with every placement and every end.
 #[derive(Clone, Debug, Default)]
@@ -24,7 +28,7 @@ struct OfHost {
 
 #[derive(Clone, Debug, Default)]
 struct OfSite {
-    each: BTreeMap<(Timestamp, HostId, TaskId), Size>,
+    each: BTreeMap<EndKey, Size>,
     /// The last of each host.
     last: BTreeSet<(Timestamp, HostId)>,
 }
@@ -119,8 +123,17 @@ impl Ends {
 
     /// Of a site, in order of time.
     pub(crate) fn at_site(&self, site: SiteId) -> impl Iterator<Item = (Timestamp, HostId, Size)> + '_ {
-        let each = self.of_site.get(&site).into_iter().flat_map(|site| &site.each);
-        each.map(|((end, host, _), size)| (*end, *host, *size))
+        self.from(site, None).map(|((end, host, _), size)| (end, host, size))
+    }
+
+    /// The same from behind one of them.
+    pub(crate) fn from(&self, site: SiteId, from: Option<EndKey>) -> impl Iterator<Item = (EndKey, Size)> + '_ {
+        let from = from.map_or(Bound::Unbounded, Bound::Excluded);
+        let site = self.of_site.get(&site);
+        let each = site
+            .into_iter()
+            .flat_map(move |site| site.each.range((from, Bound::Unbounded)));
+        each.map(|(key, size)| (*key, *size))
     }
 
     /// Hosts of a site where something runs, by when the last of it ends.

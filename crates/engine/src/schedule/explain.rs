@@ -1,18 +1,19 @@
 //! Why a job waits: every blocking reason of every site, derived on demand from the state (and, on the leader, from what
 //! the planner has in flight). Nothing of it is stored.
 
-use super::class::{ClassPlan, Rank, Turns};
+use super::class::{ClassPlan, Rank, Turns, kind_of};
 use super::filter;
+use super::forecast::Expected;
 use super::hosts::{Hosts, Need};
 use super::planner::Planner;
 use super::price::bill;
 use super::reason::{Reason, Verdict};
 
 use crate::state::{Job, JobState, Site, State};
-use crate::types::{JobId, Request, SiteId, Timestamp};
+use crate::types::{ClassId, JobId, Request, SiteId, Timestamp};
 
 /// Jobs before a job are counted one by one up to this many; beyond it a class's own queue is taken as evenly spread.
-const COUNTED_MAX: u64 = 10_000;
+const COUNTED_MAX: u64 = 4_000;
 
 /// Where a job stands and what each site says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,10 +22,12 @@ pub struct Explanation {
     pub state: JobState,
     /// Since it was submitted.
     pub waiting_ms: u64,
-    /// Its place among the jobs with tasks to place; 1 = next, 0 = it has none. An estimate beyond 10,000.
+    /// Its place among the jobs with tasks to place; 1 = next, 0 = it has none. An estimate beyond 4,000.
     pub position: u64,
     /// Jobs with tasks to place.
     pub queued: u64,
+    /// When its first waiting task is expected to start; `None` elsewhere than on the leader, and too far behind.
+    pub expected: Option<Expected>,
     /// In order of site; empty if no task waits.
     pub sites: Vec<SiteExplanation>,
 }
@@ -58,11 +61,13 @@ pub fn explain(
         waiting_ms: now.0.saturating_sub(job.submitted_at.0),
         position,
         queued,
+        expected: None,
         sites: Vec::new(),
     };
     if job.progress().cancel_requested || job.pending() == 0 {
         return Some(explanation);
     }
+    explanation.expected = planner.and_then(|planner| planner.expected_start(state, id, now));
     let own = own_reasons(planner, id, job);
     let request = state.request(job);
     for site in state.sites() {
@@ -153,24 +158,30 @@ fn site_reasons(
 
 /// Where the job stands in the order of classes, if it were at the head of its own.
 fn rank(state: &State, planner: Option<&Planner>, id: JobId, job: &Job) -> Rank {
-    let known = planner.and_then(|planner| Some((planner, planner.classes.get(&job.class)?)));
-    if let Some((planner, class)) = known {
-        let own = class.rank_of(state, &planner.turns, job.class, id);
-        // The head of its class goes first, however late the turn that it has kept.
-        let head = state.head_job(job.class).filter(|head| *head < id);
-        let head = head.map(|head| class.rank_of(state, &planner.turns, job.class, head));
-        return (own.0, head.map_or(own.1, |head| own.1.max(head.1)), own.2, own.3);
+    let own = head_rank(state, planner, job.class, id);
+    // The head of its class goes first, however late the turn that it has kept.
+    let head = state.head_job(job.class).filter(|head| *head < id);
+    let head = head.map(|head| head_rank(state, planner, job.class, head));
+    (own.0, head.map_or(own.1, |head| own.1.max(head.1)), own.2, own.3)
+}
+
+fn head_rank(state: &State, planner: Option<&Planner>, class: ClassId, job: JobId) -> Rank {
+    let known = planner.and_then(|planner| Some((planner, planner.classes.get(&class)?)));
+    if let Some((planner, plan)) = known {
+        return plan.rank_of(state, &planner.turns, class, job);
     }
     // Elsewhere nothing is learned: the limits say how long all will run.
     let nothing = Turns::default();
     let turns = planner.map_or(&nothing, |planner| &planner.turns);
-    ClassPlan::new(state.request(job)).rank_of(state, turns, job.class, id)
+    let request = &state.class(class).expect("a job has a class").request;
+    ClassPlan::new(request).rank_of(state, turns, class, job)
 }
 
 /// Jobs before this one and all jobs with tasks to place.
 fn position(state: &State, planner: Option<&Planner>, own: Rank, job: &Job) -> (u64, u64) {
     let priority = state.request(job).priority;
     let (mut ahead, mut queued, mut counted) = (0, 0, 0);
+    let nothing = Turns::default();
     for class in state.pending_classes() {
         let jobs = state.pending_jobs_count(class) as u64;
         queued += jobs;
@@ -180,12 +191,21 @@ fn position(state: &State, planner: Option<&Planner>, own: Rank, job: &Job) -> (
             continue;
         }
         let head = state.head_job(class).filter(|_| others == priority);
-        let rank_of = |id: JobId| state.job(id).map(|job| rank(state, planner, id, job));
-        let Some(first) = head.and_then(rank_of).filter(|first| *first < own) else {
+        let Some(first) = head.map(|head| head_rank(state, planner, class, head)) else {
             continue;
         };
+        if first >= own {
+            continue;
+        }
         let left = COUNTED_MAX.saturating_sub(counted) as usize;
-        let is_before = |(id, _): &(JobId, &Job)| rank_of(*id).is_some_and(|rank| rank < own);
+        let turns = planner.map_or(&nothing, |planner| &planner.turns);
+        let expected_ms = state
+            .class(class)
+            .map_or(0, |class| turns.predictor.expect_ms(&kind_of(&class.request)));
+        let is_before = |(id, job): &(JobId, &Job)| {
+            let turn = turns.order.key(job.submitted_at, expected_ms).max(first.1.0);
+            (turn, *id) < (own.1.0, own.2)
+        };
         let following = state.pending_jobs(class, JobId(first.2.0 + 1));
         let before = 1 + following.take(left).take_while(is_before).count() as u64;
         counted += before;

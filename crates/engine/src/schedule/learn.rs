@@ -42,7 +42,10 @@ impl Planner {
     /// Notes what begins, ends, or gets another limit.
     pub(super) fn follow_running(&mut self, state: &State, effect: &Effect) {
         match effect {
-            Effect::Assigned { task, .. } => self.ends.begin(state, *task),
+            Effect::Assigned { task, .. } => {
+                self.ends.begin(state, *task);
+                self.note_start(state, *task);
+            }
             Effect::HostChanged(host) => {
                 for task in self.ends.refresh(state, *host) {
                     learn(&mut self.turns.predictor, state, task);

@@ -13,6 +13,7 @@ mod ends;
 mod explain;
 mod filter;
 mod flight;
+mod forecast;
 mod hosts;
 mod lane;
 mod learn;
@@ -28,6 +29,7 @@ mod view;
 
 pub use explain::{Explanation, SiteExplanation, explain};
 pub use filter::{allowed, ever_fits, models_ever, open};
+pub use forecast::{Accuracy, Expected};
 pub use need::{DEVICE_MILLI, GpuNeed, accepts_model, choose_devices, price_lines};
 pub use planner::Planner;
 pub use price::price;

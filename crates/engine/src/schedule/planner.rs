@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use super::class::{Basis, ClassPlan, Rank, Standing, Turns};
 use super::ends::Ends;
 use super::flight::{Flight, Flights};
+use super::forecast::Forecast;
 use super::learn;
 use super::price;
 use super::promises::Promises;
@@ -40,6 +41,7 @@ pub struct Planner {
     pub(super) ends: Ends,
     pub(super) turns: Turns,
     pub(super) promises: Promises,
+    pub(super) forecast: Forecast,
     /// Sites that take work and hold a lease.
     pub(super) open: BTreeSet<SiteId>,
     /// Looked up; walked only to be sorted. Boxed, so that moving them about in the table is cheap.
@@ -192,6 +194,7 @@ impl Planner {
             self.promise_blocked(state, id);
         }
         self.forget_idle(state, now);
+        self.roll_forecast(state);
         decisions
     }
 

@@ -5,7 +5,9 @@ use hesuan_ledger::Quote;
 use hesuan_ledger::types::Fen;
 
 use super::filter;
+use super::forecast::Expected;
 use super::hosts::{Hosts, Need};
+use super::planner::Planner;
 use super::price::price;
 use super::reason::Reason;
 
@@ -25,6 +27,8 @@ pub struct SiteQuote {
     pub reasons: Vec<Reason>,
     /// Capacity for it is free right now.
     pub fits_now: bool,
+    /// When it would start there; `None` where nothing is known: refused sites, and elsewhere than on the leader.
+    pub expected: Option<Expected>,
 }
 
 /// Whether a request could ever run at a site, and for how much: it lets itself be placed there, some host is large
@@ -36,6 +40,7 @@ pub(crate) fn feasible_at(state: &State, request: &Request, site: &Site, at: Tim
         model: None,
         reasons: vec![reason],
         fits_now: false,
+        expected: None,
     };
     let never = filter::allowed(request, site).or_else(|| filter::ever_fits(state, site, &request.resources));
     if let Some(reason) = never {
@@ -59,14 +64,16 @@ pub(crate) fn feasible_at(state: &State, request: &Request, site: &Site, at: Tim
             model,
             reasons: Vec::new(),
             fits_now: false,
+            expected: None,
         },
         None => refused(why.expect("a site where it ever fits has a model to price")),
     }
 }
 
-/// The price at each site, cheapest for the user first, refused sites last (by number); with what keeps it from starting now.
+/// The price at each site, cheapest for the user first, refused sites last (by number); with what keeps it from starting now, and
+/// when it would start. `planner` is the leader's.
 #[must_use]
-pub fn quote(state: &State, request: &Request, at: Timestamp) -> Vec<SiteQuote> {
+pub fn quote(state: &State, planner: Option<&Planner>, request: &Request, at: Timestamp) -> Vec<SiteQuote> {
     let need = Need::of(&request.resources);
     let mut quotes: Vec<SiteQuote> = state
         .sites()
@@ -80,6 +87,12 @@ pub fn quote(state: &State, request: &Request, at: Timestamp) -> Vec<SiteQuote> 
                     std::slice::from_ref(&quote.model),
                 ));
                 quote.fits_now = quote.reasons.is_empty();
+                quote.expected = planner.and_then(|planner| {
+                    if quote.fits_now && planner.promises.at(site.id).is_none() {
+                        return Some(Expected { start: at, age_ms: 0 });
+                    }
+                    planner.expected_start_at(request, site.id, at)
+                });
             }
             quote
         })

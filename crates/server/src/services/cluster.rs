@@ -13,6 +13,7 @@ use hesuan_api::v1;
 use hesuan_api::v1::cluster_service_server::ClusterService;
 use hesuan_engine::command::Member;
 use hesuan_engine::outcome::{Rejection, Reply};
+use hesuan_engine::schedule::Accuracy;
 use hesuan_engine::state::access::{self, Kind, Scope};
 use hesuan_engine::types::PrincipalId;
 use hesuan_replica::node::{ProposeError, Role};
@@ -30,6 +31,17 @@ use crate::raft::Steer;
 const STEERING: Duration = Duration::from_secs(8);
 /// How often a change is looked for.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+fn start_estimates(accuracy: &Accuracy) -> v1::StartEstimates {
+    let count = accuracy.count().max(1);
+    v1::StartEstimates {
+        bounds_ms: Accuracy::BOUNDS_MS.to_vec(),
+        early: accuracy.early.to_vec(),
+        late: accuracy.late.to_vec(),
+        wait_mean_ms: accuracy.waited_ms / count,
+        off_mean_ms: accuracy.off_ms / count,
+    }
+}
 
 impl Core {
     /// This replica's own view: no quorum is asked.
@@ -74,6 +86,7 @@ impl Core {
                 first_index: node.first,
                 snapshot_index: node.snapshot_index,
                 rss_mib: rss_mib(),
+                start_estimates: view.planner.map(|planner| start_estimates(planner.accuracy())),
             }
         })
         .await

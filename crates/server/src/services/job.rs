@@ -62,7 +62,7 @@ impl JobService for Services {
         let quoted = self.0.read(v1::Consistency::Linearizable, deadline, move |view| {
             let wanted = view.state.resolve(caller, &job)?;
             let at = Timestamp(view.wall_ms).max(view.state.at());
-            let quotes = schedule::quote(view.state, &wanted, at);
+            let quotes = schedule::quote(view.state, view.planner, &wanted, at);
             Ok(answer::quotes(view.state, &quotes, quote))
         });
         Ok(quoted.await?.into_response())

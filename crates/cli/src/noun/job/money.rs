@@ -50,11 +50,15 @@ pub(super) fn quote_text(answer: &v1::QuoteJobResponse) -> String {
     let row = |one: &v1::SiteQuote| match &one.price {
         Some(price) => {
             let legs: Vec<_> = price.legs.iter().map(leg_line).collect();
-            let now = if one.fits_now { "now" } else { "waits" };
+            let now = match (one.fits_now, one.expected_start_ms) {
+                (true, _) => "now".to_owned(),
+                (false, 0) => "waits".to_owned(),
+                (false, start_ms) => format!("about {}", local(start_ms)),
+            };
             vec![
                 one.site.clone(),
                 one.region.to_string(),
-                now.to_owned(),
+                now,
                 show_money(price.gross_fen),
                 show_money(subsidy(price)),
                 show_money(price.copay_fen),

@@ -443,6 +443,8 @@ pub(super) async fn explain(context: &Context, job: u64) -> Outcome<()> {
         "sites": answer.sites.iter().map(site).collect::<Vec<_>>(),
         "applied_index": answer.applied_index,
         "running": answer.running.iter().map(attempt_json).collect::<Vec<_>>(),
+        "expected_start": rfc3339(answer.expected_start_ms),
+        "forecast_age_ms": (answer.expected_start_ms > 0).then_some(answer.forecast_age_ms),
     });
     context.output.show(&value, || explain_text(job, &answer))
 }
@@ -474,6 +476,13 @@ fn explain_text(job: u64, answer: &v1::ExplainJobResponse) -> String {
             " {}  position {}",
             show_time_roughly(answer.waiting_ms),
             answer.position
+        ));
+    }
+    if answer.expected_start_ms > 0 {
+        text.push_str(&format!(
+            "\nexpected to start about {}, as seen {} ago",
+            local(answer.expected_start_ms),
+            show_time_roughly(answer.forecast_age_ms)
         ));
     }
     let mut rows = Vec::new();
@@ -543,7 +552,7 @@ mod tests {
                 ),
             ],
             applied_index: 9,
-            running: Vec::new(),
+            ..Default::default()
         };
         let expected = "\
 job 4711  PENDING 12m5s  position 4

@@ -141,6 +141,8 @@ pub(super) async fn quote(context: &Context, args: QuoteArgs) -> Outcome<()> {
             "region": one.region,
             "price": one.price.as_ref().map(price_json),
             "fits_now": one.fits_now,
+            "expected_start": units::rfc3339(one.expected_start_ms),
+            "forecast_age_ms": (one.expected_start_ms > 0).then_some(one.forecast_age_ms),
             "reasons": one.reasons.iter().map(|reason| json!({ "code": reason.code, "text": reason.text })).collect::<Vec<_>>(),
         })
     };

@@ -118,7 +118,7 @@ fn a_quote_lists_the_cheapest_first_and_the_refused_last() {
     world.settle();
     let id = world.submit(cores(2));
     let request: Request = (**world.state.request(world.state.job(id).expect("just submitted"))).clone();
-    let quotes = quote(&world.state, &request, Timestamp(world.now));
+    let quotes = quote(&world.state, Some(&world.planner), &request, Timestamp(world.now));
     let figures: Vec<(SiteId, Option<i64>, bool)> = quotes
         .iter()
         .map(|quote| {

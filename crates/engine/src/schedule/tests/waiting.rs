@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::schedule::quote;
 use crate::schedule::time::{Backlog, Order, Policy, Work};
 
 fn hours(count: u64, hours: u64) -> SubmitJob {
@@ -124,14 +125,103 @@ fn every_site_keeps_its_own_promise() {
     }
 }
 
+/// Passes until a look ahead that was begun after now is finished.
+fn look_ahead(world: &mut World) {
+    world.now += 10_000;
+    for _ in 0..20 {
+        assert_eq!(world.plan(), []);
+    }
+}
+
+#[test]
+fn a_start_is_expected_when_what_runs_ends_and_how_that_came_true_is_counted() {
+    let mut world = World::new();
+    world.site("a", 310117, 1, &[host(4)]);
+    let long = world.submit(hours(4, 2));
+    world.settle();
+    let placed_at = world.now;
+    let (next, last) = (world.submit(hours(4, 1)), world.submit(hours(4, 1)));
+    look_ahead(&mut world);
+    let expected = |world: &World, job| world.explain(job).expected.map(|expected| expected.start.0);
+    let first = expected(&world, next).expect("it is near the head");
+    assert!(
+        first.abs_diff(placed_at + 2 * HOUR) < HOUR / 4,
+        "{first} for {placed_at}"
+    );
+    assert_eq!(expected(&world, last), Some(first + HOUR), "one after the other");
+    let request = world.state.request(world.state.job(last).expect("it waits")).clone();
+    let quoted = quote(&world.state, Some(&world.planner), &request, Timestamp(world.now));
+    let quoted = quoted[0].expected.expect("the look ahead knows the site");
+    assert!(quoted.start.0 > first + HOUR, "behind all who wait");
+    assert!(quoted.age_ms < 10_000);
+
+    world.finish(long);
+    assert_eq!(placed(&world.settle()), [next]);
+    let accuracy = *world.planner.accuracy();
+    assert_eq!(accuracy.count(), 1);
+    assert_eq!(accuracy.early[4], 1, "two hours early: {accuracy:?}");
+}
+
+#[test]
+fn who_ran_short_so_far_goes_first_whatever_the_limit() {
+    let mut world = World::new();
+    world.site("a", 310117, 1, &[host(1)]);
+    world.org("quick", 1_000_000);
+    let of_quick = |job: SubmitJob| SubmitJob {
+        org: "quick".into(),
+        ..job
+    };
+    let known = world.submit(of_quick(hours(1, 20)));
+    world.settle();
+    world.finish(known);
+    let runs = world.submit(hours(1, 1));
+    world.settle();
+    // Of `lab` nothing has finished yet, so its limit of two hours counts; `quick` has taken a second of its twenty hours.
+    let (first, second) = (world.submit(hours(1, 2)), world.submit(of_quick(hours(1, 20))));
+    let places = |world: &World| [first, second].map(|job| world.explain(job).position);
+    assert_eq!(places(&world), [2, 1]);
+    // A new leader learns the same from what has ended.
+    world.planner.reset(&world.state);
+    assert_eq!(placed(&world.settle()), []);
+    assert_eq!(places(&world), [2, 1]);
+    world.cancel(runs);
+    let task = world.running()[0];
+    world.end(task, EndKind::Cancelled);
+    assert_eq!(placed(&world.settle()), [second], "what was cancelled teaches nothing");
+}
+
+#[test]
+fn a_longer_limit_puts_off_what_was_promised_behind_it() {
+    let mut world = World::new();
+    let site = world.site("a", 310117, 1, &[host(4)]);
+    let long = world.submit(hours(2, 5));
+    world.settle();
+    world.submit(hours(4, 1));
+    world.settle();
+    let start = |world: &World| world.planner.promises.at(site).expect("the wide one is promised").start;
+    let before = start(&world);
+    let task = world
+        .running()
+        .into_iter()
+        .find(|task| task.job == long)
+        .expect("it runs");
+    world.apply(Body::ExtendJob {
+        job: long,
+        task: Some(task.task),
+        more_ms: HOUR,
+    });
+    world.plan();
+    assert_eq!(start(&world).0, before.0 + HOUR);
+}
+
 /// Cores, limit and run time in minutes, minutes after the one before.
 type Asked = (u64, u64, u64, u64);
 
 /// Starts by the planner on one host: job by its place, and when, in minutes.
-fn by_planner(cores_of_host: u64, jobs: &[Asked]) -> Vec<(u64, u64)> {
+fn by_planner(order: Order, cores_of_host: u64, jobs: &[Asked]) -> Vec<(u64, u64)> {
     const MINUTE: u64 = 60_000;
     let mut world = World::new();
-    world.planner.turns.order = Order::Arrival;
+    world.planner.turns.order = order;
     world.top_up("lab", 90_000_000_000);
     world.site("a", 310117, 1, &[host(cores_of_host)]);
     let began = world.now + MINUTE;
@@ -235,9 +325,26 @@ proptest! {
             .into_iter()
             .map(|(wanted, limit, run, gap)| (wanted.min(cores_of_host), limit, run.min(limit), gap))
             .collect();
-        let (mut planner, mut backlog) = (by_planner(cores_of_host, &jobs), by_backlog(cores_of_host, &jobs));
+        let (mut planner, mut backlog) = (by_planner(Order::Arrival, cores_of_host, &jobs), by_backlog(cores_of_host, &jobs));
         planner.sort_unstable();
         backlog.sort_unstable();
         prop_assert_eq!(planner, backlog);
+    }
+
+    /// Small jobs come without end, more than the host can run; the wide one waits for those before its turn, and no longer.
+    #[test]
+    fn a_wide_job_starts_in_bounded_time_under_a_stream_of_small_ones(
+        cores_of_host in 2..8u64,
+        wide_limit in 1..5u64,
+        stream in prop::collection::vec((1..8u64, 1..8u64), 150),
+    ) {
+        let small = |(wanted, limit): &(u64, u64)| (1 + wanted % (cores_of_host - 1), *limit, *limit, 1);
+        let mut jobs: Vec<Asked> = stream.iter().map(small).collect();
+        jobs.insert(5, (cores_of_host, wide_limit, wide_limit, 1));
+        let starts = by_planner(Order::Turn, cores_of_host, &jobs);
+        let started = starts.iter().find(|(place, _)| *place == 5).map(|(_, at)| *at);
+        let turn = 6 + 3 * wide_limit;
+        let ahead: u64 = jobs[..turn as usize].iter().map(|job| job.1).sum();
+        prop_assert!(started.is_some_and(|at| at <= turn + ahead + 8), "started at {started:?}");
     }
 }
