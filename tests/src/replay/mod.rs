@@ -5,4 +5,5 @@ pub mod drive;
 pub mod figures;
 pub mod input;
 pub mod pool;
+pub mod region;
 pub mod swf;

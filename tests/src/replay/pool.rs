@@ -277,7 +277,7 @@ pub fn compare(trace: &Trace, load: f64) -> Answer {
     }
 }
 
-/// Runs the suboptions.
+/// Runs the subcommand.
 ///
 /// # Errors
 /// The trace is no such trace.

@@ -1,16 +1,19 @@
 //! `replay swf`: one machine of interchangeable processors and a log in the Standard Workload Format.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
+use hesuan_engine::schedule::Accuracy;
 use hesuan_engine::schedule::time::{Backlog, Policy};
 use hesuan_engine::types::Timestamp;
 
 use super::drive::{Job, drive};
 use super::figures::{Done, Figures};
 use super::input::{self, Malformed};
+use super::region::{LIMIT_S_MAX, Region, Wanted};
 
 /// Fields of a record.
 const FIELDS: usize = 18;
@@ -38,8 +41,10 @@ pub struct Options {
 /// Policies that can be replayed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum PolicyName {
-    /// The planner's: turns by predicted run time, EASY backfill
+    /// The planner over a state: turns by predicted run time, EASY backfill
     Ours,
+    /// The same order and backfill over a bare backlog
+    OursBare,
     /// First come, first served
     Fcfs,
     /// EASY backfill
@@ -55,7 +60,7 @@ impl PolicyName {
     #[must_use]
     pub fn policy(self) -> Policy {
         match self {
-            Self::Ours => Policy::OURS,
+            Self::Ours | Self::OursBare => Policy::OURS,
             Self::Fcfs => Policy::FCFS,
             Self::Easy => Policy::EASY,
             Self::EasySjbf => Policy::EASY_SHORTEST,
@@ -182,7 +187,54 @@ pub fn replay(jobs: &[Job], procs: u64, policy: Policy) -> Vec<Done> {
     done.into_iter().map(|(done, _)| done).collect()
 }
 
-/// Runs the suboptions.
+/// The same through the planner and apply, as in production: a site of one host, an org for each user.
+///
+/// # Errors
+/// The engine refuses something.
+pub fn replay_in_region(jobs: &[Job], procs: u64) -> anyhow::Result<(Vec<Done>, Accuracy)> {
+    let mut region = Region::new(&[procs])?;
+    let mut arriving = jobs.iter().peekable();
+    let mut ending: BTreeSet<(u64, u64)> = BTreeSet::new();
+    let mut done = Vec::with_capacity(jobs.len());
+    loop {
+        let next_end = ending.first().map(|(at, _)| *at);
+        let next_arrival = arriving.peek().map(|job| job.submit_s);
+        let Some(now_s) = next_end.into_iter().chain(next_arrival).min() else {
+            return Ok((done, *region.planner().accuracy()));
+        };
+        let now = Timestamp(now_s * 1000);
+        while let Some(&(at, number)) = ending.first()
+            && at == now_s
+        {
+            ending.pop_first();
+            region.end(now, number)?;
+        }
+        while let Some(job) = arriving.next_if(|job| job.submit_s == now_s) {
+            let limit_s = if job.limit_s > 0 { job.limit_s } else { LIMIT_S_MAX };
+            let wanted = Wanted {
+                user: job.user,
+                procs: job.procs,
+                limit_s,
+            };
+            let number = region.submit(now, &wanted)?;
+            assert_eq!(number, job.number, "jobs are numbered as they come");
+        }
+        for number in region.pass(now)? {
+            let job = &jobs[number as usize];
+            let ended_s = now_s + job.run_s;
+            ending.insert((ended_s, number));
+            done.push(Done {
+                number,
+                submitted_s: job.submit_s,
+                started_s: now_s,
+                ended_s,
+                procs: job.procs,
+            });
+        }
+    }
+}
+
+/// Runs the subcommand.
 ///
 /// # Errors
 /// The log is no such log.
@@ -193,7 +245,12 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     }
     let started = Instant::now();
     let policy = options.policy.policy();
-    let done = replay(&jobs(&records, &policy), options.procs, policy);
+    let jobs = jobs(&records, &policy);
+    let done = if options.policy == PolicyName::Ours {
+        replay_in_region(&jobs, options.procs)?.0
+    } else {
+        replay(&jobs, options.procs, policy)
+    };
     let figures = Figures::of(done, options.procs, started.elapsed().as_secs_f64());
     if options.json {
         println!("{}", serde_json::to_string(&figures)?);

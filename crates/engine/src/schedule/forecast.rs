@@ -161,16 +161,14 @@ impl Steps {
 
     /// The first step not before `from` at which so much is free for so long.
     fn earliest(&self, from: usize, duration_ms: u64, amounts: &Pile) -> Option<usize> {
+        let is_short = |step: &usize| self.free[*step].iter().zip(amounts).any(|(free, amount)| free < amount);
         let mut step = from;
-        'steps: while step < STEPS {
+        while step < STEPS {
             let until = step_at(step_ms(step).saturating_add(duration_ms)).max(step + 1);
-            for later in step..until.min(STEPS) {
-                if self.free[later].iter().zip(amounts).any(|(free, amount)| free < amount) {
-                    step = later + 1;
-                    continue 'steps;
-                }
+            match (step..until.min(STEPS)).rfind(is_short) {
+                Some(short) => step = short + 1,
+                None => return Some(step),
             }
-            return Some(step);
         }
         None
     }
