@@ -11,7 +11,7 @@ use crate::programme::BudgetPolicy;
 use crate::quote::{Leg, LegPin, Plan, QuoteRequest, merged};
 use crate::rejection::{Rejection, Subject, VoucherRule};
 use crate::slice::{Cell, SLICES_MAX, Slice};
-use crate::types::{Fen, Funding, Grant, HoldId, HoldKey, Line, OrgId, QuoteId, SiteId, Stamp, Timestamp};
+use crate::types::{Fen, Funding, Grant, HoldId, HoldKey, Line, OrgId, QuoteId, RegionCode, SiteId, Stamp, Timestamp};
 
 /// The longest life of a binding quote: 24 hours.
 pub const QUOTE_VALID_MS_MAX: u64 = 86_400_000;
@@ -32,6 +32,8 @@ pub struct HoldRequest {
 pub struct Pinned {
     /// Who pays.
     pub payer: OrgId,
+    /// Where the payer is registered; one that moves later changes nothing here.
+    pub payer_region: RegionCode,
     /// Where it runs.
     pub site: SiteId,
     /// Who is credited.
@@ -322,6 +324,11 @@ impl Ledger {
     fn pin(&self, request: &QuoteRequest, plan: Plan) -> Pinned {
         Pinned {
             payer: request.payer,
+            payer_region: self
+                .org(request.payer)
+                .expect("the plan found the payer")
+                .registered
+                .region,
             site: request.site,
             provider: self.site(request.site).expect("the plan found the site").provider,
             walltime_ms_max: request.walltime_ms_max,

@@ -71,6 +71,8 @@ pub struct Settled {
     pub key: HoldKey,
     /// Who paid.
     pub payer: OrgId,
+    /// Where the payer was registered when it was held.
+    pub payer_region: RegionCode,
     /// Where it ran.
     pub site: SiteId,
     /// Who was credited.
@@ -148,6 +150,7 @@ pub(crate) struct Parties {
     pub(crate) job: u64,
     pub(crate) opened_at: Timestamp,
     pub(crate) payer: OrgId,
+    pub(crate) payer_region: RegionCode,
     pub(crate) site: SiteId,
     pub(crate) provider: OrgId,
 }
@@ -159,6 +162,7 @@ impl Parties {
             job: hold.key.job,
             opened_at: hold.opened_at,
             payer: pinned.payer,
+            payer_region: pinned.payer_region,
             site: pinned.site,
             provider: pinned.provider,
         }
@@ -270,8 +274,7 @@ impl Ledger {
     pub(crate) fn capture(&mut self, parties: Parties, slice: &Slice, to_ms: u64, by: Stamp) -> Cell {
         let used_until = Timestamp(parties.opened_at.0.saturating_add(to_ms).min(by.at.0));
         let period = self.period_of(used_until);
-        let region = self.org(parties.payer).expect("a holder").registered.region;
-        let cell = slice.cell(to_ms, period, region);
+        let cell = slice.cell(to_ms, period);
         for ((held, pin), captured) in slice.legs().zip(&cell.legs) {
             self.capture_leg(parties, held, captured, period);
             let rest = (
@@ -319,8 +322,7 @@ impl Ledger {
         let (voucher, programme) = (held.voucher, held.programme);
         let (used, left) = (Account::VoucherHeld(voucher), Account::Uncalled(programme));
         self.grant(held.unit_hours, used, left, captured.grant);
-        let region = self.org(parties.payer).expect("a holder").registered.region;
-        let line = self.leg_line(captured, parties.payer, region, parties.site, period);
+        let line = self.leg_line(captured, parties.payer, parties.payer_region, parties.site, period);
         let funders = self
             .programme(programme)
             .expect("a leg's programme exists")
@@ -392,6 +394,7 @@ impl Ledger {
             hold,
             key,
             payer: pinned.payer,
+            payer_region: pinned.payer_region,
             site: pinned.site,
             provider: pinned.provider,
             at: by.at,

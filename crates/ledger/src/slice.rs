@@ -15,7 +15,7 @@ use crate::price::PricedLine;
 use crate::programme::Redemption;
 use crate::quote::{Leg, LegPin, leg, pin};
 use crate::rejection::Rejection;
-use crate::types::{BasisPoints, Fen, Few, Grant, ProgrammeId, RegionCode, Timestamp};
+use crate::types::{BasisPoints, Fen, Few, Grant, ProgrammeId, Timestamp};
 
 /// The most slices of one hold that are open at once, and so the most extensions of a running one.
 pub const SLICES_MAX: usize = 128;
@@ -50,8 +50,6 @@ pub struct Cell {
     pub to_ms: u64,
     /// The accounting period it is booked in.
     pub period: u32,
-    /// Where the payer was registered then.
-    pub payer_region: RegionCode,
     /// What was reserved, with its prices.
     pub lines: Arc<[PricedLine]>,
     /// List price.
@@ -226,7 +224,7 @@ impl Slice {
 
     /// The cell of the slice's use up to `to_ms` (from the hold's beginning): the bill for that time, paid by the same legs under the same rules,
     /// each up to what it holds.
-    pub(crate) fn cell(&self, to_ms: u64, period: u32, payer_region: RegionCode) -> Cell {
+    pub(crate) fn cell(&self, to_ms: u64, period: u32) -> Cell {
         let bill = Bill::new(&self.lines, to_ms - self.from_ms).expect("less than the slice, which was accepted");
         let amounts = self.captured(&bill);
         let mut legs = self.legs.clone();
@@ -247,7 +245,6 @@ impl Slice {
             from_ms: self.from_ms,
             to_ms,
             period,
-            payer_region,
             lines: self.lines.clone(),
             gross: bill.gross,
             legs,

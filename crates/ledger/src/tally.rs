@@ -96,7 +96,7 @@ pub(crate) struct LegLine<'a> {
     pub(crate) programme: ProgrammeId,
     pub(crate) agreement: AgreementId,
     pub(crate) site: SiteId,
-    /// As it was at the capture, also for a refund.
+    /// As it was at the hold, also for a refund.
     pub(crate) payee_region: RegionCode,
     /// Who may claim it under a holder-redeemed programme.
     pub(crate) claimant: Option<OrgId>,

@@ -27,8 +27,7 @@
 //! month was captured is a refund (case 19), and with too little money the log's order decides who is paid. I18 holds for a bill within one month: the
 //! months of a longer one are each paid as well as they can be, one after the other.
 //!
-//! And beyond them: a subsidy is refused as partial exactly when a cap makes it smaller, and what [`Ledger::nearest`] says works does
-//! (`commands::check_refusal`).
+//! And beyond them: a subsidy is refused as partial exactly when a cap makes it smaller (`commands::check_refusal`).
 
 mod model;
 

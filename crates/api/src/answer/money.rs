@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use hesuan_engine::outcome::Nearest;
 use hesuan_engine::schedule::SiteQuote;
 use hesuan_engine::state::{Job, State};
 use hesuan_engine::types::{Fen, JobId, TaskId};
@@ -83,9 +84,14 @@ fn leg(state: &State, leg: &Leg) -> v1::PriceLeg {
     }
 }
 
-/// What a job would cost at each site. `bound`: the number of the binding quote that was made of it.
+/// What a job would cost at each site. `nearest`: what would be paid where nothing is. `bound`: the number of the binding quote that was made of it.
 #[must_use]
-pub fn quotes(state: &State, quotes: &[SiteQuote], bound: Option<u64>) -> v1::QuoteJobResponse {
+pub fn quotes(
+    state: &State,
+    quotes: &[SiteQuote],
+    nearest: Option<&Nearest>,
+    bound: Option<u64>,
+) -> v1::QuoteJobResponse {
     let site = |one: &SiteQuote| v1::SiteQuote {
         site: site_name(state, one.site),
         region: state.site(one.site).map_or(0, |site| site.region.0),
@@ -104,6 +110,19 @@ pub fn quotes(state: &State, quotes: &[SiteQuote], bound: Option<u64>) -> v1::Qu
         sites: quotes.iter().map(site).collect(),
         quote_id: bound.unwrap_or(0),
         expires_at_ms: expires_at.unwrap_or_default().0,
+        nearest: nearest.map(instead),
+    }
+}
+
+fn instead(nearest: &Nearest) -> v1::Instead {
+    let detail = |(key, value): &(&str, Box<str>)| v1::KeyValue {
+        key: (*key).to_owned(),
+        value: value.to_string(),
+    };
+    v1::Instead {
+        code: nearest.code.to_owned(),
+        details: nearest.details.iter().map(detail).collect(),
+        text: nearest.text.to_string(),
     }
 }
 

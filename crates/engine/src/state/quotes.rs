@@ -7,8 +7,8 @@ use hesuan_ledger::{HoldRequest, QuoteRequest};
 use super::State;
 use super::money::money_refused;
 use crate::command::SubmitJob;
-use crate::outcome::{Rejection, RejectionKind, Reply};
-use crate::schedule::{self, Reason, feasible_at};
+use crate::outcome::{Nearest, Rejection, RejectionKind, Reply};
+use crate::schedule::{self, Reason, SiteQuote, feasible_at};
 use crate::types::{PrincipalId, Request};
 
 const VALID_MS_DEFAULT: u64 = 10 * 60_000;
@@ -79,11 +79,7 @@ impl State {
             }
             refusals.extend(quote.reasons.into_iter().map(|reason| (site.name.clone(), reason)));
         }
-        // Where the payer did not exclude it, only money is missing: then that is what is said.
-        let is_money = |reason: &Reason| matches!(reason, Reason::Money { .. });
-        let excluded = |reason: &Reason| matches!(reason, Reason::SiteNotAllowed | Reason::RegionNotAllowed { .. });
-        let money = refusals.iter().any(|(_, reason)| is_money(reason))
-            && refusals.iter().all(|(_, reason)| is_money(reason) || excluded(reason));
+        let money = only_money(refusals.iter().map(|(_, reason)| reason));
         let (kind, code, text) = if money {
             (
                 RejectionKind::Funds,
@@ -110,6 +106,14 @@ impl State {
             nearest,
             ..Rejection::new(kind, code, "spec", text)
         })
+    }
+
+    /// The nearest option that would be paid, where a quote was refused at every site and only money is missing.
+    #[must_use]
+    pub fn instead_of(&self, request: &Request, quotes: &[SiteQuote], at: Timestamp) -> Option<Box<Nearest>> {
+        let refused = quotes.iter().all(|quote| quote.price.is_none());
+        let money = refused && only_money(quotes.iter().flat_map(|quote| &quote.reasons));
+        money.then(|| self.what_would_pay(request, at).1).flatten()
     }
 
     pub(super) fn bind_quote(
@@ -198,4 +202,11 @@ fn check_single(job: &SubmitJob) -> Result<(), Rejection> {
     }
     let text = format!("a binding quote is for one task; this array has {}", job.tasks);
     Err(Rejection::invalid("QUOTE_ARRAY", "spec.array_count", text))
+}
+
+/// Where the payer did not exclude it, only money is missing.
+fn only_money<'a>(mut reasons: impl Iterator<Item = &'a Reason> + Clone) -> bool {
+    let is_money = |reason: &Reason| matches!(reason, Reason::Money { .. });
+    let excluded = |reason: &Reason| matches!(reason, Reason::SiteNotAllowed | Reason::RegionNotAllowed { .. });
+    reasons.clone().any(is_money) && reasons.all(|reason| is_money(reason) || excluded(reason))
 }

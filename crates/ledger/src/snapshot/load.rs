@@ -377,6 +377,7 @@ impl Loader {
             hold: HoldId(record.hold),
             key,
             payer: OrgId(record.payer),
+            payer_region: RegionCode(record.payer_region),
             site: SiteId(record.site),
             provider: OrgId(record.provider),
             at: Timestamp(record.at),
@@ -417,7 +418,6 @@ impl Loader {
             from_ms: record.from_ms,
             to_ms: record.to_ms,
             period: record.period,
-            payer_region: RegionCode(record.payer_region),
             lines,
             gross,
             legs,
@@ -460,6 +460,7 @@ impl Loader {
         let slices = record.slices.into_iter().map(|record| self.slice(record));
         Ok(Pinned {
             payer,
+            payer_region: RegionCode(record.payer_region),
             site: SiteId(record.site),
             provider,
             walltime_ms_max: record.walltime_ms_max,

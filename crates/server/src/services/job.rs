@@ -63,7 +63,8 @@ impl JobService for Services {
             let wanted = view.state.resolve(caller, &job)?;
             let at = Timestamp(view.wall_ms).max(view.state.at());
             let quotes = schedule::quote(view.state, &wanted, at);
-            Ok(answer::quotes(view.state, &quotes, quote))
+            let nearest = view.state.instead_of(&wanted, &quotes, at);
+            Ok(answer::quotes(view.state, &quotes, nearest.as_deref(), quote))
         });
         Ok(quoted.await?.into_response())
     }

@@ -82,6 +82,9 @@ pub(super) fn quote_text(answer: &v1::QuoteJobResponse) -> String {
     let header = ["SITE", "REGION", "FITS", ">PRICE", ">VOUCHERS", ">YOU PAY", "HOW"];
     let mut text = table(&header, answer.sites.iter().map(row));
     text.push_str("\namounts are yuan, held for the whole time limit; what is not used is not billed");
+    if let Some(nearest) = &answer.nearest {
+        text.push_str(&format!("\nwould work: {}", nearest.text));
+    }
     if answer.quote_id != 0 {
         text.push_str(&format!(
             "\nbinding quote {id}, funds held until {until}: submit the same job with --quote {id}",
