@@ -124,6 +124,15 @@ fn file_claim(programme: &str, amount_fen: i64) -> Body {
     })
 }
 
+fn revoke_voucher(code: &str, reason: &str, fraud: bool) -> Body {
+    Body::RevokeVoucher(v1::RevokeVoucherRequest {
+        request_id: request_id(),
+        code: code.into(),
+        reason: reason.into(),
+        fraud,
+    })
+}
+
 fn review_claim(claim_id: u64, approve: bool, reason: &str) -> Body {
     Body::ReviewClaim(v1::ReviewClaimRequest {
         request_id: request_id(),
@@ -561,6 +570,9 @@ fn a_bad_request_is_refused_by_field() {
         ("amount_fen", "FIELD_OUT_OF_RANGE", file_claim("songjiang-2026", -1)),
         ("claim_id", "FIELD_MISSING", review_claim(0, true, "")),
         ("reason", "FIELD_MISSING", review_claim(1, false, "")),
+        ("reason", "FIELD_MISSING", review_claim(1, false, " ")),
+        ("reason", "FIELD_MISSING", revoke_voucher("A-1", "", false)),
+        ("reason", "FIELD_MISSING", revoke_voucher("A-1", " ", true)),
         ("funder", "FIELD_MISSING", pay_in("", 1)),
         ("amount_fen", "FIELD_OUT_OF_RANGE", pay_in("songjiang", 0)),
         ("budget", "FIELD_OUT_OF_RANGE", set_budget(0)),

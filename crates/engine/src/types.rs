@@ -107,6 +107,9 @@ pub struct Request {
     pub on_site_lost: OnSiteLost,
     /// The binding quote taken up: while it lives, it pays.
     pub quote: Option<u64>,
+    /// The most that one attempt may hold in the wallet where vouchers were to help and the payer set no bound: what it was
+    /// quoted when it was submitted. So a job whose vouchers end while it waits does not start at full price unasked.
+    pub wallet_max: Option<Fen>,
 }
 
 /// SHA-256 of a script.

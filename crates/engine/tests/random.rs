@@ -341,7 +341,7 @@ impl Run {
                 person(who),
                 Body::CancelJob {
                     job: JobId(job),
-                    reason: "".into(),
+                    reason: "test".into(),
                 },
             ),
             Step::Extend {
@@ -375,7 +375,7 @@ impl Run {
                     Body::SetSiteState {
                         site: site.into(),
                         state,
-                        reason: "".into(),
+                        reason: "test".into(),
                     },
                 );
             }
@@ -393,7 +393,7 @@ impl Run {
                 let body = MoneyCommand::Refund {
                     task,
                     amount: amount.map(Fen),
-                    reason: "".into(),
+                    reason: "test".into(),
                 };
                 self.send("treasurer", Body::Money(body));
             }

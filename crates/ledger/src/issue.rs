@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::account::Account;
 use crate::journal::EntryKind;
 use crate::ledger::Ledger;
-use crate::party::{check_grant, check_name, check_text};
+use crate::party::{check_grant, check_name, check_reason};
 use crate::programme::{BudgetPolicy, check_interval};
 use crate::rejection::{Rejection, Subject, VoucherRule};
 use crate::sweep::Cause;
@@ -77,7 +77,7 @@ impl Ledger {
     pub fn suspend_voucher(&mut self, id: VoucherId, reason: &str, by: impl Into<Stamp>) -> Result<(), Rejection> {
         let by = by.into();
         self.assert_time(by);
-        check_text("reason", reason)?;
+        check_reason("reason", reason)?;
         let rule = match self.known_voucher(id)?.state {
             VoucherState::Active => None,
             VoucherState::Issued => Some(VoucherRule::NotRedeemed),
@@ -100,7 +100,7 @@ impl Ledger {
     pub fn resume_voucher(&mut self, id: VoucherId, reason: &str, by: impl Into<Stamp>) -> Result<(), Rejection> {
         let by = by.into();
         self.assert_time(by);
-        check_text("reason", reason)?;
+        check_reason("reason", reason)?;
         if self.known_voucher(id)?.state != VoucherState::Suspended {
             return Err(Rejection::voucher(id, VoucherRule::NotSuspended));
         }
@@ -125,7 +125,7 @@ impl Ledger {
     ) -> Result<(), Rejection> {
         let by = by.into();
         self.assert_time(by);
-        check_text("reason", reason)?;
+        check_reason("reason", reason)?;
         let voucher = self.known_voucher(id)?;
         match voucher.state {
             // Fraud may be found out when the voucher is over.

@@ -5,7 +5,7 @@ use crate::account::Account;
 use crate::arithmetic::split;
 use crate::journal::EntryKind;
 use crate::ledger::{KeyState, Ledger};
-use crate::party::{check_amount, check_text};
+use crate::party::{check_amount, check_reason};
 use crate::programme::{BudgetPolicy, Redemption};
 use crate::quote::{Leg, LegPin, merged};
 use crate::rejection::{Rejection, Subject};
@@ -42,7 +42,7 @@ impl Ledger {
     ) -> Result<Refund, Rejection> {
         let by = by.into();
         self.assert_time(by);
-        check_text("reason", reason)?;
+        check_reason("reason", reason)?;
         let unknown = || {
             Rejection::unknown(
                 Subject::Capture,

@@ -25,6 +25,7 @@ pub use explain::{Explanation, SiteExplanation, explain};
 pub use filter::{allowed, ever_fits, models_ever, open};
 pub use need::{DEVICE_MILLI, GpuNeed, accepts_model, choose_devices, price_lines};
 pub use planner::Planner;
+pub(crate) use price::COPAY_OVER_QUOTED;
 pub use price::price;
 pub(crate) use quote::feasible_at;
 pub use quote::{SiteQuote, quote};

@@ -36,8 +36,9 @@ impl State {
     ) -> Result<Reply, Rejection> {
         self.check_form(job)?;
         let mut request = self.resolve(principal, job)?;
-        if let Some(quote) = job.quote {
-            self.take_up_quote(quote, &mut request, job, at)?;
+        match job.quote {
+            Some(quote) => self.take_up_quote(quote, &mut request, job, at)?,
+            None => request.wallet_max = self.quoted_wallet(&request, at),
         }
         self.check_room(job)?;
         let known = self.class_of(&request);
@@ -158,6 +159,7 @@ impl State {
             funding,
             on_site_lost: job.on_site_lost,
             quote: None,
+            wallet_max: None,
         })
     }
 

@@ -205,6 +205,8 @@ pub(super) struct ClassRecord {
     quote: Option<u64>,
     #[prost(bool, tag = "20")]
     allow_partial: bool,
+    #[prost(int64, optional, tag = "21")]
+    wallet_max: Option<i64>,
     #[prost(uint64, optional, tag = "18")]
     satisfiable_rules: Option<u64>,
     #[prost(int64, tag = "19")]
@@ -694,6 +696,7 @@ impl ClassRecord {
             allow_partial: request.funding.allow_partial,
             requeue: request.on_site_lost == OnSiteLost::Requeue,
             quote: request.quote,
+            wallet_max: request.wallet_max.map(|max| max.0),
             satisfiable_rules: class.satisfiable.map(|kept| kept.rules_version),
             satisfiable_gross: class.satisfiable.map_or(0, |kept| kept.gross.0),
         }
@@ -730,6 +733,7 @@ impl ClassRecord {
                 OnSiteLost::Hold
             },
             quote: self.quote,
+            wallet_max: self.wallet_max.map(Fen),
         };
         let satisfiable = self
             .satisfiable_rules

@@ -2,11 +2,10 @@
 
 use hesuan_api::answer::{self, ATTEMPTS_MAX, RECEIPTS_MAX};
 use hesuan_api::v1;
+use hesuan_engine::state::State;
 use hesuan_engine::state::access::{self, Kind, Scope};
 use hesuan_engine::state::archive::{AttemptRecord, JobRecord, JobSummary, ReceiptRecord, state_of};
-use hesuan_engine::state::{Receipt, State};
 use hesuan_engine::types::{JobId, PrincipalId};
-use hesuan_ledger::Leg;
 use prost::Message as _;
 use tonic::{Code, Status};
 
@@ -152,7 +151,7 @@ pub(super) fn receipt(state: &State, record: &JobRecord) -> v1::GetReceiptRespon
         let Some(receipt) = one.receipt.as_ref().map(ReceiptRecord::read) else {
             continue;
         };
-        let price = price(state, &receipt);
+        let price = answer::price(state, receipt.gross, &receipt.legs, receipt.copay);
         add(&mut total, &price);
         attempts.push(v1::AttemptReceipt {
             task: one.task,
@@ -167,6 +166,7 @@ pub(super) fn receipt(state: &State, record: &JobRecord) -> v1::GetReceiptRespon
     attempts.drain(..surplus);
     if let Some(summary) = &record.summary {
         total.gross_fen = summary.gross_fen;
+        total.wallet_fen += summary.copay_fen - total.copay_fen;
         total.copay_fen = summary.copay_fen;
     }
     v1::GetReceiptResponse {
@@ -177,38 +177,11 @@ pub(super) fn receipt(state: &State, record: &JobRecord) -> v1::GetReceiptRespon
     }
 }
 
-fn leg(state: &State, leg: &Leg) -> v1::PriceLeg {
-    v1::PriceLeg {
-        voucher_id: leg.voucher.0,
-        programme: state
-            .ledger()
-            .programme(leg.programme)
-            .map_or_else(String::new, |programme| programme.name.to_string()),
-        agreement_id: leg.agreement.0,
-        rate_bp: leg.rate.0,
-        amount_fen: leg.amount.0,
-        taken: leg.grant.0,
-    }
-}
-
-fn price(state: &State, receipt: &Receipt) -> v1::Price {
-    v1::Price {
-        gross_fen: receipt.gross.0,
-        // A leg that paid nothing is no news.
-        legs: receipt
-            .legs
-            .iter()
-            .filter(|leg| leg.amount.0 != 0)
-            .map(|one| leg(state, one))
-            .collect(),
-        copay_fen: receipt.copay.0,
-    }
-}
-
 /// Adds a price; legs of one voucher under one agreement become one.
 fn add(total: &mut v1::Price, price: &v1::Price) {
     total.gross_fen += price.gross_fen;
     total.copay_fen += price.copay_fen;
+    total.wallet_fen += price.wallet_fen;
     for leg in &price.legs {
         let same =
             |there: &&mut v1::PriceLeg| (there.voucher_id, there.agreement_id) == (leg.voucher_id, leg.agreement_id);
