@@ -77,11 +77,9 @@ pub fn lines(path: &Path, bytes_max: u64) -> anyhow::Result<impl Iterator<Item =
         };
         let text = match read {
             Ok(0) => return None,
-            Ok(_) if bytes.len() as u64 > bytes_max => Err(malformed(
-                format!("a line of over {bytes_max} bytes"),
-                "shorter lines".into(),
-            )
-            .into()),
+            Ok(_) if bytes.len() as u64 > bytes_max => {
+                Err(malformed(format!("a line of over {bytes_max} bytes"), "shorter lines".into()).into())
+            }
             Ok(_) => String::from_utf8(bytes)
                 .map(|text| (line, text.trim_end_matches(['\n', '\r']).to_owned()))
                 .map_err(|_| malformed("bytes that are no UTF-8".into(), "text".into()).into()),

@@ -11,9 +11,9 @@ use super::worth::{Bench, Table};
 const TIGHT_BITS: u32 = 42;
 const SIZE_BITS: u32 = 25;
 /// Losses may be below zero: fewer devices share the cores that are left. Worth is in 256ths of a thousandth; losses are
-/// told apart by 4 thousandths, as less is chance, and beyond 4000 devices not at all.
-const LOSS_ZERO: u64 = 1 << 24;
-const LOSS_DROPPED_BITS: u32 = 10;
+/// rounded to 5 thousandths, as less is chance.
+const LOSS_STEP: u64 = 5 << 8;
+const LOSS_ZERO: u64 = 20_000 * LOSS_STEP + LOSS_STEP / 2;
 const LOSS_MAX: u64 = (1 << (63 - TIGHT_BITS)) - 1;
 
 /// The devices that a task gets.
@@ -73,13 +73,7 @@ fn untouched(slot: &Slot, model: Option<u16>) -> usize {
 }
 
 /// What the host loses if it takes the task, with the devices by which it loses least; `None` if it has no room.
-fn take(
-    slot: &Slot,
-    before: u64,
-    tables: &[Arc<Table>],
-    need: &Need,
-    model: Option<u16>,
-) -> Option<(u64, Chosen)> {
+fn take(slot: &Slot, before: u64, tables: &[Arc<Table>], need: &Need, model: Option<u16>) -> Option<(u64, Chosen)> {
     if !slot.open || slot.memory_mib < need.memory_mib || !slot.has_generic(need) {
         return None;
     }
@@ -87,7 +81,7 @@ fn take(
     let idle_milli = slot.idle_milli().checked_sub(need.gpu.milli())?;
     let bench = Bench::new(tables, cpu_milli, idle_milli, untouched(slot, None));
     let first = slot.devices.first().map_or(0, |device| device.0);
-    let loss = |after: u64| ((LOSS_ZERO + before).saturating_sub(after) >> LOSS_DROPPED_BITS).min(LOSS_MAX);
+    let loss = |after: u64| ((LOSS_ZERO + before).saturating_sub(after) / LOSS_STEP).min(LOSS_MAX);
     match need.gpu {
         GpuNeed::Nothing => {
             let fill = slot.devices.iter().map(|device| bench.fill(*device)).sum();

@@ -124,6 +124,9 @@ mod tests {
             mix.note(&asks(cores * 1_000, 500), 1);
         }
         assert!(counts(&mix).len() <= KINDS_MAX);
-        assert!(counts(&mix).contains(&(1, 1000, 1, 6)), "the frequent kind outlives them");
+        assert!(
+            counts(&mix).contains(&(1, 1000, 1, 6)),
+            "the frequent kind outlives them"
+        );
     }
 }

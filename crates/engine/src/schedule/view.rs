@@ -34,7 +34,7 @@ pub(crate) struct SiteView {
     all: Lane,
     by_model: Vec<Lane>,
     /// What devices are worth, by model.
-    tables: Vec<Arc<Table>>,
+    pub(super) tables: Vec<Arc<Table>>,
     /// What each host is worth, by position.
     worths: Vec<u64>,
     rankings: Rankings,
@@ -127,7 +127,7 @@ pub(crate) struct View {
     pub(crate) sites: BTreeMap<SiteId, SiteView>,
     /// Looked up only.
     sites_of: HashMap<HostId, SiteId>,
-    mix: Mix,
+    pub(super) mix: Mix,
     /// All sites are valued by these until so many tasks have been seen.
     tables: Tables,
     appraise_at: u64,

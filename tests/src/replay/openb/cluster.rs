@@ -26,7 +26,7 @@ pub struct Pod {
     pub gpus: u64,
     /// Thousandths of each; below 1000 only for one.
     pub gpu_milli: u64,
-    /// Accepted models, sorted; empty = any.
+    /// Accepted models, as the file lists them (which tells kinds of tasks apart); empty = any.
     pub models: Vec<String>,
 }
 
@@ -57,18 +57,22 @@ impl Node {
         self.gpus.iter().sum()
     }
 
-    /// Whether the task's GPUs could be had here.
+    /// Whether the task takes GPUs of this model.
+    #[must_use]
+    pub fn accepts(&self, pod: &Pod) -> bool {
+        pod.models.is_empty() || pod.models.contains(&self.model)
+    }
+
+    /// Whether as many GPUs have room enough, whatever their model.
     #[must_use]
     pub fn has_gpus(&self, pod: &Pod) -> bool {
-        pod.gpus == 0
-            || (pod.models.is_empty() || pod.models.contains(&self.model))
-                && self.gpus.iter().filter(|free| **free >= pod.gpu_milli).count() as u64 >= pod.gpus
+        pod.gpus == 0 || self.gpus.iter().filter(|free| **free >= pod.gpu_milli).count() as u64 >= pod.gpus
     }
 
     /// Whether the task fits.
     #[must_use]
     pub fn fits(&self, pod: &Pod) -> bool {
-        self.cpu_milli >= pod.cpu_milli && self.memory_mib >= pod.memory_mib && self.has_gpus(pod)
+        self.cpu_milli >= pod.cpu_milli && self.memory_mib >= pod.memory_mib && self.accepts(pod) && self.has_gpus(pod)
     }
 
     /// Takes the task's needs out of what is free.
@@ -80,11 +84,7 @@ impl Node {
             gpus.len() as u64 == pod.gpus && gpus.is_sorted_by(|a, b| a < b),
             "{gpus:?} for {pod:?}"
         );
-        assert!(
-            gpus.is_empty() || pod.models.is_empty() || pod.models.contains(&self.model),
-            "{} for {pod:?}",
-            self.model
-        );
+        assert!(self.accepts(pod), "{} for {pod:?}", self.model);
         let take = |free: u64, need: u64| free.checked_sub(need).expect("no node is over-committed");
         self.cpu_milli = take(self.cpu_milli, pod.cpu_milli);
         self.memory_mib = take(self.memory_mib, pod.memory_mib);

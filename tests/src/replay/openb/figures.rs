@@ -105,8 +105,12 @@ impl Outcome {
     #[must_use]
     pub fn figures(&self, seed: Option<u64>) -> Figures {
         let by_column = |of: &dyn Fn(&Column) -> f64| {
-            let reached = COLUMNS.iter().filter_map(|percent| Some((percent, self.columns.get(percent)?)));
-            reached.map(|(percent, column)| (*percent, hundredths(of(column) / column.events))).collect()
+            let reached = COLUMNS
+                .iter()
+                .filter_map(|percent| Some((percent, self.columns.get(percent)?)));
+            reached
+                .map(|(percent, column)| (*percent, hundredths(of(column) / column.events)))
+                .collect()
         };
         let placed = self.placements.iter().flatten().count();
         Figures {
@@ -131,7 +135,10 @@ impl Figures {
         };
         let by_column = |of: &dyn Fn(&Self) -> &BTreeMap<u64, f64>| {
             let value = |percent: u64| mean(&|figures| of(figures).get(&percent).copied());
-            COLUMNS.iter().filter_map(|percent| Some((*percent, value(*percent)?))).collect()
+            COLUMNS
+                .iter()
+                .filter_map(|percent| Some((*percent, value(*percent)?)))
+                .collect()
         };
         Self {
             seed: None,
@@ -163,7 +170,9 @@ impl fmt::Display for Figures {
         write!(f, "{seed:>5}")?;
         for column in [&self.alloc, &self.frag] {
             for percent in COLUMNS {
-                let value = column.get(&percent).map_or("-".to_owned(), |value| format!("{value:.2}"));
+                let value = column
+                    .get(&percent)
+                    .map_or("-".to_owned(), |value| format!("{value:.2}"));
                 write!(f, " {value:>9}")?;
             }
         }

@@ -78,9 +78,11 @@ impl Trace {
                 "P" => (&mut entry.0, self.pods.len(), "rows of pods"),
                 "N" => (&mut entry.1, usize::MAX, "ranks of nodes"),
                 _ => {
-                    return Err(
-                        malformed(format!("\"{}\" after the seed", start(what)), "P or N after the seed".into()).into(),
-                    );
+                    return Err(malformed(
+                        format!("\"{}\" after the seed", start(what)),
+                        "P or N after the seed".into(),
+                    )
+                    .into());
                 }
             };
             let number = |word: &str| {
@@ -118,7 +120,10 @@ impl Trace {
             (arrivals, _) => Err(Malformed {
                 file: path.to_owned(),
                 line: last,
-                given: format!("the end, without a line \"{seed} {}\"", if arrivals.is_some() { "N" } else { "P" }),
+                given: format!(
+                    "the end, without a line \"{seed} {}\"",
+                    if arrivals.is_some() { "N" } else { "P" }
+                ),
                 expected: "one P and one N line for each seed".into(),
             }),
         };
@@ -155,9 +160,7 @@ fn read_nodes(path: &Path) -> anyhow::Result<Vec<Node>> {
                 .into());
         }
         if nodes.len() == NODES_MAX {
-            return Err(row
-                .malformed("sn", name, &format!("at most {NODES_MAX} nodes"))
-                .into());
+            return Err(row.malformed("sn", name, &format!("at most {NODES_MAX} nodes")).into());
         }
         nodes.push(Node {
             name: name.to_owned(),
@@ -191,9 +194,11 @@ fn read_pods(path: &Path) -> anyhow::Result<Vec<Pod>> {
             _ => row.number("gpu_milli", 1000, 1000)?,
         };
         let spec = row.text("gpu_spec");
-        let mut models: Vec<String> = spec.split('|').filter(|model| !model.is_empty()).map(str::to_owned).collect();
-        models.sort();
-        models.dedup();
+        let models: Vec<String> = spec
+            .split('|')
+            .filter(|model| !model.is_empty())
+            .map(str::to_owned)
+            .collect();
         if (gpus == 0 && !models.is_empty()) || models.iter().any(|model| model.len() > 64) {
             return Err(row
                 .malformed("gpu_spec", spec, "models joined by |, and none for a task without GPUs")

@@ -1,18 +1,15 @@
 //! The production scheduler at work: a whole `State` with one site, whose planner decides and whose apply judges, as on a leader.
 //! Everything is free of charge, so only room decides.
 
+use std::collections::{BTreeSet, HashMap};
+
 use anyhow::{Context, bail};
-use hesuan_engine::command::{
-    Body, Command, Decision, HostInventory, MoneyCommand, SubmitJob,
-};
+use hesuan_engine::command::{Body, Command, Decision, HostInventory, MoneyCommand, SubmitJob};
 use hesuan_engine::outcome::{Effect, Reply};
 use hesuan_engine::schedule::Planner;
 use hesuan_engine::state::{Genesis, Limits, State};
-use hesuan_engine::types::{
-    Funding, HostId, JobId, OnSiteLost, PrincipalId, RegionCode, Resources, Timestamp,
-};
+use hesuan_engine::types::{Funding, HostId, JobId, OnSiteLost, PrincipalId, RegionCode, Resources, Timestamp};
 use hesuan_ledger::NewOrg;
-use std::collections::{BTreeSet, HashMap};
 
 use super::cluster::{Node, Placement, Pod};
 
@@ -117,7 +114,13 @@ impl Ours {
             Ok(Reply::Job(job)) => job,
             Ok(other) => bail!("a submit was answered with {other:?}"),
             // No node could ever take it.
-            Err(refused) if refused.downcast_ref::<Refused>().is_some_and(|refused| refused.never_fits) => return Ok(None),
+            Err(refused)
+                if refused
+                    .downcast_ref::<Refused>()
+                    .is_some_and(|refused| refused.never_fits) =>
+            {
+                return Ok(None);
+            }
             Err(refused) => return Err(refused),
         };
         let Some(decision) = self.decide(job)? else {
@@ -187,12 +190,13 @@ impl std::fmt::Display for Refused {
 impl std::error::Error for Refused {}
 
 fn submit(pod: &Pod) -> SubmitJob {
+    let models: BTreeSet<&str> = pod.models.iter().map(String::as_str).collect();
     let resources = Resources {
         // The engine takes no task without any core or memory; some of the trace ask for no memory.
         cpu_milli: pod.cpu_milli.max(1),
         memory_mib: pod.memory_mib.max(1),
         gpu_milli: pod.demand_milli(),
-        gpu_models: pod.models.iter().map(|model| model.as_str().into()).collect(),
+        gpu_models: models.into_iter().map(Box::from).collect(),
         generic: Vec::new(),
     };
     SubmitJob {
