@@ -102,20 +102,18 @@ fn take(slot: &Slot, before: u64, tables: &[Arc<Table>], need: &Need, model: Opt
         }
         GpuNeed::Share(milli) => {
             let fill: u64 = slot.devices.iter().map(|device| bench.fill(*device)).sum();
-            let mut best: Option<(u64, u32, usize)> = None;
-            for (index, &(of, free)) in slot.devices.iter().enumerate() {
-                if Some(of) != model || free < milli || best.is_some_and(|(_, tried, _)| tried == free) {
-                    continue;
-                }
+            let with_room = slot.devices.iter().zip(0..);
+            let with_room = with_room.filter(|(device, _)| Some(device.0) == model && device.1 >= milli);
+            let after = |&(of, free): &(u16, u32)| {
                 let broken = usize::from(u64::from(free) >= DEVICE_MILLI);
                 let fill = fill - bench.fill((of, free)) + bench.fill((of, free - milli));
-                // Of equal ones the one with least room, then the first.
-                let rank = (loss(bench.worth(fill, first, broken)), free, index);
-                if best.is_none_or(|best| rank < best) {
-                    best = Some(rank);
-                }
-            }
-            best.map(|(loss, _, index)| (loss, Chosen::One(index)))
+                bench.worth(fill, first, broken)
+            };
+            let most = with_room.clone().map(|(device, _)| after(device)).max()?;
+            // Of those that leave about as much the one with least room, then the first.
+            let good = with_room.filter(|(device, _)| after(device) + LOSS_STEP >= most);
+            let (device, index) = good.min_by_key(|(device, index)| (device.1, *index))?;
+            Some((loss(after(device)), Chosen::One(index)))
         }
     }
 }
