@@ -69,6 +69,12 @@ impl Slot {
         need.generic.iter().all(|(name, amount)| self.free_of(name) >= *amount)
     }
 
+    /// Whether both have the same free of all but devices.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        (self.open, self.cpu_milli, self.memory_mib) == (other.open, other.cpu_milli, other.memory_mib)
+            && self.generic == other.generic
+    }
+
     /// Thousandths of all devices together that nobody uses.
     pub(super) fn idle_milli(&self) -> u64 {
         self.devices.iter().map(|(_, free)| u64::from(*free)).sum()

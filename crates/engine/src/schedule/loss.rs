@@ -16,44 +16,118 @@ const LOSS_STEP: u64 = 5 << 8;
 const LOSS_ZERO: u64 = 20_000 * LOSS_STEP + LOSS_STEP / 2;
 const LOSS_MAX: u64 = (1 << (63 - TIGHT_BITS)) - 1;
 
+/// A host as it is valued. Made when the host changes, read for every task that might go there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Profile {
+    /// Devices that are not full, equal ones together.
+    groups: Vec<Group>,
+    idle_milli: u64,
+    untouched: usize,
+    tightness: u64,
+    worth: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Group {
+    model: u16,
+    free_milli: u32,
+    count: u32,
+}
+
+impl Group {
+    /// What a task needs of a device is there.
+    fn has(&self, model: Option<u16>, milli: u32) -> bool {
+        self.free_milli >= milli && model.is_none_or(|model| model == self.model)
+    }
+
+    fn is_untouched(&self) -> bool {
+        u64::from(self.free_milli) >= DEVICE_MILLI
+    }
+}
+
 /// The devices that a task gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Chosen {
     None,
-    /// A share of this one.
-    One(usize),
+    /// A share of one that is free by so much.
+    One(u32),
     /// The first that nobody uses, as many as are needed.
     Untouched,
 }
 
-/// The worth of a host as it is.
-pub(super) fn worth(slot: &Slot, tables: &[Arc<Table>]) -> u64 {
-    let bench = Bench::new(tables, slot.cpu_milli, slot.idle_milli(), untouched(slot, None));
-    let fill = slot.devices.iter().map(|device| bench.fill(*device)).sum();
-    slot.devices.first().map_or(0, |first| bench.worth(fill, first.0, 0))
+impl Profile {
+    pub(super) fn of(slot: &Slot, tables: &[Arc<Table>]) -> Self {
+        let mut groups: Vec<Group> = Vec::new();
+        for &(model, free_milli) in slot.devices.iter().filter(|(_, free)| *free > 0) {
+            let mut known = groups.iter_mut();
+            match known.find(|group| (group.model, group.free_milli) == (model, free_milli)) {
+                Some(group) => group.count += 1,
+                None => groups.push(Group {
+                    model,
+                    free_milli,
+                    count: 1,
+                }),
+            }
+        }
+        let untouched = groups.iter().filter(|group| group.is_untouched());
+        let mut profile = Self {
+            untouched: untouched.map(|group| group.count as usize).sum(),
+            groups,
+            idle_milli: slot.idle_milli(),
+            tightness: tightness(slot),
+            worth: 0,
+        };
+        let bench = profile.bench(tables, slot.cpu_milli, 0);
+        profile.worth = profile.worth(&bench, profile.fill(&bench), 0);
+        profile
+    }
+
+    /// Its devices when `taken_milli` of them are taken and so many cores are free.
+    fn bench<'a>(&self, tables: &'a [Arc<Table>], cpu_milli: u64, taken_milli: u64) -> Bench<'a> {
+        Bench::new(tables, cpu_milli, self.idle_milli - taken_milli, self.untouched)
+    }
+
+    /// The likely fill of all its devices as they are.
+    fn fill(&self, bench: &Bench<'_>) -> u64 {
+        let fill = |group: &Group| u64::from(group.count) * bench.fill((group.model, group.free_milli));
+        self.groups.iter().map(fill).sum()
+    }
+
+    fn worth(&self, bench: &Bench<'_>, fill: u64, broken: usize) -> u64 {
+        self.groups
+            .first()
+            .map_or(0, |first| bench.worth(fill, first.model, broken))
+    }
 }
 
-/// Smaller is better; [`NO_ROOM`] if the task does not fit. `before`: the host's worth as it is.
-pub(super) fn score(slot: &Slot, before: u64, tables: &[Arc<Table>], need: &Need, model: Option<u16>) -> u64 {
-    take(slot, before, tables, need, model).map_or(NO_ROOM, |(loss, _)| (loss << TIGHT_BITS) | tightness(slot))
+/// Smaller is better; [`NO_ROOM`] if the task does not fit.
+pub(super) fn score(slot: &Slot, profile: &Profile, tables: &[Arc<Table>], need: &Need, model: Option<u16>) -> u64 {
+    take(slot, profile, tables, need, model).map_or(NO_ROOM, |(after, _)| {
+        let loss = (LOSS_ZERO + profile.worth).saturating_sub(after) / LOSS_STEP;
+        (loss.min(LOSS_MAX) << TIGHT_BITS) | profile.tightness
+    })
 }
 
 /// The devices of a model that the task would get.
 pub(super) fn devices(
     slot: &Slot,
-    before: u64,
+    profile: &Profile,
     tables: &[Arc<Table>],
     need: &Need,
     model: Option<u16>,
 ) -> Option<Vec<u32>> {
-    let (_, chosen) = take(slot, before, tables, need, model)?;
+    let (_, chosen) = take(slot, profile, tables, need, model)?;
+    let of_model = slot.devices.iter().zip(0u32..);
+    let of_model = of_model.filter(|((of, _), _)| model.is_none_or(|model| model == *of));
     Some(match chosen {
         Chosen::None => Vec::new(),
-        Chosen::One(index) => vec![index as u32],
+        Chosen::One(free_milli) => {
+            let mut devices = of_model.filter(|((_, free), _)| *free == free_milli);
+            vec![devices.next().expect("a device so free was chosen").1]
+        }
         Chosen::Untouched => {
-            let free = slot.devices.iter().zip(0u32..);
-            let free = free.filter(|(device, _)| is_untouched(device, model));
-            free.map(|(_, index)| index).take(need.gpu.devices()).collect()
+            let untouched = of_model.filter(|((_, free), _)| u64::from(*free) >= DEVICE_MILLI);
+            untouched.map(|(_, index)| index).take(need.gpu.devices()).collect()
         }
     })
 }
@@ -64,56 +138,55 @@ fn tightness(slot: &Slot) -> u64 {
     (idle << SIZE_BITS) | size.min((1 << SIZE_BITS) - 1)
 }
 
-fn is_untouched(device: &(u16, u32), model: Option<u16>) -> bool {
-    u64::from(device.1) >= DEVICE_MILLI && model.is_none_or(|model| model == device.0)
-}
-
-fn untouched(slot: &Slot, model: Option<u16>) -> usize {
-    slot.devices.iter().filter(|device| is_untouched(device, model)).count()
-}
-
-/// What the host loses if it takes the task, with the devices by which it loses least; `None` if it has no room.
-fn take(slot: &Slot, before: u64, tables: &[Arc<Table>], need: &Need, model: Option<u16>) -> Option<(u64, Chosen)> {
+/// The worth of the host once it has taken the task, with the devices by which it loses least; `None` if it has no room.
+fn take(
+    slot: &Slot,
+    profile: &Profile,
+    tables: &[Arc<Table>],
+    need: &Need,
+    model: Option<u16>,
+) -> Option<(u64, Chosen)> {
     if !slot.open || slot.memory_mib < need.memory_mib || !slot.has_generic(need) {
         return None;
     }
     let cpu_milli = slot.cpu_milli.checked_sub(need.cpu_milli)?;
-    let idle_milli = slot.idle_milli().checked_sub(need.gpu.milli())?;
-    let bench = Bench::new(tables, cpu_milli, idle_milli, untouched(slot, None));
-    let first = slot.devices.first().map_or(0, |device| device.0);
-    let loss = |after: u64| ((LOSS_ZERO + before).saturating_sub(after) / LOSS_STEP).min(LOSS_MAX);
+    if profile.idle_milli < need.gpu.milli() {
+        return None;
+    }
+    if profile.groups.is_empty() {
+        // No idle devices: nothing to lose.
+        return Some((0, Chosen::None));
+    }
+    let bench = profile.bench(tables, cpu_milli, need.gpu.milli());
     match need.gpu {
-        GpuNeed::Nothing => {
-            let fill = slot.devices.iter().map(|device| bench.fill(*device)).sum();
-            let after = slot.devices.first().map_or(0, |_| bench.worth(fill, first, 0));
-            Some((loss(after), Chosen::None))
-        }
+        GpuNeed::Nothing => Some((profile.worth(&bench, profile.fill(&bench), 0), Chosen::None)),
         GpuNeed::Whole(count) => {
-            let mut wanted = count as usize;
-            let mut fill = 0;
-            for device in &slot.devices {
-                if wanted > 0 && is_untouched(device, model) {
-                    wanted -= 1;
-                } else {
-                    fill += bench.fill(*device);
-                }
+            let mut wanted = count;
+            let mut taken = 0;
+            let whole = |group: &&Group| group.is_untouched() && group.has(model, 0);
+            for group in profile.groups.iter().filter(whole) {
+                let some = group.count.min(wanted);
+                taken += u64::from(some) * bench.fill((group.model, group.free_milli));
+                wanted -= some;
             }
-            (wanted == 0).then(|| (loss(bench.worth(fill, first, count as usize)), Chosen::Untouched))
+            (wanted == 0).then(|| {
+                let fill = profile.fill(&bench) - taken;
+                (profile.worth(&bench, fill, count as usize), Chosen::Untouched)
+            })
         }
         GpuNeed::Share(milli) => {
-            let fill: u64 = slot.devices.iter().map(|device| bench.fill(*device)).sum();
-            let with_room = slot.devices.iter().zip(0..);
-            let with_room = with_room.filter(|(device, _)| Some(device.0) == model && device.1 >= milli);
-            let after = |&(of, free): &(u16, u32)| {
-                let broken = usize::from(u64::from(free) >= DEVICE_MILLI);
+            let fill = profile.fill(&bench);
+            let with_room = profile.groups.iter().filter(|group| group.has(model, milli));
+            let after = |group: &Group| {
+                let (of, free) = (group.model, group.free_milli);
                 let fill = fill - bench.fill((of, free)) + bench.fill((of, free - milli));
-                bench.worth(fill, first, broken)
+                profile.worth(&bench, fill, usize::from(group.is_untouched()))
             };
-            let most = with_room.clone().map(|(device, _)| after(device)).max()?;
-            // Of those that leave about as much the one with least room, then the first.
-            let good = with_room.filter(|(device, _)| after(device) + LOSS_STEP >= most);
-            let (device, index) = good.min_by_key(|(device, index)| (device.1, *index))?;
-            Some((loss(after(device)), Chosen::One(index)))
+            let most = with_room.clone().map(after).max()?;
+            // Of those that leave about as much the one with least room.
+            let good = with_room.filter(|group| after(group) + LOSS_STEP >= most);
+            let group = good.min_by_key(|group| group.free_milli)?;
+            Some((after(group), Chosen::One(group.free_milli)))
         }
     }
 }

@@ -29,6 +29,8 @@ pub(crate) struct Kind {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Mix {
     counts: BTreeMap<Kind, u32>,
+    /// Of all counts.
+    total: u64,
     /// Tasks ever counted; does not fall when counts are halved.
     seen: u64,
 }
@@ -49,11 +51,13 @@ impl Mix {
         };
         *self.counts.entry(kind).or_default() += tasks;
         self.seen += u64::from(tasks);
-        while self.counts.len() > KINDS_MAX || self.total() > TOTAL_MAX {
+        self.total += u64::from(tasks);
+        while self.counts.len() > KINDS_MAX || self.total > TOTAL_MAX {
             self.counts.retain(|_, count| {
                 *count /= 2;
                 *count > 0
             });
+            self.total = self.counts.values().map(|count| u64::from(*count)).sum();
         }
     }
 
@@ -65,10 +69,6 @@ impl Mix {
     /// Kinds in order, with how often each was asked for lately.
     pub(crate) fn kinds(&self) -> impl Iterator<Item = (&Kind, u32)> {
         self.counts.iter().map(|(kind, count)| (kind, *count))
-    }
-
-    fn total(&self) -> u64 {
-        self.counts.values().map(|count| u64::from(*count)).sum()
     }
 }
 
@@ -112,7 +112,7 @@ mod tests {
             mix.note(&asks(2_000, 1_000), 1_000);
         }
         assert_eq!(counts(&mix).len(), 1, "three tasks among 200,000 are forgotten");
-        assert!(mix.total() <= TOTAL_MAX);
+        assert!(mix.total <= TOTAL_MAX);
         assert_eq!(mix.seen(), 201_003);
     }
 

@@ -69,20 +69,25 @@ impl Rankings {
     }
 
     /// The host with the smallest (score, position). `score` gives [`NO_ROOM`] for hosts without room; `with_room`
-    /// lists every host that may have some, and is asked only where no ranking is kept.
+    /// lists every host that may have some, and is asked only where no ranking is kept; hosts that are `alike` score alike, and
+    /// such stand beside each other in it.
     pub(crate) fn best<R: Iterator<Item = usize>>(
         &mut self,
         need: &Need,
         model: Option<u16>,
         score: impl Fn(usize) -> u64,
+        alike: impl Fn(usize, usize) -> bool,
         with_room: impl FnOnce() -> R,
     ) -> Option<(u64, usize)> {
         self.asked += 1;
         let place = model.map_or(0, |model| usize::from(model) + 1);
-        if !self.known.contains_key(need) {
-            self.admit(need);
-        }
-        let entry = self.known.get_mut(need).expect("it was just admitted");
+        let entry = match self.known.get_mut(need) {
+            Some(entry) => entry,
+            None => {
+                self.make_place();
+                self.known.entry(need.clone()).or_default()
+            }
+        };
         entry.used = self.asked;
         if entry.by_model.len() <= place {
             entry.by_model.resize_with(place + 1, || None);
@@ -102,19 +107,18 @@ impl Rankings {
             }
             _ => {
                 let read = self.forgotten + self.changes.len() as u64;
-                let made = ranking.insert(Ranking::new(self.last_change.len(), read, score, with_room));
+                let made = ranking.insert(Ranking::new(self.last_change.len(), read, score, alike, with_room));
                 made.first()
             }
         }
     }
 
-    fn admit(&mut self, need: &Need) {
+    fn make_place(&mut self) {
         if self.known.len() >= NEEDS_MAX {
             let oldest = self.known.iter().min_by_key(|(_, entry)| entry.used);
             let oldest = oldest.expect("there are as many as there may be").0.clone();
             self.known.remove(&oldest);
         }
-        self.known.insert(need.clone(), Entry::default());
     }
 }
 
@@ -123,11 +127,17 @@ impl Ranking {
         hosts: usize,
         read: u64,
         score: impl Fn(usize) -> u64,
+        alike: impl Fn(usize, usize) -> bool,
         with_room: impl FnOnce() -> R,
     ) -> Self {
         let mut scores = vec![NO_ROOM; hosts];
+        let mut last: Option<usize> = None;
         for position in with_room() {
-            scores[position] = score(position);
+            scores[position] = match last {
+                Some(last) if alike(last, position) => scores[last],
+                _ => score(position),
+            };
+            last = Some(position);
         }
         let smallest = |block: &[u64]| block.iter().copied().min().expect("no block is empty");
         let best = scores.chunks(BLOCK).map(smallest).collect();

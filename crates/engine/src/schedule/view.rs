@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::hosts::{Hosts, Need};
 use super::lane::{Ask, Lane};
-use super::loss;
+use super::loss::{self, Profile};
 use super::mix::Mix;
 use super::need::GpuNeed;
 use super::ranking::Rankings;
@@ -35,8 +35,8 @@ pub(crate) struct SiteView {
     by_model: Vec<Lane>,
     /// What devices are worth, by model.
     pub(super) tables: Vec<Arc<Table>>,
-    /// What each host is worth, by position.
-    worths: Vec<u64>,
+    /// Hosts as they are valued, by position.
+    profiles: Vec<Profile>,
     rankings: Rankings,
 }
 
@@ -51,7 +51,7 @@ impl SiteView {
             all,
             by_model,
             tables: Vec::new(),
-            worths: Vec::new(),
+            profiles: Vec::new(),
             rankings,
         };
         site.appraise(tables);
@@ -63,7 +63,7 @@ impl SiteView {
         let models = self.hosts.models.iter();
         self.tables = models.map(|model| tables.of_model(model)).collect();
         let slots = self.hosts.slots.iter();
-        self.worths = slots.map(|slot| loss::worth(slot, &self.tables)).collect();
+        self.profiles = slots.map(|slot| Profile::of(slot, &self.tables)).collect();
         self.rankings.clear();
     }
 
@@ -77,20 +77,20 @@ impl SiteView {
         if !self.has_room(need, model) {
             return None;
         }
-        let (slots, worths, tables) = (&self.hosts.slots, &self.worths, &self.tables);
+        let (slots, profiles, tables) = (&self.hosts.slots, &self.profiles, &self.tables);
         let lane = model.map_or(&self.all, |model| &self.by_model[usize::from(model)]);
         let (score, position) = self.rankings.best(
             need,
             model,
-            |position| loss::score(&slots[position], worths[position], tables, need, model),
+            |position| loss::score(&slots[position], &profiles[position], tables, need, model),
+            |one, other| profiles[one] == profiles[other] && slots[one].is_like(&slots[other]),
             || with_room(lane, need),
         )?;
-        let slot = &slots[position];
+        let (slot, profile) = (&slots[position], &profiles[position]);
         Some(Spot {
             score,
             host: slot.id,
-            gpu_indices: loss::devices(slot, worths[position], tables, need, model)
-                .expect("a host with a score has room"),
+            gpu_indices: loss::devices(slot, profile, tables, need, model).expect("a host with a score has room"),
         })
     }
 
@@ -104,7 +104,7 @@ impl SiteView {
         for (model, lane) in self.by_model.iter_mut().enumerate() {
             lane.set(position, slot.room(Some(model as u16)));
         }
-        self.worths[position] = loss::worth(slot, &self.tables);
+        self.profiles[position] = Profile::of(slot, &self.tables);
         self.rankings.changed(position);
     }
 }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::schedule::hosts::Need;
-use crate::schedule::loss;
+use crate::schedule::loss::{self, Profile};
 use crate::schedule::ranking::NO_ROOM;
 use crate::schedule::view::{SiteView, Spot};
 use crate::schedule::worth::Tables;
@@ -141,7 +141,7 @@ fn any_request() -> impl Strategy<Value = SubmitJob> {
 
 /// The best host and its score by looking at each, and whether the scores agree with what fits.
 fn scan(site: &SiteView, need: &Need, model: Option<u16>) -> Option<(u64, HostId)> {
-    let score = |slot| loss::score(slot, loss::worth(slot, &site.tables), &site.tables, need, model);
+    let score = |slot| loss::score(slot, &Profile::of(slot, &site.tables), &site.tables, need, model);
     for slot in &site.hosts.slots {
         let fits = slot.open
             && slot.cpu_milli >= need.cpu_milli
