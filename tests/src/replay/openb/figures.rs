@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::cluster::{Cluster, Node, Placement, Pod};
 use super::fragment::Fragments;
@@ -24,8 +24,10 @@ pub struct Figures {
     /// The same in % of the idle ones.
     pub frag_ratio: BTreeMap<u64, f64>,
     /// Tasks.
+    #[serde(serialize_with = "whole_if_whole")]
     pub placed: f64,
     /// Tasks that fitted nowhere.
+    #[serde(serialize_with = "whole_if_whole")]
     pub dropped: f64,
     /// For all of them, the measuring included.
     pub seconds: f64,
@@ -177,6 +179,15 @@ impl fmt::Display for Figures {
             }
         }
         write!(f, " {:>9} {:>9} {:>8.2}", self.placed, self.dropped, self.seconds)
+    }
+}
+
+/// Counts are whole, their means need not be.
+fn whole_if_whole<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    if value.fract() == 0.0 {
+        serializer.serialize_u64(*value as u64)
+    } else {
+        serializer.serialize_f64(*value)
     }
 }
 
