@@ -357,7 +357,7 @@ fn published(folder: &Path, file: &str) -> BTreeMap<(String, String, u64), BTree
     let mut table =
         hesuan_tests::replay::input::Table::open(&folder.join(file), &columns).expect("it is in the folder");
     let mut rows = BTreeMap::new();
-    while let Some(row) = table.next().expect("it is well-formed") {
+    while let Some(row) = table.next_row().expect("it is well-formed") {
         let key = (
             row.text("workload").trim_start_matches("openb_pod_list_").to_owned(),
             row.text("sc_policy").to_owned(),

@@ -126,7 +126,7 @@ impl Table {
     ///
     /// # Errors
     /// It is no record of as many fields as the header.
-    pub fn next(&mut self) -> anyhow::Result<Option<Row<'_>>> {
+    pub fn next_row(&mut self) -> anyhow::Result<Option<Row<'_>>> {
         let mut record = csv::StringRecord::new();
         match self.reader.read_record(&mut record) {
             Ok(true) => Ok(Some(Row { table: self, record })),

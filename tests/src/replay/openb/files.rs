@@ -30,6 +30,9 @@ pub struct Order {
     pub ranks: Vec<usize>,
 }
 
+/// A seed's arrivals and ranks, as far as they were read.
+type Lists = (Option<Vec<usize>>, Option<Vec<usize>>);
+
 impl Order {
     /// The tasks as they arrive.
     pub fn pods<'a>(&'a self, trace: &'a Trace) -> impl Iterator<Item = &'a Pod> {
@@ -54,7 +57,7 @@ impl Trace {
     /// # Errors
     /// They cannot be read, are malformed, or speak of other nodes and pods than these.
     pub fn read_orders(&self, path: &Path) -> anyhow::Result<BTreeMap<u64, Order>> {
-        let mut orders: BTreeMap<u64, (Option<Vec<usize>>, Option<Vec<usize>>)> = BTreeMap::new();
+        let mut orders: BTreeMap<u64, Lists> = BTreeMap::new();
         let mut last = 0;
         for line in input::lines(path, LINE_BYTES_MAX)? {
             let (line, text) = line?;
@@ -115,7 +118,7 @@ impl Trace {
                 .into());
             }
         }
-        let whole = |(seed, lists): (u64, (Option<Vec<usize>>, Option<Vec<usize>>))| match lists {
+        let whole = |(seed, lists): (u64, Lists)| match lists {
             (Some(arrivals), Some(ranks)) => Ok((seed, Order { arrivals, ranks })),
             (arrivals, _) => Err(Malformed {
                 file: path.to_owned(),
@@ -148,7 +151,7 @@ fn read_nodes(path: &Path) -> anyhow::Result<Vec<Node>> {
     let mut table = Table::open(path, &["sn", "cpu_milli", "memory_mib", "gpu", "model"])?;
     let mut names = HashSet::new();
     let mut nodes = Vec::new();
-    while let Some(row) = table.next()? {
+    while let Some(row) = table.next_row()? {
         let (name, model) = (row.text("sn"), row.text("model"));
         if name.is_empty() || !names.insert(name.to_owned()) {
             return Err(row.malformed("sn", name, "a name that no other node has").into());
@@ -186,7 +189,7 @@ fn read_nodes(path: &Path) -> anyhow::Result<Vec<Node>> {
 fn read_pods(path: &Path) -> anyhow::Result<Vec<Pod>> {
     let mut table = Table::open(path, &["name", "cpu_milli", "memory_mib", "num_gpu", "gpu_milli"])?;
     let mut pods = Vec::new();
-    while let Some(row) = table.next()? {
+    while let Some(row) = table.next_row()? {
         let gpus = row.number("num_gpu", 0, GPUS_MAX)?;
         let gpu_milli = match gpus {
             0 => 0,
