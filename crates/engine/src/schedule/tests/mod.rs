@@ -4,6 +4,7 @@ mod explain;
 mod limits;
 mod money;
 mod order;
+mod packing;
 mod properties;
 mod speed;
 mod wake;
