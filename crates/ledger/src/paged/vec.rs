@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 const PAGE: u64 = 128;
 
+// The count stands in the directory and the slots right behind their `Arc`: of a record that is not cached nothing else is waited for.
 #[derive(Clone, Debug)]
 struct Page<T> {
     live: u32,
-    slots: Vec<Option<T>>,
+    slots: Arc<[Option<T>]>,
 }
 
 /// Records under ids 0, 1, 2, … in copy-on-write pages of 128. Ids only grow; `push` and `insert` never reuse one.
@@ -17,7 +18,7 @@ struct Page<T> {
 pub struct PagedVec<T> {
     // Pages of ids below `first_page * PAGE` have been given back for good.
     first_page: u64,
-    pages: VecDeque<Option<Arc<Page<T>>>>,
+    pages: VecDeque<Option<Page<T>>>,
     // Of the first record; meaningless in an empty table. Kept, because what is first in, first out would be searched for each time.
     first_id: u64,
     next_id: u64,
@@ -69,7 +70,7 @@ impl<T> PagedVec<T> {
 
     /// The record under `id`, if present.
     pub fn get(&self, id: u64) -> Option<&T> {
-        let page = self.pages.get(self.page_index(id)?)?.as_deref()?;
+        let page = self.pages.get(self.page_index(id)?)?.as_ref()?;
         page.slots.get((id % PAGE) as usize)?.as_ref()
     }
 
@@ -81,7 +82,7 @@ impl<T> PagedVec<T> {
     /// Records in order of id.
     pub fn iter(&self) -> impl Iterator<Item = (u64, &T)> {
         self.pages.iter().zip(self.first_page..).flat_map(|(page, number)| {
-            let slots = page.as_deref().map_or(&[][..], |page| &page.slots);
+            let slots = self.given(page, number);
             slots
                 .iter()
                 .zip(number * PAGE..)
@@ -98,7 +99,7 @@ impl<T> PagedVec<T> {
             .zip(self.first_page..)
             .skip(skip)
             .flat_map(move |(page, number)| {
-                let slots = page.as_deref().map_or(&[][..], |page| &page.slots);
+                let slots = self.given(page, number);
                 let first = (start.saturating_sub(number * PAGE) as usize).min(slots.len());
                 slots[first..]
                     .iter()
@@ -118,7 +119,7 @@ impl<T> PagedVec<T> {
         pages
             .skip_while(move |(_, number)| *number > id / PAGE)
             .flat_map(|(page, number)| {
-                let slots = page.as_deref().map_or(&[][..], |page| &page.slots);
+                let slots = self.given(page, number);
                 slots
                     .iter()
                     .enumerate()
@@ -133,6 +134,12 @@ impl<T> PagedVec<T> {
         Some((self.first_id, self.get(self.first_id)?))
     }
 
+    // The slots of a page whose ids are given: of the last page what comes after them is not looked at.
+    fn given<'a>(&self, page: &'a Option<Page<T>>, number: u64) -> &'a [Option<T>] {
+        let given = (self.next_id - number * PAGE).min(PAGE) as usize;
+        page.as_ref().map_or(&[][..], |page| &page.slots[..given])
+    }
+
     fn page_index(&self, id: u64) -> Option<usize> {
         usize::try_from((id / PAGE).checked_sub(self.first_page)?).ok()
     }
@@ -142,8 +149,8 @@ impl<T: Clone> PagedVec<T> {
     /// The record under `id` for writing; copies its page first when a clone of the table still shares it.
     pub fn get_mut(&mut self, id: u64) -> Option<&mut T> {
         let index = self.page_index(id)?;
-        let page = Arc::make_mut(self.pages.get_mut(index)?.as_mut()?);
-        page.slots.get_mut((id % PAGE) as usize)?.as_mut()
+        let page = self.pages.get_mut(index)?.as_mut()?;
+        Arc::make_mut(&mut page.slots)[(id % PAGE) as usize].as_mut()
     }
 
     /// Adds a record under the next id and returns the id.
@@ -176,17 +183,11 @@ impl<T: Clone> PagedVec<T> {
         while self.pages.len() <= index {
             self.pages.push_back(None);
         }
-        let page = self.pages[index].get_or_insert_with(|| {
-            Arc::new(Page {
-                live: 0,
-                slots: Vec::with_capacity(PAGE as usize),
-            })
+        let page = self.pages[index].get_or_insert_with(|| Page {
+            live: 0,
+            slots: std::iter::repeat_with(|| None).take(PAGE as usize).collect(),
         });
-        let page = Arc::make_mut(page);
-        while (page.slots.len() as u64) < id % PAGE {
-            page.slots.push(None);
-        }
-        page.slots.push(Some(value));
+        Arc::make_mut(&mut page.slots)[(id % PAGE) as usize] = Some(value);
         page.live += 1;
         self.next_id = id + 1;
         self.len += 1;
@@ -195,8 +196,8 @@ impl<T: Clone> PagedVec<T> {
     /// Takes the record out; its id stays used.
     pub fn remove(&mut self, id: u64) -> Option<T> {
         let index = self.page_index(id)?;
-        let page = Arc::make_mut(self.pages.get_mut(index)?.as_mut()?);
-        let value = page.slots.get_mut((id % PAGE) as usize)?.take()?;
+        let page = self.pages.get_mut(index)?.as_mut()?;
+        let value = Arc::make_mut(&mut page.slots)[(id % PAGE) as usize].take()?;
         page.live -= 1;
         self.len -= 1;
         // The last page is about to be used again.
