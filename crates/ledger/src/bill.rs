@@ -71,12 +71,13 @@ impl<'a> Bill<'a> {
         cover_ms: u64,
     ) {
         problem.vouchers.push((programme, balance.0));
-        for (line, rate) in rates.iter().enumerate() {
+        let cells = &mut problem.cells[programme * rates.len()..][..rates.len()];
+        let lines = rates.iter().zip(cells).enumerate();
+        problem.edges.extend(lines.map(|(line, (rate, cell))| {
             let pays = share(self.covered(line, cover_ms), *rate).0;
-            let cell = &mut problem.cells[programme * rates.len() + line];
             *cell = pays.max(*cell);
-            problem.edges.push(pays);
-        }
+            pays
+        }));
     }
 
     /// A problem of this bill's lines for so many programmes in their groups, without vouchers yet.

@@ -2,6 +2,8 @@
 //! counted here once, as it is booked; statements are read from here. A closed period's tallies never change again.
 
 use crate::ledger::Ledger;
+use crate::programme::Redemption;
+use crate::quote::Leg;
 use crate::types::{AgreementId, Fen, OrgId, ProgrammeId, RegionCode, SiteId};
 
 /// What a line is counted under.
@@ -225,6 +227,32 @@ impl Ledger {
                 change(&mut totals);
                 self.holder_totals.insert((period, payer), totals);
             }
+        }
+    }
+}
+
+impl LegLine<'static> {
+    /// A leg of one funder, captured or given back. The payer's region is that of the capture.
+    pub(crate) fn new(
+        leg: &Leg,
+        payer: OrgId,
+        payer_region: RegionCode,
+        (site, site_region): (SiteId, RegionCode),
+        period: u32,
+    ) -> Self {
+        let (payee_region, claimant) = match leg.redemption {
+            Redemption::Provider => (site_region, None),
+            Redemption::Holder => (payer_region, Some(payer)),
+        };
+        LegLine {
+            period,
+            programme: leg.programme,
+            agreement: leg.agreement,
+            site,
+            payee_region,
+            claimant,
+            amount: leg.amount,
+            parts: &[],
         }
     }
 }
