@@ -15,7 +15,7 @@ use crate::rejection::{Rejection, Subject};
 use crate::settle::{CaptureWindow, Settled};
 use crate::settlement::Settlement;
 use crate::sweep::Sweeps;
-use crate::tally::{HolderTotals, Tally, TallyKey};
+use crate::tally::{Tally, TallyKey, TotalsByPayer};
 use crate::types::{
     AgreementId, ClaimId, Fen, Grant, GroupId, HoldId, HoldKey, OrgId, ProgrammeId, QuoteId, SiteId, Stamp, Timestamp,
     VoucherId,
@@ -77,7 +77,7 @@ pub struct Ledger {
     pub(crate) sweeps: Sweeps,
     pub(crate) periods: PagedVec<Period>,
     pub(crate) tallies: PagedMap<TallyKey, Tally>,
-    pub(crate) holder_totals: PagedMap<(u32, OrgId), HolderTotals>,
+    pub(crate) holder_totals: TotalsByPayer,
     pub(crate) settlements: PagedMap<(u32, OrgId), Settlement>,
     pub(crate) claims: PagedVec<Claim>,
     pub(crate) claimable: PagedMap<(OrgId, ProgrammeId), Claimable>,
@@ -124,7 +124,7 @@ impl Ledger {
             sweeps: Sweeps::default(),
             periods: PagedVec::starting_at(1),
             tallies: PagedMap::new(),
-            holder_totals: PagedMap::new(),
+            holder_totals: TotalsByPayer::default(),
             settlements: PagedMap::new(),
             claims: PagedVec::starting_at(1),
             claimable: PagedMap::new(),

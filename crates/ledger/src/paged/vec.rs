@@ -13,7 +13,8 @@ struct Page<T> {
     slots: Arc<[Option<T>]>,
 }
 
-/// Records under ids 0, 1, 2, … in copy-on-write pages of 128. Ids only grow; `push` and `insert` never reuse one.
+/// Records under ids 0, 1, 2, … in copy-on-write pages of 128. Ids only grow, `push` and `insert` never reuse one; `put` is for tables of what
+/// has its id from elsewhere.
 #[derive(Clone, Debug)]
 pub struct PagedVec<T> {
     // Pages of ids below `first_page * PAGE` have been given back for good.
@@ -179,6 +180,29 @@ impl<T: Clone> PagedVec<T> {
         if self.len == 0 {
             self.first_id = id;
         }
+        self.fill(id, value);
+        self.next_id = id + 1;
+    }
+
+    /// Puts a record under any id and returns what was there.
+    pub fn put(&mut self, id: u64, value: T) -> Option<T> {
+        if let Some(known) = self.get_mut(id) {
+            return Some(std::mem::replace(known, value));
+        }
+        if self.pages.is_empty() {
+            self.first_page = id / PAGE;
+        }
+        while id / PAGE < self.first_page {
+            self.pages.push_front(None);
+            self.first_page -= 1;
+        }
+        self.first_id = if self.len == 0 { id } else { self.first_id.min(id) };
+        self.fill(id, value);
+        self.next_id = self.next_id.max(id + 1);
+        None
+    }
+
+    fn fill(&mut self, id: u64, value: T) {
         let index = (id / PAGE - self.first_page) as usize;
         while self.pages.len() <= index {
             self.pages.push_back(None);
@@ -189,7 +213,6 @@ impl<T: Clone> PagedVec<T> {
         });
         Arc::make_mut(&mut page.slots)[(id % PAGE) as usize] = Some(value);
         page.live += 1;
-        self.next_id = id + 1;
         self.len += 1;
     }
 
@@ -277,6 +300,28 @@ mod tests {
         table.skip_to(1_000_000);
         assert_eq!(table.push(1), 1_000_000);
         assert_eq!(table.get(999_999), None);
+    }
+
+    #[test]
+    fn ids_from_elsewhere_come_in_any_order() {
+        let mut table = PagedVec::new();
+        let mut model = std::collections::BTreeMap::new();
+        for n in 0..4_000u64 {
+            let id = 7_000 + n * 2_654_435_761 % 3_000;
+            if n % 3 == 2 {
+                assert_eq!(table.remove(id), model.remove(&id));
+            } else {
+                assert_eq!(table.put(id, n), model.insert(id, n));
+            }
+            assert_eq!(table.first(), model.first_key_value().map(|(id, n)| (*id, n)));
+        }
+        assert!(table.iter().eq(model.iter().map(|(id, n)| (*id, n))));
+        assert!(table.iter_from(8_000).eq(model.range(8_000..).map(|(id, n)| (*id, n))));
+        assert_eq!(table.len(), model.len());
+        for id in 0..20_000 {
+            assert_eq!(table.remove(id), model.remove(&id));
+        }
+        assert_eq!(table.first(), None);
     }
 
     #[test]
