@@ -6,7 +6,7 @@ use std::sync::Arc;
 use smallvec::smallvec;
 
 use crate::arithmetic::{taken_for, taken_of};
-use crate::bill::Bill;
+use crate::bill::{Bill, Offer};
 use crate::calendar::month_end;
 use crate::choice::{Choice, best_choice};
 use crate::eligibility::{Asked, Offers, When};
@@ -273,6 +273,15 @@ impl Slice {
     fn captured(&self, bill: &Bill<'_>) -> Few<i64, 4> {
         if self.legs.is_empty() || bill.gross == Fen::ZERO {
             return smallvec![0; self.legs.len()];
+        }
+        let offers = self.legs().map(|(leg, pin)| Offer {
+            programme: leg.programme.0 as usize,
+            most: leg.amount,
+            rates: &pin.rates,
+            cover_ms: pin.cover_ms,
+        });
+        if let Some(amounts) = bill.at_rates(offers, self.stack_max) {
+            return amounts;
         }
         let mut programmes: Few<ProgrammeId, 4> = Few::new();
         for leg in &self.legs {
