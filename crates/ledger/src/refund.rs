@@ -168,7 +168,11 @@ impl Ledger {
         };
         let owed = Fen(leg.amount.0 - unpaid.0);
         self.uncall(leg.programme, &parts, [(payee, unpaid), (Account::Owes(debtor), owed)]);
-        let line = self.leg_line(leg, settled.payer, settled.payer_region, settled.site, cell.period);
+        let site = (
+            settled.site,
+            self.site(settled.site).expect("sites are never removed").region,
+        );
+        let line = LegLine::new(leg, settled.payer, settled.payer_region, site, cell.period);
         self.tally_refund(&LegLine { parts: &parts, ..line });
         let voucher = self.voucher_mut(leg.voucher);
         voucher.paid.0 -= leg.amount.0;
