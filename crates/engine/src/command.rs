@@ -3,7 +3,7 @@
 
 use hesuan_ledger::types::{ClaimId, Fen, Grant, RegionCode, Timestamp};
 
-use crate::types::{Digest, Funding, HostId, JobId, OnSiteLost, PrincipalId, RequestId, Resources, TaskId};
+use crate::types::{Digest, Funding, Gates, HostId, JobId, OnSiteLost, PrincipalId, RequestId, Resources, TaskId};
 
 /// One command of a bundle.
 #[derive(Clone, Debug, PartialEq)]
@@ -140,6 +140,8 @@ pub struct SubmitJob {
     pub funding: Funding,
     /// Free key-value pairs, in the order given.
     pub labels: Vec<(Box<str>, Box<str>)>,
+    /// What must have come before it runs.
+    pub gates: Gates,
     /// A binding quote to take up.
     pub quote: Option<u64>,
     /// Check everything, queue nothing.

@@ -86,6 +86,19 @@ pub enum OnSiteLost {
     Requeue,
 }
 
+/// What must have come before a job's tasks may be placed. These are the job's own and not part of its request: a job behind a
+/// closed gate is simply not there for the scheduler, and its class knows nothing of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Gates {
+    /// No task is placed before this.
+    pub not_before: Option<Timestamp>,
+}
+
+impl Gates {
+    /// None at all.
+    pub const NONE: Gates = Gates { not_before: None };
+}
+
 /// Everything that filter, score, price and order read. Jobs with equal requests are one class.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Request {

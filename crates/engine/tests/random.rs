@@ -30,6 +30,7 @@ enum Step {
         retries: u32,
         requeue: bool,
         parallel: u32,
+        gates: Ask,
     },
     // Of what waits, on a host that may or may not have room, with devices that are free there.
     PlacePending {
@@ -99,12 +100,22 @@ enum Step {
     Recode,
 }
 
+/// What a job asks to come first. Times are from now on.
+#[derive(Clone, Debug, Default)]
+struct Ask {
+    not_before: Option<u64>,
+}
+
+fn ask() -> impl Strategy<Value = Ask> {
+    proptest::option::weighted(0.1, 0..60 * MINUTE).prop_map(|not_before| Ask { not_before })
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let gpu = prop_oneof![6 => Just(0u64), 1 => Just(1u64), 2 => Just(2u64), 1 => Just(3u64), 2 => Just(4u64)];
-    let submit = (0..2u8, 1..5u32, 1..7u64, gpu, 0..3u32, any::<bool>(), 0..3u32);
+    let submit = (0..2u8, 1..5u32, 1..7u64, gpu, 0..3u32, any::<bool>(), 0..3u32, ask());
     prop_oneof![
-        6 => submit.prop_map(|(who, tasks, cpu, gpu, retries, requeue, parallel)| {
-            Step::Submit { who, tasks, cpu, gpu, retries, requeue, parallel }
+        6 => submit.prop_map(|(who, tasks, cpu, gpu, retries, requeue, parallel, gates)| {
+            Step::Submit { who, tasks, cpu, gpu, retries, requeue, parallel, gates }
         }),
         12 => (0..64usize, 0..64usize, 0..64usize).prop_map(|(job, task, host)| Step::PlacePending { job, task, host }),
         2 => (1..14u64, 0..4u32, 1..6u32, proptest::collection::vec(0..5u32, 0..3))
@@ -269,6 +280,7 @@ impl Run {
                 retries,
                 requeue,
                 parallel,
+                gates,
             } => {
                 let mut one = SubmitJob {
                     tasks,
@@ -280,6 +292,7 @@ impl Run {
                 one.resources.cpu_milli = cpu * 1_000;
                 one.resources.gpu_milli = gpu * 500;
                 one.on_site_lost = if requeue { OnSiteLost::Requeue } else { OnSiteLost::Hold };
+                one.gates.not_before = gates.not_before.map(|ms| Timestamp(self.world.at + ms));
                 self.send(person(who), Body::SubmitJob(one));
             }
             Step::Place {
@@ -477,7 +490,7 @@ fn the_random_steps_reach_what_they_are_meant_to() {
     let mut runner = TestRunner::deterministic();
     let steps = proptest::collection::vec(step(), 60..120);
     let mut reached: BTreeMap<String, u32> = BTreeMap::new();
-    for _ in 0..96 {
+    for _ in 0..128 {
         let mut run = Run::new();
         for step in steps.new_tree(&mut runner).expect("a plain strategy").current() {
             run.step(step);

@@ -44,13 +44,16 @@ fn end_kind(text: &str) -> EndKind {
     }
 }
 
-fn submit(arguments: &[&str]) -> SubmitJob {
+fn submit(world: &World, arguments: &[&str]) -> SubmitJob {
     let mut one = job();
     for argument in arguments {
         match argument.split_once('=') {
             Some(("tasks", n)) => (one.tasks, one.array) = (number(n), true),
             Some(("retries", n)) => one.retries_max = number(n),
             Some(("cores", n)) => one.resources.cpu_milli = number::<u64>(n) * 1000,
+            Some(("not-before", minutes)) => {
+                one.gates.not_before = Some(Timestamp(world.at + number::<u64>(minutes) * MINUTE))
+            }
             Some(("site", name)) => one.sites = vec![name.into()],
             _ if *argument == "requeue" => one.on_site_lost = OnSiteLost::Requeue,
             _ => panic!("unknown argument {argument:?}"),
@@ -61,7 +64,7 @@ fn submit(arguments: &[&str]) -> SubmitJob {
 
 fn body(world: &World, words: &[&str]) -> Body {
     match words {
-        ["submit", arguments @ ..] => Body::SubmitJob(submit(arguments)),
+        ["submit", arguments @ ..] => Body::SubmitJob(submit(world, arguments)),
         ["cancel", job] => Body::CancelJob {
             job: JobId(number(job)),
             reason: "".into(),

@@ -127,6 +127,7 @@ fn spec(state: &State, job: &Job) -> v1::JobSpec {
             allow_partial: request.funding.allow_partial,
         }),
         labels: job.spec.labels.iter().map(label).collect(),
+        not_before_ms: job.spec.gates().not_before.unwrap_or_default().0,
     }
 }
 

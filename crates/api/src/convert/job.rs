@@ -2,7 +2,7 @@
 //! strings are moved and field names are only written out in a refusal.
 
 use hesuan_engine::command::{Body, SubmitJob};
-use hesuan_engine::types::{Fen, Funding, JobId, OnSiteLost, RegionCode, Resources};
+use hesuan_engine::types::{Fen, Funding, Gates, JobId, OnSiteLost, RegionCode, Resources, Timestamp};
 use prost::Message;
 use sha2::{Digest, Sha256};
 
@@ -126,6 +126,9 @@ pub fn job(spec: v1::JobSpec) -> Checked<SubmitJob> {
             ));
         }
     };
+    let gates = Gates {
+        not_before: instant("spec.not_before_ms", spec.not_before_ms)?,
+    };
     Ok(SubmitJob {
         name: check::line("spec.name", spec.name, JOB_NAME_BYTES_MAX)?,
         org: check::name_or_empty("spec.org", spec.org)?,
@@ -143,9 +146,18 @@ pub fn job(spec: v1::JobSpec) -> Checked<SubmitJob> {
         on_site_lost,
         funding: funding(spec.funding.unwrap_or_default())?,
         labels: labels(spec.labels)?,
+        gates,
         quote: None,
         validate_only: false,
     })
+}
+
+/// 0 = not given.
+fn instant(field: &str, ms: u64) -> Checked<Option<Timestamp>> {
+    match ms {
+        0 => Ok(None),
+        ms => Ok(Some(Timestamp(range(field, ms, 1, Timestamp::FAR.0 - 1)?))),
+    }
 }
 
 type Script = Option<([u8; 32], Box<[u8]>)>;

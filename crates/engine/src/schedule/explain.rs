@@ -84,6 +84,9 @@ pub fn explain(
 fn own_reasons(planner: Option<&Planner>, id: JobId, job: &Job) -> Vec<Reason> {
     let in_flight = planner.map_or(0, |planner| planner.flights.of_job(id));
     let mut reasons = Vec::new();
+    if let Some(at) = job.waits().and_then(|waits| waits.until) {
+        reasons.push(Reason::NotBefore { at });
+    }
     if in_flight > 0 {
         reasons.push(Reason::InFlight);
     }

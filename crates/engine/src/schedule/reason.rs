@@ -3,7 +3,8 @@
 
 use std::fmt;
 
-use crate::types::{Fen, RegionCode};
+use crate::instant::Utc;
+use crate::types::{Fen, RegionCode, Timestamp};
 
 /// What one site says to one job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -123,6 +124,11 @@ pub enum Reason {
         /// The bound.
         max: u32,
     },
+    /// It asks not to be placed before a time.
+    NotBefore {
+        /// That time.
+        at: Timestamp,
+    },
     /// The decision to place it is being replicated.
     InFlight,
     /// It would fit here now; others come first.
@@ -154,6 +160,7 @@ impl Reason {
             Self::NoPrice { .. } => "NO_PRICE",
             Self::Money { code, .. } => code,
             Self::ArrayParallelMax { .. } => "ARRAY_PARALLEL_MAX",
+            Self::NotBefore { .. } => "NOT_BEFORE",
             Self::InFlight => "IN_FLIGHT",
             Self::AheadInQueue { .. } => "AHEAD_IN_QUEUE",
         }
@@ -242,6 +249,7 @@ impl fmt::Display for Reason {
                     "{running} tasks of the array run or are being started, at most {max} may"
                 )
             }
+            Self::NotBefore { at } => write!(f, "the job asks to begin not before {}", Utc(*at)),
             Self::InFlight => write!(f, "the decision to place it is being replicated"),
             Self::AheadInQueue { ahead } => write!(f, "it would fit; {ahead} jobs come before it"),
         }

@@ -99,6 +99,8 @@ pub struct JobSummary {
     pub sites: Vec<String>,
     #[prost(uint32, repeated, tag = "34")]
     pub regions: Vec<u32>,
+    #[prost(uint64, tag = "35")]
+    pub not_before_ms: u64,
 }
 
 /// One ended attempt.
@@ -300,6 +302,7 @@ impl JobSummary {
             cancel_requested: progress.cancel_requested,
             sites: request.sites.iter().map(site_name).collect(),
             regions: request.regions.iter().map(|region| region.0).collect(),
+            not_before_ms: spec.gates().not_before.unwrap_or_default().0,
         }
     }
 }

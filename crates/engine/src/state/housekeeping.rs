@@ -32,6 +32,7 @@ impl State {
             self.sweep_site(id, at, effects);
             self.end_grace(id, at, effects);
         }
+        self.open_gates(at, effects);
         self.archive_ended(at, effects);
         Reply::Done
     }
@@ -59,6 +60,7 @@ impl State {
             )
         });
         let others = [
+            self.gates_due(),
             self.tables.requests.next_due(&self.tables.limits),
             self.tables.ledger.next_expiry(),
             ended,

@@ -27,6 +27,8 @@ pub(super) struct Index {
     pub(super) running_total: u64,
     pub(super) pending_total: u64,
     pub(super) ended: BTreeSet<(Timestamp, JobId)>,
+    // Jobs whose `not before` has not come.
+    pub(super) opening: BTreeSet<(Timestamp, JobId)>,
     pub(super) script_bytes: u64,
     // Binding quotes that a job in State was submitted with.
     pub(super) quotes: BTreeSet<u64>,
@@ -75,6 +77,7 @@ impl Index {
 
     /// Puts the job into its class's queue or takes it out, as it stands now.
     pub(super) fn requeue(&mut self, id: JobId, job: &Job, priority: i32) {
+        self.note_gates(id, job);
         let (wanted, entry) = (job.placeable() > 0, (job.class, id));
         if self.queued.contains(&entry) == wanted {
             return;
@@ -98,6 +101,17 @@ impl Index {
                 self.order.remove(&rank(before));
             }
             self.order.extend(after.map(rank));
+        }
+    }
+
+    /// Notes when the job is to be looked at for its gates alone, or that it is not.
+    fn note_gates(&mut self, id: JobId, job: &Job) {
+        if let Some(not_before) = job.spec.gates().not_before {
+            if job.waits().is_some_and(|waits| waits.until.is_some()) {
+                self.opening.insert((not_before, id));
+            } else {
+                self.opening.remove(&(not_before, id));
+            }
         }
     }
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use hesuan_ledger::Leg;
 use hesuan_ledger::types::{Fen, HoldId, SiteId, Timestamp};
 
-use crate::types::{ClassId, Digest, HostId, PrincipalId, Request};
+use super::gates::Waits;
+use crate::types::{ClassId, Digest, Gates, HostId, PrincipalId, Request};
 
 /// Where a job stands; an attempt uses the same words.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,6 +56,18 @@ pub struct Spec {
     pub retries_max: u32,
     /// Free key-value pairs, in the order given.
     pub labels: Box<[Label]>,
+    /// What must have come before it runs; see [`Spec::gates`].
+    pub(super) gates: Option<Box<Gates>>,
+}
+
+static NO_GATES: Gates = Gates::NONE;
+
+impl Spec {
+    /// What must have come before it runs, as submitted.
+    #[must_use]
+    pub fn gates(&self) -> &Gates {
+        self.gates.as_deref().unwrap_or(&NO_GATES)
+    }
 }
 
 /// A key and its value.
@@ -73,6 +86,8 @@ pub struct Job {
     pub submitted_at: Timestamp,
     /// `None` until the first placement or cancellation, so that a waiting job stays small.
     pub(super) progress: Option<Box<Progress>>,
+    /// Its gates that are still closed; `None` when all are open, as of most jobs.
+    pub(super) waits: Option<Box<Waits>>,
 }
 
 /// What has happened to the tasks of a job.
@@ -179,11 +194,18 @@ impl Job {
             .map_or(JobState::Succeeded, |(_, state)| state)
     }
 
-    /// How many tasks may be placed now: the pending ones, within `parallel_max`, none once a cancel was accepted.
+    /// The gates that are still closed.
+    #[must_use]
+    pub fn waits(&self) -> Option<&Waits> {
+        self.waits.as_deref()
+    }
+
+    /// How many tasks may be placed now: the pending ones, within `parallel_max`, none behind a closed gate or once a cancel was
+    /// accepted.
     #[must_use]
     pub fn placeable(&self) -> u32 {
         let progress = self.progress();
-        if progress.cancel_requested {
+        if progress.cancel_requested || self.waits.is_some() {
             return 0;
         }
         match self.spec.parallel_max {

@@ -11,7 +11,7 @@ use super::sites::check_reason;
 use super::{Class, Job, Script, Spec, State};
 use crate::command::SubmitJob;
 use crate::outcome::{Effect, Rejection, RejectionKind, Reply};
-use crate::types::{ClassId, Digest, JobId, PrincipalId, Request, Resources};
+use crate::types::{ClassId, Digest, Gates, JobId, PrincipalId, Request, Resources};
 
 /// Tasks of one array.
 pub const TASKS_MAX: u32 = 100_000;
@@ -39,6 +39,7 @@ impl State {
         if let Some(quote) = job.quote {
             self.take_up_quote(quote, &mut request, job, at)?;
         }
+        let waits = self.judge_gates(job, at)?;
         self.check_room(job)?;
         let known = self.class_of(&request);
         let satisfiable = if job.quote.is_some() {
@@ -73,13 +74,17 @@ impl State {
             submitter: principal,
             submitted_at: at,
             progress: None,
+            waits,
         };
         let id = JobId(self.tables.jobs.next_id());
         self.index.pending_total += u64::from(job.pending());
         self.index.requeue(id, &job, priority);
+        let placeable = job.placeable() > 0;
         self.tables.jobs.push(job);
         effects.push(Effect::JobChanged(id));
-        effects.push(Effect::ClassWoken(class));
+        if placeable {
+            effects.push(Effect::ClassWoken(class));
+        }
         Ok(Reply::Job(id))
     }
 
@@ -108,6 +113,7 @@ impl State {
             progress.cancelled += pending;
             progress.fresh_from = tasks;
             progress.returned.clear();
+            job.waits = None;
         });
         let running = self.attempts(id, 0).filter(|(_, attempt)| attempt.is_running());
         effects.extend(running.map(|(task, attempt)| Effect::Withdrawn {
@@ -375,6 +381,7 @@ fn spec_of(job: &SubmitJob, script: Option<Digest>) -> Spec {
         parallel_max: job.parallel_max,
         retries_max: job.retries_max,
         labels: job.labels.clone().into(),
+        gates: (job.gates != Gates::NONE).then(|| Box::new(job.gates.clone())),
     }
 }
 

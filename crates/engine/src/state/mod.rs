@@ -8,6 +8,7 @@ mod check;
 mod cluster;
 mod ending;
 mod extend;
+mod gates;
 mod housekeeping;
 mod index;
 pub mod job;
@@ -33,6 +34,7 @@ use hesuan_ledger::Ledger;
 use hesuan_ledger::paged::{PagedMap, PagedVec};
 use hesuan_ledger::types::{SiteId, Timestamp};
 
+pub use self::gates::Waits;
 pub use self::job::{Attempt, Class, Ended, Job, JobState, Progress, Receipt, Script, Spec};
 pub use self::limits::Limits;
 pub use self::principal::Principal;

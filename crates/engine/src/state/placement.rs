@@ -32,6 +32,9 @@ impl State {
         if !job.is_pending(decision.task) {
             return Err("TASK_NOT_PENDING");
         }
+        if job.waits().is_some_and(|waits| waits.until.is_some()) {
+            return Err("NOT_BEFORE");
+        }
         if job.placeable() == 0 {
             return Err("ARRAY_PARALLEL_MAX");
         }

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use hesuan_ledger::types::{Fen, HoldId, OrgId, RegionCode, SiteId, Timestamp};
 
 use super::archive::{ReceiptRecord, state_number, state_of};
+use super::gates::Waits;
 use super::job::{Label, Satisfiable};
 use super::requests::{Answer, Key};
 use super::{Agent, Amounts, Attempt, Class, Ended, Generic, Gpu, Host, Job, Limits, Principal, Progress, Site, Spec};
 use crate::command::{HostInventory, Member, Role, SiteState};
 use crate::outcome::Reply;
 use crate::types::{
-    ClassId, Digest, Funding, HostId, JobId, OnSiteLost, PrincipalId, Request, RequestId, Resources, TaskId,
+    ClassId, Digest, Funding, Gates, HostId, JobId, OnSiteLost, PrincipalId, Request, RequestId, Resources, TaskId,
 };
 
 /// A record that no state could have written.
@@ -249,6 +250,22 @@ pub(super) struct JobTableRecord {
     labels: Vec<String>,
     #[prost(message, optional, tag = "13")]
     progress: Option<ProgressRecord>,
+    #[prost(message, optional, tag = "20")]
+    gates: Option<GatesRecord>,
+    #[prost(message, optional, tag = "21")]
+    waits: Option<WaitsRecord>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct GatesRecord {
+    #[prost(uint64, optional, tag = "1")]
+    not_before: Option<u64>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct WaitsRecord {
+    #[prost(uint64, optional, tag = "1")]
+    until: Option<u64>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -766,6 +783,8 @@ impl JobTableRecord {
                 .flat_map(|(key, value)| [key.to_string(), value.to_string()])
                 .collect(),
             progress: job.progress.as_deref().map(ProgressRecord::from),
+            gates: spec.gates.as_deref().map(GatesRecord::from),
+            waits: job.waits.as_deref().map(WaitsRecord::from),
         }
     }
 
@@ -784,6 +803,7 @@ impl JobTableRecord {
             parallel_max: self.parallel_max,
             retries_max: self.retries_max,
             labels: pairs(self.labels)?,
+            gates: self.gates.map(|gates| Box::new(gates.read())),
         };
         let progress = self.progress.map(Progress::from);
         if let Some(progress) = &progress {
@@ -805,8 +825,41 @@ impl JobTableRecord {
             submitter: PrincipalId(self.submitter),
             submitted_at: Timestamp(self.submitted_at),
             progress: progress.map(Box::new),
+            waits: self.waits.map(|waits| Box::new(waits.read())),
         };
         Ok((JobId(self.id), job))
+    }
+}
+
+impl From<&Gates> for GatesRecord {
+    fn from(gates: &Gates) -> Self {
+        Self {
+            not_before: gates.not_before.map(|at| at.0),
+        }
+    }
+}
+
+impl GatesRecord {
+    fn read(self) -> Gates {
+        Gates {
+            not_before: self.not_before.map(Timestamp),
+        }
+    }
+}
+
+impl From<&Waits> for WaitsRecord {
+    fn from(waits: &Waits) -> Self {
+        Self {
+            until: waits.until.map(|at| at.0),
+        }
+    }
+}
+
+impl WaitsRecord {
+    fn read(self) -> Waits {
+        Waits {
+            until: self.until.map(Timestamp),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use hesuan_engine::command::{
 };
 use hesuan_engine::outcome::{Effect, Outcome, Rejection, Reply};
 use hesuan_engine::state::{Genesis, Limits, State};
-use hesuan_engine::types::{Funding, HostId, JobId, OnSiteLost, PrincipalId, RequestId, Resources, TaskId};
+use hesuan_engine::types::{Funding, Gates, HostId, JobId, OnSiteLost, PrincipalId, RequestId, Resources, TaskId};
 use hesuan_ledger::types::{BasisPoints, Fen, Grant, RegionCode, Sku, Timestamp};
 use hesuan_ledger::{BudgetPolicy, Funder, NewOrg, NewProgramme, NewVoucher, OrgKind, Rate, Redemption, Terms};
 
@@ -377,6 +377,7 @@ pub(crate) fn job() -> SubmitJob {
         on_site_lost: OnSiteLost::Hold,
         funding: Funding::default(),
         labels: Vec::new(),
+        gates: Gates::NONE,
         quote: None,
         validate_only: false,
     }

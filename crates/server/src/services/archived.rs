@@ -119,6 +119,7 @@ fn spec(summary: &JobSummary) -> v1::JobSpec {
                 value: pair[1].clone(),
             })
             .collect(),
+        not_before_ms: summary.not_before_ms,
         ..v1::JobSpec::default()
     }
 }

@@ -208,6 +208,7 @@ fn spec_json(spec: &v1::JobSpec) -> Value {
             "copay_fen_max": funding.copay_fen_max,
         },
         "labels": pairs(&spec.labels),
+        "not_before": rfc3339(spec.not_before_ms),
     })
 }
 
@@ -308,19 +309,13 @@ fn job_text(job: &v1::Job) -> String {
                 spec.priority.to_string()
             },
         ),
+        ("not before", time_or_nothing(spec.not_before_ms)),
         ("sites", spec.sites.join(", ")),
         ("regions", regions.join(", ")),
         ("labels", pairs(&spec.labels)),
         ("tasks", only_with_tasks(tasks)),
         ("submitted", local(job.submitted_at_ms)),
-        (
-            "ended",
-            if job.ended_at_ms == 0 {
-                String::new()
-            } else {
-                local(job.ended_at_ms)
-            },
-        ),
+        ("ended", time_or_nothing(job.ended_at_ms)),
         ("exit code", exit),
         ("settled", if job.gross_fen == 0 { String::new() } else { paid }),
     ]);
@@ -329,6 +324,10 @@ fn job_text(job: &v1::Job) -> String {
         text.push_str(&attempts_table(&job.attempts));
     }
     text
+}
+
+fn time_or_nothing(ms: u64) -> String {
+    if ms == 0 { String::new() } else { local(ms) }
 }
 
 /// Of an array's tasks each may have its own by now; those stand in the table.

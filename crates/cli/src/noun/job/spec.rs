@@ -45,6 +45,9 @@ pub struct SpecArgs {
     /// Further attempts after a failure
     #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
     pub retries: Option<u32>,
+    /// Not before this time: 2026-05-01T22:00:00+08:00, 2026-05-01 22:00 of this machine's zone, or from now on: +2h
+    #[arg(long, value_name = "TIME|+DURATION", value_parser = units::parse_when)]
+    pub not_before: Option<u64>,
     /// When its site is lost: wait for the site, or run it elsewhere [default: hold]
     #[arg(long, value_name = "WHAT")]
     pub on_site_lost: Option<OnSiteLost>,
@@ -160,7 +163,7 @@ struct Words {
 }
 
 /// Options with one value that the environment may give, as `HESUAN_SUBMIT_` and the name in capitals.
-const FROM_ENVIRONMENT: [&str; 15] = [
+const FROM_ENVIRONMENT: [&str; 16] = [
     "name",
     "cpus",
     "mem",
@@ -171,6 +174,7 @@ const FROM_ENVIRONMENT: [&str; 15] = [
     "site",
     "region",
     "retries",
+    "not-before",
     "on-site-lost",
     "voucher",
     "max-copay",
@@ -229,6 +233,7 @@ impl SpecArgs {
             sites: list(self.sites, other.sites),
             regions: list(self.regions, other.regions),
             retries: self.retries.or(other.retries),
+            not_before: self.not_before.or(other.not_before),
             on_site_lost: self.on_site_lost.or(other.on_site_lost),
             vouchers: if funding_given { self.vouchers } else { other.vouchers },
             wallet_only: if funding_given {
@@ -297,6 +302,7 @@ impl SpecArgs {
                 allow_partial: self.allow_partial,
             }),
             labels: self.labels.into_iter().map(pair).collect(),
+            not_before_ms: self.not_before.unwrap_or(0),
         }
     }
 }
