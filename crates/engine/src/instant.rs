@@ -26,6 +26,30 @@ impl fmt::Display for Utc {
     }
 }
 
+/// A length of time in milliseconds, shown as `1d2h3m4s5ms` without the parts that are 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span(pub(crate) u64);
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = [
+            (86_400_000, "d"),
+            (3_600_000, "h"),
+            (60_000, "m"),
+            (1_000, "s"),
+            (1, "ms"),
+        ];
+        let mut rest = self.0;
+        for (unit, name) in units {
+            if rest >= unit {
+                write!(f, "{}{name}", rest / unit)?;
+                rest %= unit;
+            }
+        }
+        if self.0 == 0 { f.write_str("0s") } else { Ok(()) }
+    }
+}
+
 /// Year, month and day of a count of days since 1970-01-01. Years begin in March here, so that the leap day is the last.
 fn civil(days: u64) -> (u64, u64, u64) {
     let since_march_0 = days + 719_468;
@@ -55,6 +79,12 @@ mod tests {
         assert_eq!(shown(1_709_164_800_000), "2024-02-29T00:00:00Z");
         assert_eq!(shown(4_107_542_400_000), "2100-03-01T00:00:00Z", "2100 has no leap day");
         assert_eq!(shown(u64::MAX), "never");
+    }
+
+    #[test]
+    fn spans_leave_out_what_is_zero() {
+        let shown = [0, 1, 61_000, 93_784_005].map(|ms| Span(ms).to_string());
+        assert_eq!(shown, ["0s", "1ms", "1m1s", "1d2h3m4s5ms"]);
     }
 
     #[test]

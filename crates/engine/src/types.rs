@@ -92,11 +92,22 @@ pub enum OnSiteLost {
 pub struct Gates {
     /// No task is placed before this.
     pub not_before: Option<Timestamp>,
+    /// A task that would not end by this, were it to take all its time, is not placed any more.
+    pub done_by: Option<Timestamp>,
 }
 
 impl Gates {
     /// None at all.
-    pub const NONE: Gates = Gates { not_before: None };
+    pub const NONE: Gates = Gates {
+        not_before: None,
+        done_by: None,
+    };
+
+    /// The last instant at which a task that takes so long may be placed.
+    #[must_use]
+    pub fn latest_start(&self, walltime_ms_max: u64) -> Option<Timestamp> {
+        Some(Timestamp(self.done_by?.0.saturating_sub(walltime_ms_max)))
+    }
 }
 
 /// Everything that filter, score, price and order read. Jobs with equal requests are one class.

@@ -104,10 +104,13 @@ enum Step {
 #[derive(Clone, Debug, Default)]
 struct Ask {
     not_before: Option<u64>,
+    done_by: Option<u64>,
 }
 
 fn ask() -> impl Strategy<Value = Ask> {
-    proptest::option::weighted(0.1, 0..60 * MINUTE).prop_map(|not_before| Ask { not_before })
+    let not_before = proptest::option::weighted(0.1, 0..60 * MINUTE);
+    let done_by = proptest::option::weighted(0.1, 55 * MINUTE..120 * MINUTE);
+    (not_before, done_by).prop_map(|(not_before, done_by)| Ask { not_before, done_by })
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -222,6 +225,14 @@ impl Run {
                 _ => {}
             }
         }
+        for job in effects.iter().filter_map(|effect| match effect {
+            Effect::JobChanged(job) => self.world.state.job(*job),
+            _ => None,
+        }) {
+            if matches!(command.body, Body::Tick) && job.progress().deadline > 0 {
+                reach("given up for its deadline".into());
+            }
+        }
         for (id, attempt) in (1..40).flat_map(|job| self.world.state.attempts(JobId(job), 0)) {
             if let Some(ended) = attempt.ended.as_ref().filter(|_| self.over.insert(id)) {
                 let paid = ended.receipt.as_ref().is_some_and(|receipt| receipt.gross > Fen::ZERO);
@@ -292,6 +303,7 @@ impl Run {
                 one.resources.cpu_milli = cpu * 1_000;
                 one.resources.gpu_milli = gpu * 500;
                 one.on_site_lost = if requeue { OnSiteLost::Requeue } else { OnSiteLost::Hold };
+                one.gates.done_by = gates.done_by.map(|ms| Timestamp(self.world.at + ms));
                 one.gates.not_before = gates.not_before.map(|ms| Timestamp(self.world.at + ms));
                 self.send(person(who), Body::SubmitJob(one));
             }
@@ -510,6 +522,9 @@ fn the_random_steps_reach_what_they_are_meant_to() {
         "ended Cancelled and paid",
         "ended TimeLimit",
         "ended Lost",
+        "given up for its deadline",
+        "decision refused NOT_BEFORE",
+        "refused DONE_BY_TOO_SOON",
         "MoveMoney accepted",
         "extended",
         "refused NOT_RUNNING",

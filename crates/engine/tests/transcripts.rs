@@ -54,6 +54,9 @@ fn submit(world: &World, arguments: &[&str]) -> SubmitJob {
             Some(("not-before", minutes)) => {
                 one.gates.not_before = Some(Timestamp(world.at + number::<u64>(minutes) * MINUTE))
             }
+            Some(("done-by", minutes)) => {
+                one.gates.done_by = Some(Timestamp(world.at + number::<u64>(minutes) * MINUTE))
+            }
             Some(("site", name)) => one.sites = vec![name.into()],
             _ if *argument == "requeue" => one.on_site_lost = OnSiteLost::Requeue,
             _ => panic!("unknown argument {argument:?}"),
@@ -265,7 +268,12 @@ fn run(text: &str) -> String {
                 let outcome = world.send(world.who(who), body(&world, words));
                 match outcome.reply {
                     Ok(reply) => writeln!(out, "  {reply:?}"),
-                    Err(refused) => writeln!(out, "  refused: {} ({})", refused.code, refused.message),
+                    Err(refused) => {
+                        let nearest = refused.nearest.as_ref();
+                        let nearest =
+                            nearest.map_or(String::new(), |nearest| format!("\n    instead: {}", nearest.text));
+                        writeln!(out, "  refused: {} ({}){nearest}", refused.code, refused.message)
+                    }
                 }
                 .expect("a string grows");
                 for found in &world.last_effects {

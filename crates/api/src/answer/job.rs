@@ -26,6 +26,7 @@ pub fn job_state(state: JobState) -> v1::JobState {
         JobState::Cancelled => v1::JobState::Cancelled,
         JobState::TimeLimit => v1::JobState::TimeLimit,
         JobState::Lost => v1::JobState::Lost,
+        JobState::Deadline => v1::JobState::Deadline,
     }
 }
 
@@ -49,7 +50,7 @@ pub fn job(state: &State, id: JobId, job: &Job) -> v1::Job {
         tasks_running: progress.running,
         tasks_succeeded: progress.succeeded,
         tasks_failed: progress.failed,
-        tasks_other: progress.cancelled + progress.time_limit + progress.lost,
+        tasks_other: progress.cancelled + progress.time_limit + progress.lost + progress.deadline,
         attempts: latest_attempts(state, id),
         gross_fen: progress.gross.0,
         subsidy_fen: progress.subsidy.0,
@@ -128,6 +129,7 @@ fn spec(state: &State, job: &Job) -> v1::JobSpec {
         }),
         labels: job.spec.labels.iter().map(label).collect(),
         not_before_ms: job.spec.gates().not_before.unwrap_or_default().0,
+        done_by_ms: job.spec.gates().done_by.unwrap_or_default().0,
     }
 }
 

@@ -128,6 +128,7 @@ pub fn job(spec: v1::JobSpec) -> Checked<SubmitJob> {
     };
     let gates = Gates {
         not_before: instant("spec.not_before_ms", spec.not_before_ms)?,
+        done_by: instant("spec.done_by_ms", spec.done_by_ms)?,
     };
     Ok(SubmitJob {
         name: check::line("spec.name", spec.name, JOB_NAME_BYTES_MAX)?,

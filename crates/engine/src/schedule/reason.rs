@@ -129,6 +129,11 @@ pub enum Reason {
         /// That time.
         at: Timestamp,
     },
+    /// It could not end any more by the time it asks to be done by; it is about to be given up.
+    DoneBy {
+        /// That time.
+        at: Timestamp,
+    },
     /// The decision to place it is being replicated.
     InFlight,
     /// It would fit here now; others come first.
@@ -161,6 +166,7 @@ impl Reason {
             Self::Money { code, .. } => code,
             Self::ArrayParallelMax { .. } => "ARRAY_PARALLEL_MAX",
             Self::NotBefore { .. } => "NOT_BEFORE",
+            Self::DoneBy { .. } => "DONE_BY",
             Self::InFlight => "IN_FLIGHT",
             Self::AheadInQueue { .. } => "AHEAD_IN_QUEUE",
         }
@@ -177,7 +183,8 @@ impl Reason {
             | Self::NoHosts
             | Self::NeverFits { .. }
             | Self::GpuModel { .. }
-            | Self::NoPrice { .. } => Verdict::No,
+            | Self::NoPrice { .. }
+            | Self::DoneBy { .. } => Verdict::No,
             Self::Money { held, .. } if held.0 == 0 => Verdict::No,
             _ => Verdict::Wait,
         }
@@ -250,6 +257,7 @@ impl fmt::Display for Reason {
                 )
             }
             Self::NotBefore { at } => write!(f, "the job asks to begin not before {}", Utc(*at)),
+            Self::DoneBy { at } => write!(f, "it could not end any more by {}, as it asks", Utc(*at)),
             Self::InFlight => write!(f, "the decision to place it is being replicated"),
             Self::AheadInQueue { ahead } => write!(f, "it would fit; {ahead} jobs come before it"),
         }

@@ -101,6 +101,10 @@ pub struct JobSummary {
     pub regions: Vec<u32>,
     #[prost(uint64, tag = "35")]
     pub not_before_ms: u64,
+    #[prost(uint64, tag = "36")]
+    pub done_by_ms: u64,
+    #[prost(uint32, tag = "37")]
+    pub deadline: u32,
 }
 
 /// One ended attempt.
@@ -303,6 +307,8 @@ impl JobSummary {
             sites: request.sites.iter().map(site_name).collect(),
             regions: request.regions.iter().map(|region| region.0).collect(),
             not_before_ms: spec.gates().not_before.unwrap_or_default().0,
+            done_by_ms: spec.gates().done_by.unwrap_or_default().0,
+            deadline: progress.deadline,
         }
     }
 }
@@ -349,14 +355,17 @@ pub fn state_number(state: JobState) -> u32 {
         JobState::Cancelled => 5,
         JobState::TimeLimit => 6,
         JobState::Lost => 7,
+        JobState::Deadline => 8,
     }
 }
 
 /// The reverse of [`state_number`].
 #[must_use]
 pub fn state_of(number: u32) -> Option<JobState> {
-    use JobState::{Cancelled, Failed, Lost, Pending, Running, Succeeded, TimeLimit};
-    [Pending, Running, Succeeded, Failed, Cancelled, TimeLimit, Lost]
-        .into_iter()
-        .find(|s| state_number(*s) == number)
+    use JobState::{Cancelled, Deadline, Failed, Lost, Pending, Running, Succeeded, TimeLimit};
+    [
+        Pending, Running, Succeeded, Failed, Cancelled, TimeLimit, Lost, Deadline,
+    ]
+    .into_iter()
+    .find(|s| state_number(*s) == number)
 }

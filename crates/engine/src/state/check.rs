@@ -55,7 +55,10 @@ impl State {
         same("tokens", fresh.tokens == self.index.tokens);
         same("classes", fresh.classes == self.index.classes);
         same("scripts", fresh.script_bytes == self.index.script_bytes);
-        same("gates", fresh.opening == self.index.opening);
+        same(
+            "gates",
+            fresh.opening == self.index.opening && fresh.overdue == self.index.overdue,
+        );
         same("quotes", fresh.quotes == self.index.quotes);
     }
 

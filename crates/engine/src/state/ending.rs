@@ -197,8 +197,7 @@ impl State {
         change(job);
         self.index.pending_total = self.index.pending_total - before + u64::from(job.pending());
         let job = self.tables.jobs.get(id.0).expect("found above");
-        self.index
-            .requeue(id, job, self.tables.class(job.class).request.priority);
+        self.index.requeue(id, job, &self.tables.class(job.class).request);
     }
 
     /// Attempts of the task of `id` that ended in a certain way.

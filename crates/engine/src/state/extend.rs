@@ -78,8 +78,13 @@ impl State {
         {
             return Ok((id, attempt));
         }
-        // Without an attempt it was cancelled while it waited.
-        let state = last.map_or(JobState::Cancelled, |(_, attempt)| attempt.state());
+        // Without an attempt it was given up while it waited.
+        let given_up = if job.progress().deadline > 0 {
+            JobState::Deadline
+        } else {
+            JobState::Cancelled
+        };
+        let state = last.map_or(given_up, |(_, attempt)| attempt.state());
         let text = if job.is_pending(task) {
             format!(
                 "{}[{task}] waits to be placed; only a running task gets more time",

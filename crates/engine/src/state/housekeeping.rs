@@ -33,6 +33,7 @@ impl State {
             self.end_grace(id, at, effects);
         }
         self.open_gates(at, effects);
+        self.end_overdue(at, effects);
         self.archive_ended(at, effects);
         Reply::Done
     }

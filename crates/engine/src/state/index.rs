@@ -29,6 +29,8 @@ pub(super) struct Index {
     pub(super) ended: BTreeSet<(Timestamp, JobId)>,
     // Jobs whose `not before` has not come.
     pub(super) opening: BTreeSet<(Timestamp, JobId)>,
+    // Jobs with pending tasks that have to be done by some time, by the last instant at which such a task may be placed.
+    pub(super) overdue: BTreeSet<(Timestamp, JobId)>,
     pub(super) script_bytes: u64,
     // Binding quotes that a job in State was submitted with.
     pub(super) quotes: BTreeSet<u64>,
@@ -59,8 +61,7 @@ impl Index {
                 .insert(host.name.clone(), host.id);
         }
         for (id, job) in tables.jobs.iter() {
-            let priority = tables.class(job.class).request.priority;
-            index.requeue(JobId(id), job, priority);
+            index.requeue(JobId(id), job, &tables.class(job.class).request);
             index.pending_total += u64::from(job.pending());
             if let Some(ended_at) = job.progress().ended_at {
                 index.ended.insert((ended_at, JobId(id)));
@@ -76,13 +77,13 @@ impl Index {
     }
 
     /// Puts the job into its class's queue or takes it out, as it stands now.
-    pub(super) fn requeue(&mut self, id: JobId, job: &Job, priority: i32) {
-        self.note_gates(id, job);
+    pub(super) fn requeue(&mut self, id: JobId, job: &Job, request: &Request) {
+        self.note_gates(id, job, request);
         let (wanted, entry) = (job.placeable() > 0, (job.class, id));
         if self.queued.contains(&entry) == wanted {
             return;
         }
-        let rank = |head: JobId| (-i64::from(priority), head, job.class);
+        let rank = |head: JobId| (-i64::from(request.priority), head, job.class);
         let before = self.head(job.class);
         if wanted {
             self.queued.insert(entry);
@@ -105,12 +106,20 @@ impl Index {
     }
 
     /// Notes when the job is to be looked at for its gates alone, or that it is not.
-    fn note_gates(&mut self, id: JobId, job: &Job) {
-        if let Some(not_before) = job.spec.gates().not_before {
+    fn note_gates(&mut self, id: JobId, job: &Job, request: &Request) {
+        let gates = job.spec.gates();
+        if let Some(not_before) = gates.not_before {
             if job.waits().is_some_and(|waits| waits.until.is_some()) {
                 self.opening.insert((not_before, id));
             } else {
                 self.opening.remove(&(not_before, id));
+            }
+        }
+        if let Some(latest) = gates.latest_start(request.walltime_ms_max) {
+            if job.pending() > 0 {
+                self.overdue.insert((latest, id));
+            } else {
+                self.overdue.remove(&(latest, id));
             }
         }
     }

@@ -27,6 +27,8 @@ pub enum JobState {
     TimeLimit,
     /// A task was lost by its site and may not be placed again.
     Lost,
+    /// A task could not be placed any more in time to end by the job's `done by`.
+    Deadline,
 }
 
 impl JobState {
@@ -109,6 +111,8 @@ pub struct Progress {
     pub time_limit: u32,
     /// Lost for good.
     pub lost: u32,
+    /// Given up while pending, because they could not have ended by the job's `done by`.
+    pub deadline: u32,
     /// A cancel was accepted.
     pub cancel_requested: bool,
     /// When the last task ended.
@@ -135,6 +139,7 @@ impl Progress {
         cancelled: 0,
         time_limit: 0,
         lost: 0,
+        deadline: 0,
         cancel_requested: false,
         ended_at: None,
         exit_code: 0,
@@ -147,7 +152,7 @@ impl Progress {
     /// Tasks that ended for good.
     #[must_use]
     pub fn ended(&self) -> u32 {
-        self.succeeded + self.failed + self.cancelled + self.time_limit + self.lost
+        self.succeeded + self.failed + self.cancelled + self.time_limit + self.lost + self.deadline
     }
 }
 
@@ -183,6 +188,7 @@ impl Job {
             };
         }
         let worst_first = [
+            (progress.deadline, JobState::Deadline),
             (progress.lost, JobState::Lost),
             (progress.time_limit, JobState::TimeLimit),
             (progress.cancelled, JobState::Cancelled),
@@ -212,6 +218,16 @@ impl Job {
             0 => self.pending(),
             max => self.pending().min(max.saturating_sub(progress.running)),
         }
+    }
+
+    /// Takes all pending tasks out, and says how many; whoever calls it counts them as something else.
+    pub(super) fn give_up_pending(&mut self) -> u32 {
+        let (pending, tasks) = (self.pending(), self.spec.tasks);
+        self.waits = None;
+        let progress = self.progress_mut();
+        progress.fresh_from = tasks;
+        progress.returned.clear();
+        pending
     }
 
     /// Pending tasks from `from` on, in order; `parallel_max` is not looked at.

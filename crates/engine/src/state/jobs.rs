@@ -67,7 +67,7 @@ impl State {
         {
             record.satisfiable = Some(satisfiable);
         }
-        let priority = record.request.priority;
+        let request = record.request.clone();
         let job = Job {
             spec: Arc::new(spec_of(job, script)),
             class,
@@ -78,7 +78,7 @@ impl State {
         };
         let id = JobId(self.tables.jobs.next_id());
         self.index.pending_total += u64::from(job.pending());
-        self.index.requeue(id, &job, priority);
+        self.index.requeue(id, &job, &request);
         let placeable = job.placeable() > 0;
         self.tables.jobs.push(job);
         effects.push(Effect::JobChanged(id));
@@ -106,14 +106,10 @@ impl State {
             return Ok(Reply::Job(id));
         }
         self.change_job(id, |job| {
-            let pending = job.pending();
-            let tasks = job.spec.tasks;
+            let pending = job.give_up_pending();
             let progress = job.progress_mut();
             progress.cancel_requested = true;
             progress.cancelled += pending;
-            progress.fresh_from = tasks;
-            progress.returned.clear();
-            job.waits = None;
         });
         let running = self.attempts(id, 0).filter(|(_, attempt)| attempt.is_running());
         effects.extend(running.map(|(task, attempt)| Effect::Withdrawn {

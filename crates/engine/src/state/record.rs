@@ -260,6 +260,8 @@ pub(super) struct JobTableRecord {
 pub(super) struct GatesRecord {
     #[prost(uint64, optional, tag = "1")]
     not_before: Option<u64>,
+    #[prost(uint64, optional, tag = "2")]
+    done_by: Option<u64>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -300,6 +302,8 @@ pub(super) struct ProgressRecord {
     copay: i64,
     #[prost(uint32, tag = "15")]
     archived_parts: u32,
+    #[prost(uint32, tag = "16")]
+    deadline: u32,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -814,7 +818,8 @@ impl JobTableRecord {
                 progress.cancelled,
                 progress.time_limit,
             ];
-            let counted: u64 = counted.into_iter().chain([progress.lost]).map(u64::from).sum();
+            let others = [progress.lost, progress.deadline];
+            let counted: u64 = counted.into_iter().chain(others).map(u64::from).sum();
             if counted > u64::from(self.tasks) || progress.fresh_from > self.tasks {
                 return Err(Malformed("a job's counts"));
             }
@@ -835,6 +840,7 @@ impl From<&Gates> for GatesRecord {
     fn from(gates: &Gates) -> Self {
         Self {
             not_before: gates.not_before.map(|at| at.0),
+            done_by: gates.done_by.map(|at| at.0),
         }
     }
 }
@@ -843,6 +849,7 @@ impl GatesRecord {
     fn read(self) -> Gates {
         Gates {
             not_before: self.not_before.map(Timestamp),
+            done_by: self.done_by.map(Timestamp),
         }
     }
 }
@@ -881,6 +888,7 @@ impl From<&Progress> for ProgressRecord {
             subsidy: progress.subsidy.0,
             copay: progress.copay.0,
             archived_parts: progress.archived_parts,
+            deadline: progress.deadline,
         }
     }
 }
@@ -903,6 +911,7 @@ impl From<ProgressRecord> for Progress {
             subsidy: Fen(record.subsidy),
             copay: Fen(record.copay),
             archived_parts: record.archived_parts,
+            deadline: record.deadline,
         }
     }
 }

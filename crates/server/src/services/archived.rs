@@ -61,7 +61,7 @@ fn state_number(number: u32) -> i32 {
 pub(super) fn job(record: &JobRecord) -> v1::Job {
     let summary = record.summary.clone().unwrap_or_default();
     let spec = spec(&summary);
-    let over = summary.cancelled + summary.time_limit + summary.lost;
+    let over = summary.cancelled + summary.time_limit + summary.lost + summary.deadline;
     let latest = record.attempts.len().saturating_sub(ATTEMPTS_MAX);
     v1::Job {
         id: record.job,
@@ -120,6 +120,7 @@ fn spec(summary: &JobSummary) -> v1::JobSpec {
             })
             .collect(),
         not_before_ms: summary.not_before_ms,
+        done_by_ms: summary.done_by_ms,
         ..v1::JobSpec::default()
     }
 }

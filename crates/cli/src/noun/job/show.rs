@@ -31,6 +31,8 @@ pub enum State {
     TimeLimit,
     /// A task was lost with its site.
     Lost,
+    /// A task could not be done in time any more.
+    Deadline,
 }
 
 impl State {
@@ -43,6 +45,7 @@ impl State {
             State::Cancelled => v1::JobState::Cancelled,
             State::TimeLimit => v1::JobState::TimeLimit,
             State::Lost => v1::JobState::Lost,
+            State::Deadline => v1::JobState::Deadline,
         }
     }
 }
@@ -209,6 +212,7 @@ fn spec_json(spec: &v1::JobSpec) -> Value {
         },
         "labels": pairs(&spec.labels),
         "not_before": rfc3339(spec.not_before_ms),
+        "done_by": rfc3339(spec.done_by_ms),
     })
 }
 
@@ -310,6 +314,7 @@ fn job_text(job: &v1::Job) -> String {
             },
         ),
         ("not before", time_or_nothing(spec.not_before_ms)),
+        ("done by", time_or_nothing(spec.done_by_ms)),
         ("sites", spec.sites.join(", ")),
         ("regions", regions.join(", ")),
         ("labels", pairs(&spec.labels)),

@@ -48,6 +48,9 @@ pub struct SpecArgs {
     /// Not before this time: 2026-05-01T22:00:00+08:00, 2026-05-01 22:00 of this machine's zone, or from now on: +2h
     #[arg(long, value_name = "TIME|+DURATION", value_parser = units::parse_when)]
     pub not_before: Option<u64>,
+    /// Do not begin what would not end by this time; written as for --not-before
+    #[arg(long, value_name = "TIME|+DURATION", value_parser = units::parse_when)]
+    pub done_by: Option<u64>,
     /// When its site is lost: wait for the site, or run it elsewhere [default: hold]
     #[arg(long, value_name = "WHAT")]
     pub on_site_lost: Option<OnSiteLost>,
@@ -163,7 +166,7 @@ struct Words {
 }
 
 /// Options with one value that the environment may give, as `HESUAN_SUBMIT_` and the name in capitals.
-const FROM_ENVIRONMENT: [&str; 16] = [
+const FROM_ENVIRONMENT: [&str; 17] = [
     "name",
     "cpus",
     "mem",
@@ -175,6 +178,7 @@ const FROM_ENVIRONMENT: [&str; 16] = [
     "region",
     "retries",
     "not-before",
+    "done-by",
     "on-site-lost",
     "voucher",
     "max-copay",
@@ -234,6 +238,7 @@ impl SpecArgs {
             regions: list(self.regions, other.regions),
             retries: self.retries.or(other.retries),
             not_before: self.not_before.or(other.not_before),
+            done_by: self.done_by.or(other.done_by),
             on_site_lost: self.on_site_lost.or(other.on_site_lost),
             vouchers: if funding_given { self.vouchers } else { other.vouchers },
             wallet_only: if funding_given {
@@ -303,6 +308,7 @@ impl SpecArgs {
             }),
             labels: self.labels.into_iter().map(pair).collect(),
             not_before_ms: self.not_before.unwrap_or(0),
+            done_by_ms: self.done_by.unwrap_or(0),
         }
     }
 }

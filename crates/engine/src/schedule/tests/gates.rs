@@ -6,6 +6,7 @@ use crate::types::Gates;
 fn not_before(ms: u64) -> Gates {
     Gates {
         not_before: Some(Timestamp(ms)),
+        ..Gates::NONE
     }
 }
 
@@ -92,4 +93,34 @@ fn a_tick_opens_a_bounded_number_and_the_next_goes_on() {
         "nothing is left to open"
     );
     assert_eq!(world.settle()[0].job, JobId(1));
+}
+
+#[test]
+fn what_cannot_be_done_in_time_any_more_is_given_up_and_never_planned() {
+    let mut world = World::new();
+    let site = world.site("hefei", 340100, 1, &[host(1)]);
+    let first = world.submit(job());
+    assert_eq!(world.settle()[0].job, first);
+    let done_by = world.now + 3 * HOUR;
+    let in_time = SubmitJob {
+        gates: Gates {
+            done_by: Some(Timestamp(done_by)),
+            ..Gates::NONE
+        },
+        ..job()
+    };
+    let (second, third) = (world.submit(in_time.clone()), world.submit(in_time));
+    world.now = done_by - HOUR - 2;
+    world.finish(first);
+    assert_eq!(world.settle()[0].job, second, "at the last moment");
+    assert_eq!(world.state.next_due(), Some(Timestamp(done_by - HOUR + 1)));
+    world.now = done_by - HOUR;
+    assert_eq!(world.codes(third, site), ["CAPACITY_CPU", "CAPACITY_MEMORY"]);
+    world.now += 1;
+    assert_eq!(world.codes(third, site), ["DONE_BY", "CAPACITY_CPU", "CAPACITY_MEMORY"]);
+    world.apply(Body::Tick);
+    let job = world.state.job(third).expect("it is kept for a while");
+    assert_eq!((job.state(), job.progress().deadline), (JobState::Deadline, 1));
+    world.finish(second);
+    assert!(world.settle().is_empty());
 }
