@@ -142,10 +142,28 @@ pub struct SubmitJob {
     pub labels: Vec<(Box<str>, Box<str>)>,
     /// What must have come before it runs.
     pub gates: Gates,
+    /// Jobs it is to run after that have left State, as the replica that took the request found them in its archive.
+    pub archived: Vec<ArchivedJob>,
     /// A binding quote to take up.
     pub quote: Option<u64>,
     /// Check everything, queue nothing.
     pub validate_only: bool,
+}
+
+/// A job that has left State, as the archive has it. A fact that a replica puts beside a request, as it does the principal: apply
+/// cannot look there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArchivedJob {
+    /// Which.
+    pub job: JobId,
+    /// Who paid for it: decides who may name it.
+    pub org: Box<str>,
+    /// How it ended.
+    pub state: crate::state::JobState,
+    /// Tasks in all.
+    pub tasks: u32,
+    /// Of these, ended with code 0.
+    pub succeeded: u32,
 }
 
 /// Commands that end in the ledger. Names are resolved by apply.

@@ -10,7 +10,7 @@ use hesuan_engine::outcome::{ArchiveRecord, Effect, Outcome};
 use hesuan_engine::schedule::{GpuNeed, choose_devices};
 use hesuan_engine::state::access::kind_of;
 use hesuan_engine::state::{Job, State};
-use hesuan_engine::types::{HostId, JobId, OnSiteLost, PrincipalId, TaskId};
+use hesuan_engine::types::{After, Dependency, HostId, JobId, OnSiteLost, PrincipalId, TaskId};
 use hesuan_ledger::types::{Fen, Timestamp};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -105,12 +105,22 @@ enum Step {
 struct Ask {
     not_before: Option<u64>,
     done_by: Option<u64>,
+    // Job, how it has to end, element by element.
+    after: Vec<(u64, u8, bool)>,
 }
 
 fn ask() -> impl Strategy<Value = Ask> {
     let not_before = proptest::option::weighted(0.1, 0..60 * MINUTE);
     let done_by = proptest::option::weighted(0.1, 55 * MINUTE..120 * MINUTE);
-    (not_before, done_by).prop_map(|(not_before, done_by)| Ask { not_before, done_by })
+    let after = prop_oneof![
+        2 => Just(Vec::new()),
+        1 => proptest::collection::vec((1..12u64, 0..3u8, proptest::bool::weighted(0.3)), 1..3)
+    ];
+    (not_before, done_by, after).prop_map(|(not_before, done_by, after)| Ask {
+        not_before,
+        done_by,
+        after,
+    })
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -232,6 +242,10 @@ impl Run {
             if matches!(command.body, Body::Tick) && job.progress().deadline > 0 {
                 reach("given up for its deadline".into());
             }
+            if let Some(unmet) = job.progress().unmet {
+                let element = if unmet.task.is_some() { " of an element" } else { "" };
+                reach(format!("given up for a dependency{element}"));
+            }
         }
         for (id, attempt) in (1..40).flat_map(|job| self.world.state.attempts(JobId(job), 0)) {
             if let Some(ended) = attempt.ended.as_ref().filter(|_| self.over.insert(id)) {
@@ -304,6 +318,17 @@ impl Run {
                 one.resources.gpu_milli = gpu * 500;
                 one.on_site_lost = if requeue { OnSiteLost::Requeue } else { OnSiteLost::Hold };
                 one.gates.done_by = gates.done_by.map(|ms| Timestamp(self.world.at + ms));
+                let newest = self.world.state.jobs_newest_first(None).next();
+                let newest = newest.map_or(0, |(id, _)| id.0);
+                one.gates.after = gates
+                    .after
+                    .iter()
+                    .map(|(job, after, per_element)| Dependency {
+                        job: JobId(1 + job % newest.max(1)),
+                        after: [After::Ok, After::Any, After::NotOk][usize::from(*after)],
+                        per_element: *per_element,
+                    })
+                    .collect();
                 one.gates.not_before = gates.not_before.map(|ms| Timestamp(self.world.at + ms));
                 self.send(person(who), Body::SubmitJob(one));
             }
@@ -524,6 +549,12 @@ fn the_random_steps_reach_what_they_are_meant_to() {
         "ended Lost",
         "given up for its deadline",
         "decision refused NOT_BEFORE",
+        "decision refused DEPENDENCY",
+        "given up for a dependency",
+        "given up for a dependency of an element",
+        "refused DEPENDENCY_UNMET",
+        "refused DEPENDENCY_ELEMENTS",
+        "refused DEPENDENCY_TWICE",
         "refused DONE_BY_TOO_SOON",
         "MoveMoney accepted",
         "extended",

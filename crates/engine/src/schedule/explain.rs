@@ -87,6 +87,13 @@ fn own_reasons(state: &State, planner: Option<&Planner>, id: JobId, job: &Job, n
     if let Some(at) = job.waits().and_then(|waits| waits.until) {
         reasons.push(Reason::NotBefore { at });
     }
+    if job.placeable() == 0 {
+        let waits = job.waits().into_iter().flat_map(|waits| &waits.on);
+        reasons.extend(waits.map(|wait| Reason::Dependency {
+            on: wait.on(),
+            elements: wait.elements(),
+        }));
+    }
     let gates = job.spec.gates();
     let latest = gates.latest_start(state.request(job).walltime_ms_max);
     if let (Some(at), Some(_)) = (gates.done_by, latest.filter(|latest| now > *latest)) {

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use crate::instant::Utc;
-use crate::types::{Fen, RegionCode, Timestamp};
+use crate::types::{Dependency, Fen, RegionCode, Timestamp};
 
 /// What one site says to one job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -129,6 +129,13 @@ pub enum Reason {
         /// That time.
         at: Timestamp,
     },
+    /// It runs after another job, which has not ended.
+    Dependency {
+        /// Which, and how it has to end.
+        on: Dependency,
+        /// How many tasks wait for theirs of it; `None` = all for the whole of it.
+        elements: Option<u32>,
+    },
     /// It could not end any more by the time it asks to be done by; it is about to be given up.
     DoneBy {
         /// That time.
@@ -166,6 +173,7 @@ impl Reason {
             Self::Money { code, .. } => code,
             Self::ArrayParallelMax { .. } => "ARRAY_PARALLEL_MAX",
             Self::NotBefore { .. } => "NOT_BEFORE",
+            Self::Dependency { .. } => "DEPENDENCY",
             Self::DoneBy { .. } => "DONE_BY",
             Self::InFlight => "IN_FLIGHT",
             Self::AheadInQueue { .. } => "AHEAD_IN_QUEUE",
@@ -257,6 +265,11 @@ impl fmt::Display for Reason {
                 )
             }
             Self::NotBefore { at } => write!(f, "the job asks to begin not before {}", Utc(*at)),
+            Self::Dependency { on, elements: None } => write!(f, "{on}: job {} has not ended", on.job.0),
+            Self::Dependency {
+                on,
+                elements: Some(held),
+            } => write!(f, "{on}: {held} tasks wait for theirs of job {}", on.job.0),
             Self::DoneBy { at } => write!(f, "it could not end any more by {}, as it asks", Utc(*at)),
             Self::InFlight => write!(f, "the decision to place it is being replicated"),
             Self::AheadInQueue { ahead } => write!(f, "it would fit; {ahead} jobs come before it"),

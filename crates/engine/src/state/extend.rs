@@ -85,7 +85,8 @@ impl State {
             JobState::Cancelled
         };
         let state = last.map_or(given_up, |(_, attempt)| attempt.state());
-        let text = if job.is_pending(task) {
+        let waits = job.is_pending(task) || job.waits().is_some_and(|waits| waits.holds(task));
+        let text = if waits {
             format!(
                 "{}[{task}] waits to be placed; only a running task gets more time",
                 id.0

@@ -3,31 +3,83 @@
 
 use hesuan_ledger::types::Timestamp;
 
-use super::State;
+use super::after::{Elements, Wait};
+use super::{Job, State};
 use crate::command::SubmitJob;
 use crate::instant::{Span, Utc};
 use crate::outcome::{Effect, Nearest, Rejection};
-use crate::types::{Gates, JobId};
+use crate::types::{Gates, JobId, PrincipalId};
 
 /// How far ahead `not before` may lie: what nobody waits for should not lie in State.
 const NOT_BEFORE_MS_MAX: u64 = 366 * 24 * 3_600_000;
 
 /// Jobs opened by one tick.
-const GATES_STEP: usize = 1_000;
+pub(super) const GATES_STEP: usize = 1_000;
 
 /// Gates of a job that are closed. There is at least one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Waits {
     /// Its `not before`, until a tick has seen that time come.
     pub until: Option<Timestamp>,
+    /// Jobs it waits for.
+    pub on: Vec<Wait>,
+    /// Tasks that wait for one of their own; the others do not wait for any.
+    pub(super) held: u32,
+}
+
+impl Waits {
+    /// Whether it holds anything back.
+    pub(super) fn is_closed(&self) -> bool {
+        self.until.is_some() || !self.on.is_empty()
+    }
+
+    /// Whether no task may be placed, rather than some of them.
+    #[must_use]
+    pub fn close_all(&self) -> bool {
+        self.until.is_some() || self.on.iter().any(|wait| wait.elements.is_none())
+    }
+
+    /// Whether the task waits for one of its own.
+    pub(super) fn holds(&self, task: u32) -> bool {
+        let mut elements = self.on.iter().filter_map(|wait| wait.elements.as_ref());
+        elements.any(|elements| elements.held.has(task))
+    }
+
+    pub(super) fn elements_mut(&mut self, on: JobId) -> Option<&mut Elements> {
+        let wait = self.on.iter_mut().find(|wait| wait.on.job == on)?;
+        wait.elements.as_mut()
+    }
+
+    /// A task that waited is given up: it waits for nothing any more.
+    pub(super) fn let_go(&mut self, task: u32) {
+        for elements in self.on.iter_mut().filter_map(|wait| wait.elements.as_mut()) {
+            elements.held.take(task);
+        }
+        self.held -= 1;
+    }
 }
 
 impl State {
     /// The gates that are closed for a job submitted now.
-    pub(super) fn judge_gates(&self, job: &SubmitJob, at: Timestamp) -> Result<Option<Box<Waits>>, Rejection> {
+    pub(super) fn judge_gates(
+        &self,
+        principal: PrincipalId,
+        job: &SubmitJob,
+        at: Timestamp,
+    ) -> Result<Option<Box<Waits>>, Rejection> {
         if job.gates == Gates::NONE {
             return Ok(None);
         }
+        let until = self.judge_times(job, at)?;
+        let on = self.judge_after(principal, job)?;
+        let by_element = on.iter().any(|wait| wait.elements.is_some());
+        let held = if by_element { job.tasks } else { 0 };
+        let waits = Waits { until, on, held };
+        Ok(waits.is_closed().then(|| Box::new(waits)))
+    }
+
+    /// The time it waits for, if that has not passed.
+    pub(super) fn judge_times(&self, job: &SubmitJob, at: Timestamp) -> Result<Option<Timestamp>, Rejection> {
         let until = job.gates.not_before.filter(|not_before| *not_before > at);
         if let Some(until) = until {
             self.judge_not_before(job, until, at)?;
@@ -35,8 +87,7 @@ impl State {
         if let Some(done_by) = job.gates.done_by {
             judge_done_by(done_by, job.walltime_ms_max, until, at)?;
         }
-        let waits = Waits { until };
-        Ok((waits != Waits::default()).then(|| Box::new(waits)))
+        Ok(until)
     }
 
     // One that has passed is no mistake: clocks differ, and a script is sent again later.
@@ -97,20 +148,49 @@ impl State {
         }
     }
 
+    /// Why tasks of a job were given up by the cluster before they ran: a stable code and a line for people.
+    #[must_use]
+    pub fn given_up_because(&self, job: &Job) -> Option<(&'static str, String)> {
+        let (progress, gates) = (job.progress(), job.spec.gates());
+        if let Some(unmet) = progress.unmet {
+            return Some(("DEPENDENCY", unmet.to_string()));
+        }
+        let done_by = gates.done_by.filter(|_| progress.deadline > 0)?;
+        let walltime_ms_max = self.request(job).walltime_ms_max;
+        let latest = gates.latest_start(walltime_ms_max)?;
+        let text = format!(
+            "to be done by {} with a time limit of {} it had to be placed by {}",
+            Utc(done_by),
+            Span(walltime_ms_max),
+            Utc(latest)
+        );
+        Some(("DONE_BY", text))
+    }
+
     /// When a gate opens or a job is given up by time; a time that has passed means now.
     pub(super) fn gates_due(&self) -> Option<Timestamp> {
         let opens = self.index.opening.first().map(|(not_before, _)| *not_before);
         let overdue = self.index.overdue.first();
         let overdue = overdue.map(|(latest, _)| Timestamp(latest.0.saturating_add(1)));
-        opens.into_iter().chain(overdue).min()
+        let told = self.has_to_tell().then_some(Timestamp(0));
+        opens.into_iter().chain(overdue).chain(told).min()
+    }
+
+    /// A job that is new may wait for the tasks of one that has ended: the tick tells it which.
+    pub(super) fn settle_ended(&mut self, new: &Job) {
+        for wait in new.waits().into_iter().flat_map(|waits| &waits.on) {
+            if self.job(wait.on.job).is_some_and(|job| job.state().is_ended()) {
+                self.index.settling.insert(wait.on.job);
+            }
+        }
     }
 
     /// Changes the closed gates of a job; with the last of them open its class hears of it.
-    fn open(&mut self, id: JobId, effects: &mut Vec<Effect>, change: impl FnOnce(&mut Waits)) {
+    pub(super) fn open(&mut self, id: JobId, effects: &mut Vec<Effect>, change: impl FnOnce(&mut Waits)) {
         self.change_job(id, |job| {
             let waits = job.waits.as_mut().expect("only closed gates are opened");
             change(waits);
-            if **waits == Waits::default() {
+            if !waits.is_closed() {
                 job.waits = None;
             }
         });

@@ -34,6 +34,7 @@ impl State {
         }
         self.open_gates(at, effects);
         self.end_overdue(at, effects);
+        self.tell_dependents(at, effects);
         self.archive_ended(at, effects);
         Reply::Done
     }
@@ -76,6 +77,10 @@ impl State {
             let Some(&(ended_at, id)) = self.index.ended.first() else {
                 return;
             };
+            // It stays until whoever waits for it knows how it ended; the next tick goes on telling.
+            if self.index.settling.contains(&id) {
+                return;
+            }
             let over = self.index.ended.len() as u64 > limits.ended_jobs_max;
             if !over && ended_at.0.saturating_add(limits.ended_job_keep_ms) > at.0 {
                 return;

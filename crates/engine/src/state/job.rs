@@ -6,6 +6,7 @@ use std::sync::Arc;
 use hesuan_ledger::Leg;
 use hesuan_ledger::types::{Fen, HoldId, SiteId, Timestamp};
 
+use super::after::Unmet;
 use super::gates::Waits;
 use crate::types::{ClassId, Digest, Gates, HostId, PrincipalId, Request};
 
@@ -113,6 +114,8 @@ pub struct Progress {
     pub lost: u32,
     /// Given up while pending, because they could not have ended by the job's `done by`.
     pub deadline: u32,
+    /// Why tasks were given up, if it was for a job they were to run after. They count as cancelled.
+    pub unmet: Option<Unmet>,
     /// A cancel was accepted.
     pub cancel_requested: bool,
     /// When the last task ended.
@@ -140,6 +143,7 @@ impl Progress {
         time_limit: 0,
         lost: 0,
         deadline: 0,
+        unmet: None,
         cancel_requested: false,
         ended_at: None,
         exit_code: 0,
@@ -211,12 +215,18 @@ impl Job {
     #[must_use]
     pub fn placeable(&self) -> u32 {
         let progress = self.progress();
-        if progress.cancel_requested || self.waits.is_some() {
+        let held = match &self.waits {
+            None => 0,
+            Some(waits) if waits.close_all() => return 0,
+            Some(waits) => waits.held,
+        };
+        if progress.cancel_requested {
             return 0;
         }
+        let free = self.pending().saturating_sub(held);
         match self.spec.parallel_max {
-            0 => self.pending(),
-            max => self.pending().min(max.saturating_sub(progress.running)),
+            0 => free,
+            max => free.min(max.saturating_sub(progress.running)),
         }
     }
 

@@ -6,6 +6,7 @@ use hesuan_ledger::types::{Fen, OrgId, Timestamp, VoucherId};
 use sha2::{Digest as _, Sha256};
 
 use super::access::{Kind, Scope, judge_scope};
+use super::after::first_progress;
 use super::job::Satisfiable;
 use super::sites::check_reason;
 use super::{Class, Job, Script, Spec, State};
@@ -39,7 +40,7 @@ impl State {
         if let Some(quote) = job.quote {
             self.take_up_quote(quote, &mut request, job, at)?;
         }
-        let waits = self.judge_gates(job, at)?;
+        let waits = self.judge_gates(principal, job, at)?;
         self.check_room(job)?;
         let known = self.class_of(&request);
         let satisfiable = if job.quote.is_some() {
@@ -73,13 +74,14 @@ impl State {
             class,
             submitter: principal,
             submitted_at: at,
-            progress: None,
+            progress: waits.as_deref().and_then(|waits| first_progress(waits, job.tasks)),
             waits,
         };
         let id = JobId(self.tables.jobs.next_id());
         self.index.pending_total += u64::from(job.pending());
         self.index.requeue(id, &job, &request);
         let placeable = job.placeable() > 0;
+        self.settle_ended(&job);
         self.tables.jobs.push(job);
         effects.push(Effect::JobChanged(id));
         if placeable {

@@ -35,6 +35,9 @@ impl State {
         if job.waits().is_some_and(|waits| waits.until.is_some()) {
             return Err("NOT_BEFORE");
         }
+        if job.waits().is_some_and(|waits| waits.close_all()) {
+            return Err("DEPENDENCY");
+        }
         let walltime_ms_max = self.request(job).walltime_ms_max;
         if job
             .spec

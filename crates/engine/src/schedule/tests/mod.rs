@@ -67,6 +67,7 @@ pub(super) fn job() -> SubmitJob {
         funding: Funding::default(),
         labels: Vec::new(),
         gates: Gates::NONE,
+        archived: Vec::new(),
         quote: None,
         validate_only: false,
     }
