@@ -43,6 +43,14 @@ fn resources(change: impl FnOnce(&mut v1::Resources)) -> Body {
     submit(|spec| change(spec.resources.as_mut().expect("the spec of this test has resources")))
 }
 
+fn after(job_id: u64, after: i32) -> v1::Dependency {
+    v1::Dependency {
+        job_id,
+        after,
+        per_element: false,
+    }
+}
+
 fn programme(change: impl FnOnce(&mut v1::Programme)) -> Body {
     let mut programme = v1::Programme {
         name: "songjiang-2026".into(),
@@ -594,6 +602,36 @@ fn a_bad_request_is_refused_by_field() {
         ),
         ("instance", "FIELD_MALFORMED", attach(|a| a.instance = vec![1])),
         (
+            "spec.after[0].job_id",
+            "FIELD_MISSING",
+            submit(|s| s.after = vec![v1::Dependency::default()]),
+        ),
+        (
+            "spec.after[0].after",
+            "FIELD_MISSING",
+            submit(|s| s.after = vec![after(4711, 0)]),
+        ),
+        (
+            "spec.after[1].after",
+            "FIELD_UNKNOWN_VALUE",
+            submit(|s| s.after = vec![after(4711, 1), after(4712, 9)]),
+        ),
+        (
+            "spec.after",
+            "FIELD_TOO_MANY",
+            submit(|s| s.after = (1..66).map(|job| after(job, 1)).collect()),
+        ),
+        (
+            "spec.not_before_ms",
+            "FIELD_OUT_OF_RANGE",
+            submit(|s| s.not_before_ms = u64::MAX),
+        ),
+        (
+            "spec.done_by_ms",
+            "FIELD_OUT_OF_RANGE",
+            submit(|s| s.done_by_ms = 253_402_300_800_000),
+        ),
+        (
             "hosts[0].cpu_milli",
             "FIELD_OUT_OF_RANGE",
             attach(|a| a.hosts[0].cpu_milli = 0),
@@ -604,6 +642,7 @@ fn a_bad_request_is_refused_by_field() {
         let raw = wire::Command {
             principal: 3,
             body: Some(body.clone()),
+            ..Default::default()
         }
         .encode_to_vec();
         let refused = encode_command(PrincipalId(3), body).expect_err(field);

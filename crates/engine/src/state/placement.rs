@@ -33,6 +33,21 @@ impl State {
         if !job.is_pending(decision.task) {
             return Err("TASK_NOT_PENDING");
         }
+        if job.waits().is_some_and(|waits| waits.until.is_some()) {
+            return Err("NOT_BEFORE");
+        }
+        if job.waits().is_some_and(|waits| waits.close_all()) {
+            return Err("DEPENDENCY");
+        }
+        let walltime_ms_max = self.request(job).walltime_ms_max;
+        if job
+            .spec
+            .gates()
+            .latest_start(walltime_ms_max)
+            .is_some_and(|latest| at > latest)
+        {
+            return Err("DONE_BY");
+        }
         if job.placeable() == 0 {
             return Err("ARRAY_PARALLEL_MAX");
         }

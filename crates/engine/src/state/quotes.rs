@@ -144,6 +144,7 @@ impl State {
             return Err(Rejection::invalid("OUT_OF_RANGE", "valid_ms", text));
         }
         check_single(job)?;
+        self.judge_times(job, at)?;
         let request = self.resolve(principal, job)?;
         // The refusal, with all sites, is that of a submit.
         self.first_that_could(&request, at)?;
