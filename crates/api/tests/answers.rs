@@ -39,7 +39,7 @@ fn a_job_is_shown_as_it_was_asked_for_and_billed_as_it_was_quoted() {
     assert!(shown.environment.is_empty(), "an environment often holds secrets");
 
     let quoted = schedule::quote(&c.state, None, c.state.request(job), Timestamp(c.now));
-    let quoted = answer::quotes(&c.state, &quoted, None);
+    let quoted = answer::quotes(&c.state, &quoted, None, None);
     let price = quoted.sites[0].price.clone().expect("the only site can run it");
     // Two hours of two cores at 1 yuan and a GiB at 0.1 yuan; the voucher pays 30 % of the cores.
     assert_eq!(

@@ -162,6 +162,8 @@ pub(crate) struct Hold {
     /// `None` for a quote.
     pub(crate) key: Option<Key>,
     pub(crate) payer: u32,
+    /// Where the payer was registered then.
+    pub(crate) payer_region: u32,
     pub(crate) site: u32,
     pub(crate) provider: u32,
     /// When use begins; for a quote, when it ends.
@@ -190,7 +192,7 @@ pub(crate) struct CellLeg {
     pub(crate) agreement: u32,
     pub(crate) year: u32,
     pub(crate) group: u32,
-    /// Where the payee was at the capture: the site's region, or the payer's when the holder redeems.
+    /// The site's region, or the one of the payer at the hold when the holder redeems.
     pub(crate) payee_region: u32,
     pub(crate) by_holder: bool,
     pub(crate) amount: i128,

@@ -8,7 +8,7 @@ use hesuan_engine::command::{Body, MoneyCommand, SubmitJob};
 use hesuan_engine::outcome::{Nearest, Rejection, RejectionKind};
 use hesuan_engine::types::{Fen, Funding};
 use hesuan_ledger::types::{BasisPoints, Grant, Sku, Timestamp};
-use hesuan_ledger::{Rate, Terms};
+use hesuan_ledger::{NewVoucher, Rate, Terms};
 use support::*;
 
 /// With so much in the wallets of both holders.
@@ -164,4 +164,84 @@ fn a_subsidy_that_a_cap_cuts_is_offered_as_it_is() {
         ..in_songjiang()
     };
     world.submit("lab", partly);
+}
+
+fn second_voucher(face: i64) -> Body {
+    let voucher = NewVoucher {
+        code: "V-2".into(),
+        holder: "lab".into(),
+        face: Grant(face),
+        from: Timestamp(START),
+        until: Timestamp(START + 300 * 24 * HOUR),
+    };
+    Body::Money(MoneyCommand::IssueVouchers {
+        programme: "sj-compute".into(),
+        vouchers: vec![voucher],
+        unit_hours: false,
+    })
+}
+
+#[test]
+fn a_voucher_that_was_forgotten_is_to_be_redeemed() {
+    let mut world = world(250);
+    world.must_as("issuer", second_voucher(1_000));
+    let with_it = SubmitJob {
+        funding: Funding {
+            vouchers: vec![2],
+            ..Funding::default()
+        },
+        ..in_songjiang()
+    };
+    let refused = refused(&mut world, "lab", &with_it);
+    let nearest = nearest(&refused);
+    assert_eq!(
+        (
+            nearest.code,
+            detail(nearest, "vouchers"),
+            detail(nearest, "subsidy_fen"),
+            detail(nearest, "copay_fen")
+        ),
+        ("REDEEM", "V-2", "99", "231")
+    );
+    world.must_as("lab", Body::Money(MoneyCommand::RedeemVoucher { code: "V-2".into() }));
+    world.submit("lab", with_it);
+}
+
+#[test]
+fn a_budget_that_is_too_small_is_told_what_it_takes() {
+    let mut world = world(1_000);
+    let refused = world.refused("issuer", second_voucher(9_900_001));
+    assert_eq!(refused.code, "BUDGET_EXHAUSTED");
+    assert_eq!(figures(&refused), (9_900_001, 9_900_000));
+    let nearest = nearest(&refused);
+    assert_eq!((nearest.code, detail(nearest, "budget_fen")), ("BUDGET", "10000001"));
+    assert_eq!(&*nearest.text, "set the programme's budget to 100000.01 yuan or more");
+    let budget = |fen| {
+        Body::Money(MoneyCommand::SetBudget {
+            programme: "sj-compute".into(),
+            budget: Grant(fen),
+            unit_hours: false,
+        })
+    };
+    let refused = world.refused("issuer", budget(99_999));
+    assert_eq!(refused.code, "BUDGET_COMMITTED");
+    assert_eq!(detail(self::nearest(&refused), "budget_fen"), "100000");
+    world.must_as("issuer", budget(10_000_001));
+    world.must_as("issuer", second_voucher(9_900_001));
+}
+
+#[test]
+fn more_than_a_wallet_has_free_is_not_paid_out() {
+    let mut world = world(250);
+    let withdraw = |fen| {
+        Body::Money(MoneyCommand::Withdraw {
+            org: "acme".into(),
+            amount: Fen(fen),
+            reference: "test".into(),
+        })
+    };
+    let refused = world.refused("treasurer", withdraw(251));
+    let nearest = nearest(&refused);
+    assert_eq!((nearest.code, detail(nearest, "amount_fen")), ("AMOUNT_MAX", "250"));
+    world.must_as("treasurer", withdraw(250));
 }

@@ -101,8 +101,8 @@ impl Ledger {
 
     /// What the treasury may pay out without touching deposits in wallets.
     pub fn treasury_free(&self) -> Fen {
-        let deposits =
-            self.totals[Account::Wallet(OrgId(0)).kind()] + self.totals[Account::WalletHeld(OrgId(0)).kind()];
+        let money = &self.journal.totals.money;
+        let deposits = money[Account::Wallet(OrgId(0)).kind()] + money[Account::WalletHeld(OrgId(0)).kind()];
         Fen((i128::from(self.treasury.0) - deposits).max(0) as i64)
     }
 

@@ -424,7 +424,8 @@ impl World {
             quote: None,
         };
         self.ledger.hold(&request, self.at)?;
-        self.books.opened_at.insert(job, self.at.0);
+        let payer = self.ledger.org(request.request.payer).expect("it holds");
+        self.books.opened.insert(job, (self.at.0, payer.registered.region));
         self.jobs = job;
         Ok(())
     }

@@ -304,9 +304,6 @@ impl Books {
                 };
                 let held = ledger.hold(&request, by).map(drop);
                 if let Err(refused) = &held {
-                    let _ = ledger
-                        .nearest(&request.request, refused, at)
-                        .map(|nearest| nearest.to_string());
                     let _ = (refused.to_string(), refused.code(), refused.kind(), refused.short_by());
                 }
                 held
@@ -421,10 +418,7 @@ impl Books {
             46 => {
                 let request = picks.request();
                 let at = picks.instant(at);
-                if let Err(refused) = ledger.quote(&request, at) {
-                    let _ = ledger.nearest(&request, &refused, at);
-                }
-                Ok(())
+                ledger.quote(&request, at).map(drop)
             }
             47 => {
                 ledger.set_capture_window(CaptureWindow {

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use hesuan_tests::replay::{pool, swf};
+use hesuan_tests::replay::{openb, pool, swf};
 
 /// Replays recorded work through the production scheduler
 #[derive(Parser)]
@@ -14,12 +14,14 @@ struct CommandLine {
 
 #[derive(Subcommand)]
 enum Replay {
+    Openb(openb::Options),
     Swf(swf::Options),
     Pool(pool::Options),
 }
 
 fn main() -> ExitCode {
     let result = match CommandLine::parse().replay {
+        Replay::Openb(options) => openb::run(&options),
         Replay::Swf(options) => swf::run(&options),
         Replay::Pool(options) => pool::run(&options),
     };

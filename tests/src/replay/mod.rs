@@ -4,6 +4,7 @@
 pub mod drive;
 pub mod figures;
 pub mod input;
+pub mod openb;
 pub mod pool;
 pub mod region;
 pub mod swf;

@@ -183,6 +183,8 @@ impl Region {
             labels: Vec::new(),
             quote: None,
             validate_only: false,
+            gates: Gates::default(),
+            archived: Vec::new(),
         };
         match self.apply(now, PrincipalId::CLUSTER, Body::SubmitJob(job))? {
             Reply::Job(JobId(id)) => Ok(id - 1),

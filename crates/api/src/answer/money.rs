@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use hesuan_engine::outcome::Nearest;
 use hesuan_engine::schedule::SiteQuote;
 use hesuan_engine::state::{Job, State};
 use hesuan_engine::types::{Fen, JobId, TaskId};
@@ -80,12 +81,18 @@ fn leg(state: &State, leg: &Leg) -> v1::PriceLeg {
         rate_bp: leg.rate.0,
         amount_fen: leg.amount.0,
         taken: leg.grant.0,
+        advanced: leg.redemption == Redemption::Holder,
     }
 }
 
-/// What a job would cost at each site. `bound`: the number of the binding quote that was made of it.
+/// What a job would cost at each site. `nearest`: what would be paid where nothing is. `bound`: the number of the binding quote that was made of it.
 #[must_use]
-pub fn quotes(state: &State, quotes: &[SiteQuote], bound: Option<u64>) -> v1::QuoteJobResponse {
+pub fn quotes(
+    state: &State,
+    quotes: &[SiteQuote],
+    nearest: Option<&Nearest>,
+    bound: Option<u64>,
+) -> v1::QuoteJobResponse {
     let site = |one: &SiteQuote| v1::SiteQuote {
         site: site_name(state, one.site),
         region: state.site(one.site).map_or(0, |site| site.region.0),
@@ -93,6 +100,7 @@ pub fn quotes(state: &State, quotes: &[SiteQuote], bound: Option<u64>) -> v1::Qu
             gross_fen: price.gross.0,
             legs: price.legs.iter().map(|one| leg(state, one)).collect(),
             copay_fen: price.copay.0,
+            wallet_fen: price.wallet.0,
         }),
         reasons: reasons(state, one.site, &one.reasons),
         fits_now: one.fits_now,
@@ -106,6 +114,19 @@ pub fn quotes(state: &State, quotes: &[SiteQuote], bound: Option<u64>) -> v1::Qu
         sites: quotes.iter().map(site).collect(),
         quote_id: bound.unwrap_or(0),
         expires_at_ms: expires_at.unwrap_or_default().0,
+        nearest: nearest.map(instead),
+    }
+}
+
+fn instead(nearest: &Nearest) -> v1::Instead {
+    let detail = |(key, value): &(&str, Box<str>)| v1::KeyValue {
+        key: (*key).to_owned(),
+        value: value.to_string(),
+    };
+    v1::Instead {
+        code: nearest.code.to_owned(),
+        details: nearest.details.iter().map(detail).collect(),
+        text: nearest.text.to_string(),
     }
 }
 
@@ -118,6 +139,7 @@ pub fn receipt(state: &State, id: JobId, job: &Job) -> v1::GetReceiptResponse {
         gross_fen: progress.gross.0,
         legs: Vec::new(),
         copay_fen: progress.copay.0,
+        wallet_fen: 0,
     };
     let mut latest = VecDeque::new();
     let mut held = 0;
@@ -141,20 +163,37 @@ pub fn receipt(state: &State, id: JobId, job: &Job) -> v1::GetReceiptResponse {
             attempt: at.attempt,
             site: site_name(state, site),
             wall_ms,
-            price: Some(v1::Price {
-                gross_fen: receipt.gross.0,
-                legs: receipt.legs.iter().map(|one| leg(state, one)).collect(),
-                copay_fen: receipt.copay.0,
-            }),
+            price: Some(price(state, receipt.gross, &receipt.legs, receipt.copay)),
             refunded_fen: refunded.0,
         }
     };
+    total.wallet_fen = from_wallet(&total);
     v1::GetReceiptResponse {
         job_id: id.0,
         total: Some(total),
         attempts: latest.into_iter().map(line).collect(),
         held_fen: held,
     }
+}
+
+/// What was captured or given back. A leg that paid nothing is no news.
+#[must_use]
+pub fn price(state: &State, gross: Fen, legs: &[Leg], copay: Fen) -> v1::Price {
+    let paid = legs.iter().filter(|leg| leg.amount.0 != 0);
+    let mut price = v1::Price {
+        gross_fen: gross.0,
+        legs: paid.map(|one| leg(state, one)).collect(),
+        copay_fen: copay.0,
+        wallet_fen: 0,
+    };
+    price.wallet_fen = from_wallet(&price);
+    price
+}
+
+/// The co-pay and what the holder advances.
+fn from_wallet(price: &v1::Price) -> i64 {
+    let advanced = price.legs.iter().filter(|leg| leg.advanced);
+    price.copay_fen + advanced.map(|leg| leg.amount_fen).sum::<i64>()
 }
 
 /// One voucher under one agreement is one leg of a total, whatever its rates were.
@@ -204,11 +243,8 @@ pub fn refunded(state: &State, task: TaskId) -> Option<v1::Price> {
     let settled = state.ledger().settled_of(key)?;
     let (receipt, legs) = (settled.receipt(), settled.legs_refunded());
     let from_vouchers: i64 = legs.iter().map(|leg| leg.amount.0).sum();
-    Some(v1::Price {
-        gross_fen: receipt.refunded.0,
-        legs: legs.iter().map(|one| leg(state, one)).collect(),
-        copay_fen: receipt.refunded.0 - from_vouchers,
-    })
+    let copay = Fen(receipt.refunded.0 - from_vouchers);
+    Some(price(state, receipt.refunded, &legs, copay))
 }
 
 /// The trial balance of the whole ledger. Sums past what a field holds are shown as its largest value.

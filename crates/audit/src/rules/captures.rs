@@ -291,11 +291,10 @@ fn capture_leg(
         let account = books.closing.claimable.entry((hold.payer, leg.programme)).or_default();
         account.free += amount;
     }
-    // The payee is where it is now.
-    let region = if leg.by_holder {
-        books.org(hold.payer).map(|payer| payer.region)
+    let payee_region = if leg.by_holder {
+        hold.payer_region
     } else {
-        books.sites.get(&hold.site).map(|site| site.region)
+        books.sites.get(&hold.site).map_or(0, |site| site.region)
     };
     Ok(CellLeg {
         voucher: leg.voucher,
@@ -304,7 +303,7 @@ fn capture_leg(
         agreement: leg.agreement,
         year: leg.year as u32,
         group: leg.group,
-        payee_region: region.unwrap_or(0),
+        payee_region,
         by_holder: leg.by_holder,
         amount,
         grant,

@@ -76,12 +76,13 @@ fn read_hold(
     let count = facts.count("number of lines")?;
     let lines = (0..count).map(|_| Ok((facts.text("class")?.to_owned(), facts.factor("milli-units")?)));
     let lines = lines.collect::<Read<Vec<_>>>()?;
-    books.org(payer).ok_or_else(|| unknown("organisation", payer))?;
+    let payer_region = books.org(payer).ok_or_else(|| unknown("organisation", payer))?.region;
     let expected = books.sites.get(&site).ok_or_else(|| unknown("site", site))?.provider;
     judge.expect(Check::State, || "provider of the site".into(), expected, provider);
     let mut hold = Hold {
         key,
         payer,
+        payer_region,
         site,
         provider: expected,
         base,

@@ -137,7 +137,10 @@ impl Planner {
                 Effect::ClassWoken(class) => {
                     self.changed.classes.insert(*class);
                 }
-                Effect::JobChanged(job) => self.look_again(state, *job, 0),
+                Effect::JobChanged(job) => {
+                    self.view.note(state, *job);
+                    self.look_again(state, *job, 0);
+                }
                 Effect::SiteChanged(site) => {
                     self.changed.sites.insert(*site);
                 }
@@ -179,6 +182,7 @@ impl Planner {
         self.quotes_left = QUOTES_MAX;
         self.asks_left = ASKS_MAX;
         self.drop_overdue(state, now);
+        self.view.appraise();
         self.read_hosts(state);
         self.read_sites(state, site_up);
         self.read_money(state, now);
@@ -319,7 +323,7 @@ impl Planner {
             };
             if best
                 .as_ref()
-                .is_none_or(|(_, found)| (spot.key, spot.host) < (found.key, found.host))
+                .is_none_or(|(_, found)| (spot.score, spot.host) < (found.score, found.host))
             {
                 cheapest = Some(class.offers[place].bill.copay);
                 best = Some((place, spot));

@@ -121,8 +121,8 @@ impl Promises {
 
 impl Planner {
     /// The host of a site where a task of the class strands least, of those where it delays nobody who is promised room.
-    pub(super) fn find(&self, class: &ClassPlan, rank: Rank, site: SiteId, model: Option<u16>) -> Option<Spot> {
-        let view = self.view.sites.get(&site).expect("offers are of sites in the view");
+    pub(super) fn find(&mut self, class: &ClassPlan, rank: Rank, site: SiteId, model: Option<u16>) -> Option<Spot> {
+        let view = self.view.sites.get_mut(&site).expect("offers are of sites in the view");
         let promise = self.promises.at(site).filter(|promise| !promise.yields_to(rank));
         let (now, limit_ms) = (self.planned_at, class.request.walltime_ms_max);
         let room = |slot: &Slot| promise?.room_for(slot, &class.need, model, now, limit_ms);
@@ -131,6 +131,19 @@ impl Planner {
             Some(Kept { position, room: &room })
         });
         view.find(&class.need, model, kept.as_ref())
+    }
+
+    /// Whether there is such a host.
+    pub(super) fn has_room(&self, class: &ClassPlan, rank: Rank, site: SiteId, model: Option<u16>) -> bool {
+        let view = self.view.sites.get(&site).expect("offers are of sites in the view");
+        let promise = self.promises.at(site).filter(|promise| !promise.yields_to(rank));
+        let (now, limit_ms) = (self.planned_at, class.request.walltime_ms_max);
+        let room = |slot: &Slot| promise?.room_for(slot, &class.need, model, now, limit_ms);
+        let kept = promise.and_then(|promise| {
+            let position = view.hosts.position(promise.host)?;
+            Some(Kept { position, room: &room })
+        });
+        view.has_room(&class.need, model, kept.as_ref())
     }
 
     /// A class found no room at a site; notes it if that is only because of what is promised there.

@@ -276,10 +276,8 @@ impl Planner {
             }
             let offers = class.offers.iter().filter(|offer| offer.site == site && offer.full);
             let models: Vec<Option<u16>> = offers.map(|offer| offer.model).collect();
-            if models
-                .iter()
-                .any(|model| self.find(class, rank, site, *model).is_some())
-            {
+            let mut asked = models.iter();
+            if asked.any(|model| self.has_room(class, rank, site, *model)) {
                 return Some(rank);
             }
             let need = class.need.clone();

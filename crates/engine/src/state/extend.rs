@@ -5,6 +5,7 @@ use hesuan_ledger::types::{HoldKey, Stamp, Timestamp};
 
 use super::access::{Kind, Scope, judge_scope};
 use super::money::money_refused;
+use super::nearest::more_money;
 use super::{Attempt, Job, JobState, State};
 use crate::outcome::{Effect, Rejection, Reply};
 use crate::types::{JobId, PrincipalId, TaskId};
@@ -33,7 +34,11 @@ impl State {
         self.check_longer(task, attempt.walltime_ms_max, more_ms)?;
         let by = Stamp { at, actor: principal.0 };
         let hold = attempt.hold;
-        let walltime_ms_max = self.tables.ledger.extend(hold, more_ms, by).map_err(money_refused)?;
+        let extended = self.tables.ledger.extend(hold, more_ms, by);
+        let walltime_ms_max = extended.map_err(|refused| Rejection {
+            nearest: more_money(&refused).map(Box::new),
+            ..money_refused(refused)
+        })?;
         self.set_limit(task, walltime_ms_max, effects);
         Ok(Reply::Extended {
             task: task.task,
@@ -78,9 +83,15 @@ impl State {
         {
             return Ok((id, attempt));
         }
-        // Without an attempt it was cancelled while it waited.
-        let state = last.map_or(JobState::Cancelled, |(_, attempt)| attempt.state());
-        let text = if job.is_pending(task) {
+        // Without an attempt it was given up while it waited.
+        let given_up = if job.progress().deadline > 0 {
+            JobState::Deadline
+        } else {
+            JobState::Cancelled
+        };
+        let state = last.map_or(given_up, |(_, attempt)| attempt.state());
+        let waits = job.is_pending(task) || job.waits().is_some_and(|waits| waits.holds(task));
+        let text = if waits {
             format!(
                 "{}[{task}] waits to be placed; only a running task gets more time",
                 id.0

@@ -5,6 +5,7 @@ use hesuan_ledger::{NewAgreement, NewProgramme, Programme, Voucher};
 
 use super::State;
 use super::access::{Kind, Scope, judge_scope};
+use super::nearest::smaller_amount;
 use crate::command::MoneyCommand;
 use crate::outcome::{Effect, Figures, Rejection, RejectionKind, Reply};
 use crate::types::{PrincipalId, TaskId};
@@ -259,6 +260,12 @@ impl State {
                 "only a member of an org redeems vouchers, for that org",
             ));
         };
+        // That another holder has it is not told.
+        let own = self.tables.ledger.voucher_by_code(code);
+        if own.is_none_or(|voucher| voucher.holder != holder) {
+            let text = format!("this organisation has no voucher {code:?}; `voucher list` shows those it has");
+            return Err(Rejection::not_found("UNKNOWN_VOUCHER", "code", text));
+        }
         let id = self
             .tables
             .ledger
@@ -296,12 +303,14 @@ impl State {
 
     /// A refusal whose figures are in what the programme counts in.
     fn refused_in(&self, id: ProgrammeId, refused: hesuan_ledger::Rejection) -> Rejection {
+        let nearest = self.larger_budget(&refused).map(Box::new);
         let mut refused = money_refused(refused);
         let programme = self.tables.ledger.programme(id);
         let sku = programme.and_then(|programme| programme.unit_hours_of());
         if let (Some(figures), Some(sku)) = (&mut refused.figures, sku) {
             figures.unit_hours_of = Some(sku.as_str().into());
         }
+        refused.nearest = nearest;
         refused
     }
 
@@ -346,6 +355,7 @@ pub(super) fn money_refused(refused: hesuan_ledger::Rejection) -> Rejection {
     };
     Rejection {
         figures: figures(&refused),
+        nearest: smaller_amount(&refused).map(Box::new),
         ..Rejection::new(kind, refused.code(), refused.field(), refused.to_string())
     }
 }

@@ -1,11 +1,12 @@
-//! What to do about a job that only money keeps from running: the amount that is missing, and the nearest option that would be
-//! paid. Each option is quoted like a job that asks for it, so that what is proposed would be accepted as things stand.
+//! What to do about a refusal for money: the amount that is missing, and the nearest option that works. For a job each option is
+//! quoted like a job that asks for it, so that what is proposed would be accepted as things stand; for other commands it is an amount.
 
-use hesuan_ledger::types::{Fen, Timestamp};
-use hesuan_ledger::{QuoteRequest, Rejection as Refused};
+use hesuan_ledger::types::{Fen, Grant, Timestamp, VoucherId};
+use hesuan_ledger::{QuoteRequest, Rejection as Refused, VoucherState};
 
 use super::State;
 use super::money;
+use super::site::Site;
 use crate::outcome::{Figures, Nearest};
 use crate::schedule::{self, SiteQuote, feasible_at};
 use crate::types::Request;
@@ -25,27 +26,34 @@ impl State {
         };
         let nearest = self
             .part_of_the_subsidy(request, at)
+            .or_else(|| self.redeemed(request, at))
             .or_else(|| self.other_vouchers(request, at))
             .or_else(|| self.other_site(request, at))
             .or_else(|| self.shorter(request, at))
+            .or_else(|| self.larger_copay(request, &refused, at))
             .or_else(|| more_money(&refused));
         (money::figures(&refused), nearest.map(Box::new))
     }
 
     /// The refusal that misses the least; one without an amount counts as the farthest.
     fn least_refused(&self, request: &Request, at: Timestamp) -> Option<Refused> {
-        let mut least: Option<(i64, Refused)> = None;
-        for site in self.sites().filter(|site| schedule::allowed(request, site).is_none()) {
-            for model in schedule::models_ever(self, site, &request.resources) {
-                let bill = self.bill(request, site.id, model.as_deref(), at);
-                let Err(refused) = self.afford(&bill, at) else { continue };
-                let short_by = refused.short_by().unwrap_or(i64::MAX);
-                if least.as_ref().is_none_or(|(shortest, _)| short_by < *shortest) {
-                    least = Some((short_by, refused));
-                }
-            }
-        }
-        least.map(|(_, refused)| refused)
+        let refused = self
+            .bills(request, at)
+            .filter_map(|(_, bill)| self.afford(&bill, at).err());
+        refused.min_by_key(|refused| refused.short_by().unwrap_or(i64::MAX))
+    }
+
+    /// What it would be billed at the sites that the payer allows, by each model of device there.
+    pub(super) fn bills<'a>(
+        &'a self,
+        request: &'a Request,
+        at: Timestamp,
+    ) -> impl Iterator<Item = (&'a Site, QuoteRequest)> + 'a {
+        let allowed = self.sites().filter(|site| schedule::allowed(request, site).is_none());
+        allowed.flat_map(move |site| {
+            let models = schedule::models_ever(self, site, &request.resources).into_iter();
+            models.map(move |model| (site, self.bill(request, site.id, model.as_deref(), at)))
+        })
     }
 
     fn afford(&self, bill: &QuoteRequest, at: Timestamp) -> Result<(), Refused> {
@@ -82,6 +90,76 @@ impl State {
             )
             .into(),
             details: vec![("site", site), ("subsidy_fen", fen(subsidy)), ("copay_fen", fen(copay))],
+        })
+    }
+
+    /// With the named vouchers that are still to be redeemed: tried on a copy of the books, which shares what it does not change.
+    fn redeemed(&self, request: &Request, at: Timestamp) -> Option<Nearest> {
+        let mut books = self.tables.ledger.clone();
+        let mut codes = Vec::new();
+        for id in &request.funding.vouchers {
+            let voucher = self.tables.ledger.voucher(VoucherId(*id))?;
+            if voucher.state == VoucherState::Issued {
+                books.redeem_voucher(&voucher.code, request.org, at).ok()?;
+                codes.push(voucher.code.to_string());
+            }
+        }
+        if codes.is_empty() {
+            return None;
+        }
+        let paid = self.bills(request, at).filter_map(|(site, bill)| {
+            let quote = books.quote(&bill, at).ok()?;
+            books.afford(&bill, &quote).ok()?;
+            Some((quote.copay, site.id, Fen(quote.gross.0 - quote.copay.0), &site.name))
+        });
+        let (copay, _, subsidy, site) = paid.min()?;
+        let codes = codes.join(",");
+        Some(Nearest {
+            code: "REDEEM",
+            text: format!(
+                "redeem {codes} first: at {site} vouchers then pay {}, you {} yuan",
+                yuan(subsidy),
+                yuan(copay)
+            )
+            .into(),
+            details: vec![
+                ("vouchers", codes.into()),
+                ("site", site.clone()),
+                ("subsidy_fen", fen(subsidy)),
+                ("copay_fen", fen(copay)),
+            ],
+        })
+    }
+
+    /// The budget with which the programme could do what was refused for want of it.
+    pub(super) fn larger_budget(&self, refused: &Refused) -> Option<Nearest> {
+        let (least, unit_hours) = match *refused {
+            Refused::BudgetExhausted {
+                programme,
+                needed,
+                available,
+                unit_hours,
+            } => {
+                let budget = self.tables.ledger.programme(programme)?.budget;
+                (Grant(budget.0 + needed.0 - available.0), unit_hours)
+            }
+            Refused::BudgetCommitted {
+                committed, unit_hours, ..
+            } => (committed.max(Grant(1)), unit_hours),
+            _ => return None,
+        };
+        if least > Grant::MAX {
+            return None;
+        }
+        let (name, amount) = if unit_hours {
+            ("budget_milli_unit_seconds", unit_hours_at_least(least))
+        } else {
+            ("budget_fen", format!("{} yuan", yuan(Fen(least.0))))
+        };
+        Some(Nearest {
+            code: "BUDGET",
+            text: format!("set the programme's budget to {amount} or more").into(),
+            details: vec![(name, least.0.to_string().into())],
         })
     }
 
@@ -163,13 +241,43 @@ impl State {
         })
     }
 
+    fn larger_copay(&self, request: &Request, refused: &Refused, at: Timestamp) -> Option<Nearest> {
+        let Refused::CopayOverMax { needed, .. } = *refused else {
+            return None;
+        };
+        let mut other = request.clone();
+        other.funding.copay_max = Some(needed);
+        self.cheapest(&other, at)?;
+        Some(Nearest {
+            code: "COPAY_MAX",
+            details: vec![("copay_fen_max", fen(needed))],
+            text: format!("allow {0} yuan to be held (--max-copay {0})", yuan(needed)).into(),
+        })
+    }
+
     fn name_of(&self, quote: &SiteQuote) -> Box<str> {
         self.site(quote.site)
             .map_or_else(Box::default, |site| site.name.clone())
     }
 }
 
-fn more_money(refused: &Refused) -> Option<Nearest> {
+/// The largest amount that would have been accepted, after one that was not.
+pub(super) fn smaller_amount(refused: &Refused) -> Option<Nearest> {
+    let at_most = match *refused {
+        Refused::RefundTooLarge { available, .. }
+        | Refused::ClaimTooLarge { available, .. }
+        | Refused::OverBalance { available, .. }
+        | Refused::InsufficientFunds { available, .. } => available.min(Fen::MAX),
+        _ => return None,
+    };
+    (at_most > Fen::ZERO).then(|| Nearest {
+        code: "AMOUNT_MAX",
+        text: format!("ask for {} yuan at most", yuan(at_most)).into(),
+        details: vec![("amount_fen", fen(at_most))],
+    })
+}
+
+pub(super) fn more_money(refused: &Refused) -> Option<Nearest> {
     match *refused {
         Refused::InsufficientFunds { needed, available, .. } => {
             let short_by = Fen(needed.0 - available.0);
@@ -179,17 +287,18 @@ fn more_money(refused: &Refused) -> Option<Nearest> {
                 text: format!("put {} yuan more into the wallet", yuan(short_by)).into(),
             })
         }
-        Refused::CopayOverMax { needed, .. } => Some(Nearest {
-            code: "COPAY_MAX",
-            details: vec![("copay_fen_max", fen(needed))],
-            text: format!("allow {0} yuan to be held (--max-copay {0})", yuan(needed)).into(),
-        }),
         _ => None,
     }
 }
 
 fn fen(amount: Fen) -> Box<str> {
     amount.to_string().into()
+}
+
+/// In thousandths of a unit-hour, rounded up: less would not do.
+fn unit_hours_at_least(amount: Grant) -> String {
+    let thousandths = u64::try_from(amount.0).unwrap_or(0).div_ceil(3_600);
+    format!("{}.{:03} unit-hours", thousandths / 1_000, thousandths % 1_000)
 }
 
 fn yuan(amount: Fen) -> String {

@@ -7,8 +7,8 @@ use hesuan_ledger::{HoldRequest, QuoteRequest};
 use super::State;
 use super::money::money_refused;
 use crate::command::SubmitJob;
-use crate::outcome::{Rejection, RejectionKind, Reply};
-use crate::schedule::{self, Reason, feasible_at};
+use crate::outcome::{Nearest, Rejection, RejectionKind, Reply};
+use crate::schedule::{self, Reason, SiteQuote, feasible_at};
 use crate::types::{PrincipalId, Request};
 
 const VALID_MS_DEFAULT: u64 = 10 * 60_000;
@@ -79,11 +79,7 @@ impl State {
             }
             refusals.extend(quote.reasons.into_iter().map(|reason| (site.name.clone(), reason)));
         }
-        // Where the payer did not exclude it, only money is missing: then that is what is said.
-        let is_money = |reason: &Reason| matches!(reason, Reason::Money { .. });
-        let excluded = |reason: &Reason| matches!(reason, Reason::SiteNotAllowed | Reason::RegionNotAllowed { .. });
-        let money = refusals.iter().any(|(_, reason)| is_money(reason))
-            && refusals.iter().all(|(_, reason)| is_money(reason) || excluded(reason));
+        let money = only_money(refusals.iter().map(|(_, reason)| reason));
         let (kind, code, text) = if money {
             (
                 RejectionKind::Funds,
@@ -112,6 +108,28 @@ impl State {
         })
     }
 
+    /// What one task may hold in the wallet at most, where vouchers help at some site and the payer set no bound itself: the
+    /// dearest of these sites as quoted now. Another site may be chosen as long as it is no dearer for the payer.
+    pub(super) fn quoted_wallet(&self, request: &Request, at: Timestamp) -> Option<Fen> {
+        bounded_by_quote(request)?;
+        let ledger = &self.tables.ledger;
+        ledger.vouchers_in_use(request.org).next()?;
+        let quotes = self.bills(request, at).filter_map(|(_, bill)| {
+            let quote = ledger.quote(&bill, at).ok()?;
+            ledger.afford(&bill, &quote).ok()?;
+            (!quote.legs.is_empty()).then_some(quote.wallet)
+        });
+        quotes.max()
+    }
+
+    /// The nearest option that would be paid, where a quote was refused at every site and only money is missing.
+    #[must_use]
+    pub fn instead_of(&self, request: &Request, quotes: &[SiteQuote], at: Timestamp) -> Option<Box<Nearest>> {
+        let refused = quotes.iter().all(|quote| quote.price.is_none());
+        let money = refused && only_money(quotes.iter().flat_map(|quote| &quote.reasons));
+        money.then(|| self.what_would_pay(request, at).1).flatten()
+    }
+
     pub(super) fn bind_quote(
         &mut self,
         principal: PrincipalId,
@@ -126,6 +144,7 @@ impl State {
             return Err(Rejection::invalid("OUT_OF_RANGE", "valid_ms", text));
         }
         check_single(job)?;
+        self.judge_times(job, at)?;
         let request = self.resolve(principal, job)?;
         // The refusal, with all sites, is that of a submit.
         self.first_that_could(&request, at)?;
@@ -181,15 +200,25 @@ impl State {
             && pinned.lines.iter().map(|priced| &priced.line).eq(&bill.lines)
             && pinned.funding == bill.funding
             && pinned.copay_max == bill.copay_max
+            && pinned.allow_partial == bill.allow_partial
             && bill.walltime_ms_max <= pinned.walltime_ms_max;
         if !same {
             let text = format!("quote {quote} was made for another payer, other resources, time or funding");
             return Err(Rejection::precondition("QUOTE_MISMATCH", "quote_id", text));
         }
+        let subsidised = pinned.slices.iter().any(|slice| !slice.legs.is_empty());
+        let wallet = pinned.wallet();
         request.sites = vec![pinned.site];
+        request.wallet_max = bounded_by_quote(request).filter(|()| subsidised).map(|()| wallet);
         request.resources.gpu_models = model.into_iter().collect();
         Ok(())
     }
+}
+
+/// Whether what was quoted bounds what is paid: the payer names no bound of its own, and does not take what it gets.
+fn bounded_by_quote(request: &Request) -> Option<()> {
+    let funding = &request.funding;
+    (funding.copay_max.is_none() && !funding.wallet_only && !funding.allow_partial).then_some(())
 }
 
 fn check_single(job: &SubmitJob) -> Result<(), Rejection> {
@@ -198,4 +227,11 @@ fn check_single(job: &SubmitJob) -> Result<(), Rejection> {
     }
     let text = format!("a binding quote is for one task; this array has {}", job.tasks);
     Err(Rejection::invalid("QUOTE_ARRAY", "spec.array_count", text))
+}
+
+/// Where the payer did not exclude it, only money is missing.
+fn only_money<'a>(mut reasons: impl Iterator<Item = &'a Reason> + Clone) -> bool {
+    let is_money = |reason: &Reason| matches!(reason, Reason::Money { .. });
+    let excluded = |reason: &Reason| matches!(reason, Reason::SiteNotAllowed | Reason::RegionNotAllowed { .. });
+    reasons.clone().any(is_money) && reasons.all(|reason| is_money(reason) || excluded(reason))
 }

@@ -360,8 +360,6 @@ pub(super) struct CellRecord {
     // gross, copay, wallet, refunded
     #[prost(int64, repeated, tag = "6")]
     pub(super) amounts: Vec<i64>,
-    #[prost(uint32, tag = "7")]
-    pub(super) payer_region: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -387,6 +385,8 @@ pub(super) struct PinnedRecord {
     pub(super) slices: Vec<SliceRecord>,
     #[prost(bool, tag = "10")]
     pub(super) allow_partial: bool,
+    #[prost(uint32, tag = "11")]
+    pub(super) payer_region: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]
@@ -447,6 +447,8 @@ pub(super) struct CaptureRecord {
     pub(super) wall_ms: u64,
     #[prost(message, repeated, tag = "9")]
     pub(super) cells: Vec<CellRecord>,
+    #[prost(uint32, tag = "10")]
+    pub(super) payer_region: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]

@@ -187,6 +187,7 @@ pub(super) fn capture_record(id: u64, settled: &Settled) -> CaptureRecord {
         hold: settled.hold.0,
         key: Some(key_record(settled.key)),
         payer: settled.payer.0,
+        payer_region: settled.payer_region.0,
         site: settled.site.0,
         provider: settled.provider.0,
         at: settled.at.0,
@@ -210,7 +211,6 @@ fn cell_record(cell: &Cell) -> CellRecord {
         from_ms: cell.from_ms,
         to_ms: cell.to_ms,
         period: cell.period,
-        payer_region: cell.payer_region.0,
         lines,
         legs,
         amounts: [cell.gross, cell.copay, cell.wallet, cell.refunded]
@@ -258,6 +258,7 @@ fn pinned_record(pinned: &Pinned) -> PinnedRecord {
     };
     PinnedRecord {
         payer: pinned.payer.0,
+        payer_region: pinned.payer_region.0,
         site: pinned.site.0,
         provider: pinned.provider.0,
         walltime_ms_max: pinned.walltime_ms_max,

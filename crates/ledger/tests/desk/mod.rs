@@ -47,7 +47,7 @@ impl Desk {
                     encoded(&self.ledger) == before,
                     "a refusal changed the books: {command}"
                 );
-                refusal(&rejection) + &self.nearest(&words, &rejection)
+                refusal(&rejection)
             }
         };
         self.ledger.check();
@@ -138,9 +138,7 @@ impl Desk {
                 let request = self.request(words, 0);
                 let quote = self.ledger.quote(&request, self.at)?;
                 let afford = self.ledger.afford(&request, &quote).err();
-                let afford = afford.map_or(String::new(), |rejection| {
-                    refusal(&rejection) + &self.nearest(words, &rejection)
-                });
+                let afford = afford.map_or(String::new(), |rejection| refusal(&rejection));
                 Ok(self.shown_quote(&quote) + &afford)
             }
             "bind" => {
@@ -181,21 +179,6 @@ impl Desk {
             "restore" => Ok(self.restore()),
             verb => self.finance(words).unwrap_or_else(|| panic!("no command {verb}")),
         }
-    }
-
-    // After a refusal, what would be accepted.
-    fn nearest(&self, words: &Words, refused: &Rejection) -> String {
-        let request = match words.verb() {
-            "quote" | "bind" => self.request(words, 0),
-            "hold" => QuoteRequest {
-                job: Some(words.key(0).job),
-                ..self.request(words, 1)
-            },
-            "issue" | "budget" => QuoteRequest::default(),
-            _ => return String::new(),
-        };
-        let nearest = self.ledger.nearest(&request, refused, self.at);
-        nearest.map_or(String::new(), |nearest| format!("what works: {nearest}\n"))
     }
 
     // The replica is lost and starts again from its snapshot.

@@ -1,7 +1,7 @@
 //! Random commands, and what each of them alone has to keep.
 
-use hesuan_ledger::types::{ClaimId, Fen, Funding, HoldId, HoldKey, OrgId, RegionCode, Stamp, Timestamp};
-use hesuan_ledger::{Account, HoldRequest, Nearest, Pinned, QuoteRequest, Rejection};
+use hesuan_ledger::types::{ClaimId, Fen, HoldId, HoldKey, OrgId, RegionCode, Stamp, Timestamp};
+use hesuan_ledger::{Account, HoldRequest, Pinned, QuoteRequest, Rejection};
 use proptest::prelude::*;
 
 use super::cells::{check_against_slice, check_cell, check_covers};
@@ -455,7 +455,7 @@ fn hold(world: &mut World, job: u8, attempt: u8, bill: &Bill) -> Result<(), Reje
     Ok(())
 }
 
-// A subsidy is refused as partial when, and only when, caps make it smaller; and what is said to work after a refusal does.
+// A subsidy is refused as partial when, and only when, caps make it smaller.
 fn check_refusal(world: &World, request: &HoldRequest, refused: &Rejection) {
     let asked = QuoteRequest {
         job: Some(request.key.job),
@@ -485,29 +485,6 @@ fn check_refusal(world: &World, request: &HoldRequest, refused: &Rejection) {
                 "without caps the subsidy is {whole:?} and not {needed} in {request:?}"
             );
         }
-    }
-    let Some(nearest) = world.ledger.nearest(&asked, refused, world.at) else {
-        return;
-    };
-    let mut then = world.clone();
-    let mut tried = request.clone();
-    let bill = &mut tried.request;
-    match nearest {
-        Nearest::OtherSite { site, .. } => bill.site = site,
-        Nearest::Shorter { walltime_ms_max, .. } => bill.walltime_ms_max = walltime_ms_max,
-        Nearest::TopUp { org, amount } => {
-            let topped_up = then.ledger.credit_wallet(org, amount, "", world.at);
-            topped_up.expect("an amount that is short can be paid in");
-        }
-        Nearest::CopayMax { needed } => bill.copay_max = Some(needed),
-        Nearest::AllowPartial { .. } => bill.allow_partial = true,
-        Nearest::OtherVoucher { .. } => bill.funding = Funding::Auto,
-        Nearest::WalletOnly { .. } => bill.funding = Funding::WalletOnly,
-        Nearest::WithoutQuote { .. } => tried.quote = None,
-        Nearest::Redeem { .. } | Nearest::Budget { .. } | Nearest::Amount { .. } => return,
-    }
-    if let Err(again) = then.ledger.hold(&tried, world.at) {
-        panic!("{nearest:?} does not work after {refused:?}: {again:?}");
     }
 }
 

@@ -43,8 +43,8 @@ pub(crate) struct Bookkeeper {
     pub(crate) bills: Vec<Bill>,
     // By job and place.
     seen: BTreeMap<(u64, usize), Seen>,
-    /// By job.
-    pub(crate) opened_at: BTreeMap<u64, u64>,
+    /// By job: when it was opened, and where its payer was registered then.
+    pub(crate) opened: BTreeMap<u64, (u64, RegionCode)>,
 }
 
 // A cell as it was found, and what of it has gone back.
@@ -107,7 +107,7 @@ impl Bookkeeper {
             for (place, cell) in cells.iter().enumerate() {
                 let key = (job, place);
                 if !self.seen.contains_key(&key) {
-                    let seen = self.capture(ledger, (payer, site), cell, self.opened_at[&job], at);
+                    let seen = self.capture(ledger, (payer, site), cell, self.opened[&job], at);
                     self.seen.insert(key, seen);
                 }
                 self.refund(ledger, key, cell);
@@ -120,7 +120,7 @@ impl Bookkeeper {
         ledger: &Ledger,
         (payer, site): (OrgId, SiteId),
         cell: &Cell,
-        opened_at: u64,
+        (opened_at, payer_region): (u64, RegionCode),
         at: Timestamp,
     ) -> Seen {
         let usage_end = at.0.min(opened_at + cell.to_ms);
@@ -135,7 +135,7 @@ impl Bookkeeper {
             period,
             payer,
             site,
-            payer_region: ledger.org(payer).expect("known").registered.region,
+            payer_region,
             refunded: 0,
             left: Vec::new(),
         };

@@ -15,7 +15,6 @@ use hesuan_engine::state::State;
 use hesuan_engine::state::access::{self, Kind, Scope};
 use hesuan_engine::types::PrincipalId;
 use hesuan_ledger::JournalEntry;
-use hesuan_replica::archive::ArchiveError;
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
@@ -24,10 +23,7 @@ use tonic::{Code, Request, Response, Status};
 use super::call::Deadline;
 use super::pages::denied;
 use super::{Core, Services};
-use crate::disk::Disk;
 
-/// Bytes of records read at once: about a segment, which is read whole in any case.
-const PIECE_BYTES: usize = 8 << 20;
 /// Bytes of records in one message.
 const MESSAGE_BYTES: usize = 256 << 10;
 
@@ -41,15 +37,6 @@ struct Extent {
     last: u64,
     head: [u8; 32],
     end: v1::JournalEnd,
-    /// Records in the archive by then.
-    archived: u64,
-}
-
-/// Entries that were read, and the number of the record after them.
-#[derive(Debug, Default)]
-struct Piece {
-    entries: Vec<JournalEntry>,
-    next: u64,
 }
 
 #[tonic::async_trait]
@@ -107,7 +94,6 @@ fn extent(state: &State, caller: PrincipalId, first: u64) -> Result<Extent, Reje
         last,
         head: balance.journal_head,
         end,
-        archived: state.archived(),
     })
 }
 
@@ -123,17 +109,13 @@ async fn send_all(core: &Core, extent: Extent, sender: mpsc::Sender<Sent>) {
 }
 
 async fn send(core: &Core, extent: &Extent, sender: &mpsc::Sender<Sent>) -> Result<(), Status> {
-    let mut next_record = 0;
+    let mut next = Some(0);
     let mut chain = Chain::new(extent);
     let mut begun = false;
     while chain.index < extent.last {
-        let (from, archived) = (next_record, extent.archived);
-        let piece = core.disk.run(move |disk| read(disk, from, archived)).await;
-        let piece = piece.map_err(|error| trouble(Code::DataLoss, "ARCHIVE_DAMAGED", &error.to_string()))?;
-        if piece.next == next_record {
-            return Err(chain.lacking());
-        }
-        next_record = piece.next;
+        let from = next.ok_or_else(|| chain.lacking())?;
+        let piece = core.journal_piece(from).await?;
+        next = piece.next;
         let mut entries = Vec::new();
         let mut bytes = 0;
         for entry in piece.entries {
@@ -164,28 +146,6 @@ async fn tell(sender: &mpsc::Sender<Sent>, part: Part) -> Result<(), Status> {
     let message = ExportJournalResponse { part: Some(part) };
     let gone = |_| Status::cancelled("the client went away");
     sender.send(Ok(message)).await.map_err(gone)
-}
-
-/// Reads some journal entries among the records from a number on.
-fn read(disk: &mut Disk, from: u64, archived: u64) -> Result<Piece, ArchiveError> {
-    let mut piece = Piece {
-        next: from,
-        ..Piece::default()
-    };
-    let mut bytes = 0;
-    disk.archive().read_from(from, |number, record| {
-        if number >= archived || bytes >= PIECE_BYTES {
-            return false;
-        }
-        bytes += record.bytes.len();
-        piece.next = number + 1;
-        if record.job.is_none() {
-            // A record that is no entry is missed as one: the one after it does not follow.
-            piece.entries.extend(JournalEntry::decode(&record.bytes));
-        }
-        true
-    })?;
-    Ok(piece)
 }
 
 /// Sees to it that the entries follow each other up to the head.
@@ -274,7 +234,6 @@ mod tests {
             last,
             head,
             end: v1::JournalEnd::default(),
-            archived: 0,
         }
     }
 

@@ -1,7 +1,8 @@
 //! The journal as it lies in this replica's archive, between ended jobs: found by the number of an entry, read a segment at a time
 //! so that the worker is never kept long.
 
-use hesuan_ledger::{Entry, JournalEntry};
+use hesuan_api::refusal::trouble;
+use hesuan_ledger::JournalEntry;
 use hesuan_replica::archive::{Archive, ArchiveError};
 use hesuan_replica::files::Files;
 use tonic::{Code, Status};
@@ -14,7 +15,7 @@ const PIECE_ENTRIES_MAX: usize = 16_384;
 /// A part of the journal.
 pub(super) struct Piece {
     /// In order.
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: Vec<JournalEntry>,
     /// The record of the archive to go on from; `None` at the end of what is there.
     pub(super) next: Option<u64>,
 }
@@ -35,10 +36,10 @@ impl Core {
 
 /// The journal here does not say what it should.
 pub(super) fn damaged(what: &str) -> Status {
-    Status::new(
-        Code::DataLoss,
-        format!("the journal of this replica cannot be read: {what}"),
-    )
+    let text = format!(
+        "the journal of this replica cannot be read: {what}; ask another replica, and have this one wiped and joined again"
+    );
+    trouble(Code::DataLoss, "ARCHIVE_DAMAGED", &text)
 }
 
 /// The last segment whose first entry is not after the one sought, by halves.
@@ -88,7 +89,7 @@ fn piece<F: Files>(archive: &Archive<F>, from: u64) -> Result<Piece, ArchiveErro
         if record.job.is_some() {
             return true;
         }
-        match JournalEntry::decode(&record.bytes).and_then(|entry| entry.read()) {
+        match JournalEntry::decode(&record.bytes) {
             Some(entry) => piece.entries.push(entry),
             None => unread = Some(number),
         }

@@ -142,8 +142,10 @@ async fn read(core: &Core, plan: &Plan, begin: u64, sender: &Sender, tell: bool)
             if entry.index > plan.last_entry {
                 return Ok(reader);
             }
-            let unreadable = |Unreadable { entry }| damaged(&format!("entry {entry} is not what its kind says"));
-            reader.take(entry, &mut rows).map_err(unreadable)?;
+            let unreadable = |entry| damaged(&format!("entry {entry} is not what its kind says"));
+            let read = entry.read().ok_or_else(|| unreadable(entry.index))?;
+            let taken = reader.take(&read, &mut rows);
+            taken.map_err(|Unreadable { entry }| unreadable(entry))?;
             if reader.began_too_late() {
                 return Ok(reader);
             }

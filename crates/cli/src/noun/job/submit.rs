@@ -150,6 +150,10 @@ pub(super) async fn quote(context: &Context, args: QuoteArgs) -> Outcome<()> {
         "sites": answer.sites.iter().map(site).collect::<Vec<_>>(),
         "quote_id": none_if_zero(answer.quote_id),
         "expires_at": units::rfc3339(answer.expires_at_ms),
+        "nearest": answer.nearest.as_ref().map(|nearest| {
+            let details = nearest.details.iter().map(|detail| (detail.key.clone(), detail.value.clone().into()));
+            json!({ "code": nearest.code, "text": nearest.text, "details": details.collect::<serde_json::Map<_, _>>() })
+        }),
     });
     context.output.show(&value, || quote_text(&answer))
 }
