@@ -8,7 +8,7 @@ use hesuan_engine::command::{Body, Command, Decision, HostInventory, MoneyComman
 use hesuan_engine::outcome::{Effect, Reply};
 use hesuan_engine::schedule::Planner;
 use hesuan_engine::state::{Genesis, Limits, State};
-use hesuan_engine::types::{Funding, HostId, JobId, OnSiteLost, PrincipalId, RegionCode, Resources, Timestamp};
+use hesuan_engine::types::{Funding, Gates, HostId, JobId, OnSiteLost, PrincipalId, RegionCode, Resources, Timestamp};
 use hesuan_ledger::NewOrg;
 
 use super::cluster::{Node, Placement, Pod};
@@ -216,6 +216,8 @@ fn submit(pod: &Pod) -> SubmitJob {
         on_site_lost: OnSiteLost::Hold,
         funding: Funding::default(),
         labels: Vec::new(),
+        gates: Gates::default(),
+        archived: Vec::new(),
         quote: None,
         validate_only: false,
     }
