@@ -108,6 +108,9 @@ async fn a_month_of_two_regions_is_closed_paid_corrected_and_verified_at_the_com
     correct(&people, &job)?;
     claim(&people)?;
     fraud(&people)?;
+    suspend_and_resume(&people.lab, &hangzhou)?;
+    hours(&people)?;
+    bind(&people.lab)?;
     audit(&people.auditor, &cluster.dir)
 }
 
@@ -269,6 +272,8 @@ fn close(people: &People<'_>, job: &str) -> anyhow::Result<()> {
     let net: i64 = positions.iter().map(|position| fen(&position["net_fen"])).sum();
     ensure!(positions.len() == 2 && net == 0, "{clearing}");
     ensure!(clearing["payments"][0]["from_region"] == 330_100, "{clearing}");
+    let csv = people.auditor.text(&["period", "clearing", "--period", "1", "--csv"])?;
+    ensure!(csv.contains("\nnetted among all,330100,310117,"), "{csv}");
     let sheet = people.provider.json(&["period", "sheet", PROVIDER, "--period", "1"])?;
     ensure!(fen(&sheet["net_fen"]) == gross, "{sheet}");
     let other = people
@@ -461,6 +466,93 @@ fn fraud(people: &People<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn suspend_and_resume(lab: &Person<'_>, bureau: &Person<'_>) -> anyhow::Result<()> {
+    let suspend = ["voucher", "suspend", "HZ-1", "--reason"];
+    ensure!(
+        bureau.run(&suspend[..3]).status.code() == Some(2),
+        "nobody suspends without a reason"
+    );
+    let (code, error) = bureau.refused(&[&suspend[..], &[" "]].concat())?;
+    ensure!(code == 2 && error["field"] == "reason", "{error}");
+    let suspended = bureau.json(&[&suspend[..], &["papers are looked at"]].concat())?;
+    ensure!(suspended["state"] == "SUSPENDED", "{suspended}");
+    let number = suspended["voucher_id"].to_string();
+    let submit = [&["job", "submit", "--voucher", &number][..], &JOB, &["true"]].concat();
+    let (code, error) = lab.refused(&submit)?;
+    ensure!(code == 6 && error["code"] == "FUNDS", "{error}");
+    ensure!(error["nearest"]["code"] == "ANY_VOUCHER", "{error}");
+    bureau.text(&["voucher", "resume", "HZ-1", "--reason", "papers are right"])?;
+    let (code, error) = bureau.refused(&["voucher", "redeem", "HZ-1"])?;
+    ensure!(code != 0 && error["code"] != "VOUCHER_WRONG_HOLDER", "{error}");
+    Ok(())
+}
+
+/// A programme that grants core-hours pays beside those that grant money.
+fn hours(people: &People<'_>) -> anyhow::Result<()> {
+    let create = [
+        "programme",
+        "create",
+        "core-hours",
+        "--region",
+        "310117",
+        "--unit-hours-of",
+        "cpu",
+        "--budget",
+        "1000h",
+        "--funder",
+        "city=1",
+        "--rate",
+        "cpu=10%",
+    ];
+    people.bureau.text(&[&create[..], &ALWAYS].concat())?;
+    let issue = [
+        "voucher",
+        "issue",
+        "--programme",
+        "core-hours",
+        "--code",
+        "CH-1",
+        "--holder",
+        LAB,
+    ];
+    let face = ["--face", "100h", "--from", "2020-01-01", "--until", "2099-12-31"];
+    people.bureau.text(&[&issue[..], &face].concat())?;
+    people.lab.text(&["voucher", "redeem", "CH-1"])?;
+    let job = run(&people.lab)?;
+    let receipt = people.lab.json(&["job", "receipt", &job])?;
+    let legs = receipt["total"]["legs"].as_array().context("legs")?;
+    let hours = legs.iter().find(|leg| leg["programme"] == "core-hours");
+    let hours = hours.with_context(|| format!("{receipt}"))?;
+    ensure!(fen(&hours["taken"]) > 0 && fen(&hours["amount_fen"]) > 0, "{receipt}");
+    Ok(())
+}
+
+fn bind(lab: &Person<'_>) -> anyhow::Result<()> {
+    let quoted = lab.json(&[&["job", "quote", "--binding"][..], &JOB, &["sleep", "1"]].concat())?;
+    let number = quoted["quote_id"].to_string();
+    let held = fen(&lab.json(&["wallet", "show", LAB])?["wallet_held_fen"]);
+    ensure!(held > 0, "a binding quote holds the money: {quoted}");
+    let other = [
+        &["job", "submit", "--quote", &number, "--allow-partial"][..],
+        &JOB,
+        &["sleep", "1"],
+    ]
+    .concat();
+    let (_, error) = lab.refused(&other)?;
+    ensure!(error["code"] == "QUOTE_MISMATCH", "{error}");
+    let submit = [
+        &["job", "submit", "--wait", "--quote", &number][..],
+        &JOB,
+        &["sleep", "1"],
+    ]
+    .concat();
+    let ended = lab.json(&submit)?;
+    ensure!(ended["state"] == "SUCCEEDED", "{ended}");
+    let held = fen(&lab.json(&["wallet", "show", LAB])?["wallet_held_fen"]);
+    ensure!(held == 0, "what was not used is free again");
+    Ok(())
+}
+
 fn audit(auditor: &Person<'_>, dir: &Path) -> anyhow::Result<()> {
     let file = dir.join("journal.jsonl").to_string_lossy().into_owned();
     auditor.text(&["audit", "export", "-o", &file])?;
@@ -473,10 +565,11 @@ fn audit(auditor: &Person<'_>, dir: &Path) -> anyhow::Result<()> {
     let altered = [&text[..digit], other, &text[digit + 1..]].concat();
     std::fs::write(&file, altered)?;
     let output = auditor.run(&["audit", "verify", &file]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    let last = text.matches("\"record\":\"").count();
     ensure!(
-        output.status.code() == Some(10),
-        "{}",
-        String::from_utf8_lossy(&output.stdout)
+        output.status.code() == Some(10) && said.contains(&format!("entry {last}")),
+        "{said}"
     );
     Ok(())
 }

@@ -602,6 +602,37 @@ fn a_bad_request_is_refused_by_field() {
         ),
         ("instance", "FIELD_MALFORMED", attach(|a| a.instance = vec![1])),
         (
+            "spec.retry.failure",
+            "FIELD_CONFLICT",
+            submit(|s| {
+                s.retries_max = 2;
+                s.retry = Some(v1::RetryPolicy {
+                    failure: Some(3),
+                    ..Default::default()
+                });
+            }),
+        ),
+        (
+            "spec.retry.site_lost",
+            "FIELD_CONFLICT",
+            submit(|s| {
+                s.retry = Some(v1::RetryPolicy {
+                    site_lost: Some(1),
+                    ..Default::default()
+                });
+            }),
+        ),
+        (
+            "spec.retry.time_limit",
+            "FIELD_OUT_OF_RANGE",
+            submit(|s| {
+                s.retry = Some(v1::RetryPolicy {
+                    time_limit: Some(101),
+                    ..Default::default()
+                });
+            }),
+        ),
+        (
             "spec.after[0].job_id",
             "FIELD_MISSING",
             submit(|s| s.after = vec![v1::Dependency::default()]),

@@ -3,7 +3,9 @@
 
 use hesuan_ledger::types::{ClaimId, Fen, Grant, RegionCode, Timestamp};
 
-use crate::types::{Digest, Funding, Gates, HostId, JobId, OnSiteLost, PrincipalId, RequestId, Resources, TaskId};
+use crate::types::{
+    Digest, Funding, Gates, HostId, JobId, OnSiteLost, PrincipalId, RequestId, Resources, Retries, TaskId,
+};
 
 /// One command of a bundle.
 #[derive(Clone, Debug, PartialEq)]
@@ -134,6 +136,8 @@ pub struct SubmitJob {
     pub regions: Vec<RegionCode>,
     /// Further attempts after a failure.
     pub retries_max: u32,
+    /// Further attempts after anything else.
+    pub retries: Retries,
     /// What happens when the site is lost.
     pub on_site_lost: OnSiteLost,
     /// Which money.

@@ -113,6 +113,28 @@ impl Gates {
     }
 }
 
+/// How often a task is placed again by why an attempt of it ended, beside its retries after failures. A site that is emptied by its
+/// operator always gives its tasks back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retries {
+    /// It ran into its time limit. Each attempt is paid.
+    pub time_limit: u32,
+    /// Its site was lost and it may be requeued; `None` = as often as it takes.
+    pub site_lost: Option<u32>,
+    /// Its agent could not start it, or lost it.
+    pub agent_fault: u32,
+}
+
+impl Default for Retries {
+    fn default() -> Self {
+        Self {
+            time_limit: 0,
+            site_lost: None,
+            agent_fault: 3,
+        }
+    }
+}
+
 /// A job that has to end before another runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dependency {

@@ -176,6 +176,8 @@ proptest! {
                             prop_assert!(good);
                             prop_assert_eq!(id.0 as usize, model.jobs.len() + 1);
                             model.jobs.push(ModelJob { after, tasks: vec![None; tasks as usize] });
+                            // What it is to run after may have ended already.
+                            model.settle();
                         }
                         Ok(other) => panic!("{other:?}"),
                         Err(refused) if good => {

@@ -5,8 +5,8 @@ mod support;
 use hesuan_engine::command::{Body, EndKind, SiteState, TaskEvent};
 use hesuan_engine::outcome::{ArchiveRecord, Effect, RejectionKind};
 use hesuan_engine::state::archive::JobRecord;
-use hesuan_engine::state::{JobState, LOSSES_MAX, State};
-use hesuan_engine::types::{Funding, JobId, OnSiteLost, Resources};
+use hesuan_engine::state::{JobState, State};
+use hesuan_engine::types::{Funding, JobId, OnSiteLost, Resources, Retries};
 use hesuan_ledger::types::{Fen, OrgId};
 use prost::Message as _;
 use support::*;
@@ -162,11 +162,12 @@ fn a_failure_is_retried_while_retries_last() {
 fn what_the_agent_loses_is_not_billed_and_tried_again_a_few_times() {
     let mut world = World::new();
     let job = world.submit("lab", job());
-    for n in 1..=LOSSES_MAX + 1 {
+    let losses_max = Retries::default().agent_fault;
+    for n in 1..=losses_max + 1 {
         let task = world.place(job, 0, "sj-a", &[]).unwrap();
         world.wait(MINUTE);
         world.end("songjiang", task, EndKind::Lost, MINUTE);
-        let expected = if n <= LOSSES_MAX {
+        let expected = if n <= losses_max {
             JobState::Pending
         } else {
             JobState::Lost

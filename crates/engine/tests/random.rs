@@ -107,6 +107,8 @@ struct Ask {
     done_by: Option<u64>,
     // Job, how it has to end, element by element.
     after: Vec<(u64, u8, bool)>,
+    time_limit: u32,
+    site_lost: Option<u32>,
 }
 
 fn ask() -> impl Strategy<Value = Ask> {
@@ -116,10 +118,13 @@ fn ask() -> impl Strategy<Value = Ask> {
         2 => Just(Vec::new()),
         1 => proptest::collection::vec((1..12u64, 0..3u8, proptest::bool::weighted(0.3)), 1..3)
     ];
-    (not_before, done_by, after).prop_map(|(not_before, done_by, after)| Ask {
+    let retries = (0..2u32, proptest::option::of(0..2u32));
+    (not_before, done_by, after, retries).prop_map(|(not_before, done_by, after, retries)| Ask {
         not_before,
         done_by,
         after,
+        time_limit: retries.0,
+        site_lost: retries.1,
     })
 }
 
@@ -318,6 +323,8 @@ impl Run {
                 one.resources.gpu_milli = gpu * 500;
                 one.on_site_lost = if requeue { OnSiteLost::Requeue } else { OnSiteLost::Hold };
                 one.gates.done_by = gates.done_by.map(|ms| Timestamp(self.world.at + ms));
+                one.retries.time_limit = gates.time_limit;
+                one.retries.site_lost = gates.site_lost.filter(|_| requeue);
                 let newest = self.world.state.jobs_newest_first(None).next();
                 let newest = newest.map_or(0, |(id, _)| id.0);
                 one.gates.after = gates
@@ -527,7 +534,7 @@ fn the_random_steps_reach_what_they_are_meant_to() {
     let mut runner = TestRunner::deterministic();
     let steps = proptest::collection::vec(step(), 60..120);
     let mut reached: BTreeMap<String, u32> = BTreeMap::new();
-    for _ in 0..128 {
+    for _ in 0..256 {
         let mut run = Run::new();
         for step in steps.new_tree(&mut runner).expect("a plain strategy").current() {
             run.step(step);

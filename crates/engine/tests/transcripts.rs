@@ -52,6 +52,9 @@ fn submit(world: &World, arguments: &[&str]) -> SubmitJob {
         match argument.split_once('=') {
             Some(("tasks", n)) => (one.tasks, one.array) = (number(n), true),
             Some(("retries", n)) => one.retries_max = number(n),
+            Some(("retry-time-limit", n)) => one.retries.time_limit = number(n),
+            Some(("retry-site-lost", n)) => one.retries.site_lost = Some(number(n)),
+            Some(("retry-agent-fault", n)) => one.retries.agent_fault = number(n),
             Some(("cores", n)) => one.resources.cpu_milli = number::<u64>(n) * 1000,
             Some(("not-before", minutes)) => {
                 one.gates.not_before = Some(Timestamp(world.at + number::<u64>(minutes) * MINUTE))

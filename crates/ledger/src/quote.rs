@@ -232,7 +232,7 @@ pub(crate) fn merged<'a>(legs: impl Iterator<Item = &'a Leg>) -> Vec<Leg> {
                 known.amount.0 += leg.amount.0;
                 known.grant.0 += leg.grant.0;
             }
-            None => merged.push(leg.clone()),
+            None => merged.push(*leg),
         }
     }
     merged

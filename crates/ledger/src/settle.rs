@@ -360,7 +360,7 @@ impl Settled {
         let back = |(leg, refunded): (&Leg, &LegRefunded)| Leg {
             amount: refunded.amount,
             grant: refunded.grant,
-            ..leg.clone()
+            ..*leg
         };
         let legs = |cell: &Cell| cell.legs.iter().zip(&cell.legs_refunded).map(back).collect::<Vec<_>>();
         merged(self.cells.iter().flat_map(legs).collect::<Vec<_>>().iter())

@@ -2,8 +2,8 @@
 
 use hesuan_api::internal::v1::command::Body;
 use hesuan_api::v1::{
-    After, CancelJobRequest, Dependency, ExtendJobRequest, Funding, JobSpec, OnSiteLost, Resources, SubmitJobRequest,
-    TopUpRequest,
+    After, CancelJobRequest, Dependency, ExtendJobRequest, Funding, JobSpec, OnSiteLost, Resources, RetryPolicy,
+    SubmitJobRequest, TopUpRequest,
 };
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
@@ -187,6 +187,17 @@ impl Client {
             4 => (60_000, rng.random_range(3_000..15_000)),
             _ => (60_000, rng.random_range(1..1_500)),
         };
+        let on_site_lost = if rng.random_range(0..2) == 0 {
+            OnSiteLost::Requeue
+        } else {
+            OnSiteLost::Hold
+        };
+        let retry = (rng.random_range(0..4) == 0).then(|| RetryPolicy {
+            time_limit: Some(rng.random_range(0..2)),
+            site_lost: (on_site_lost == OnSiteLost::Requeue).then(|| rng.random_range(0..3)),
+            agent_fault: Some(rng.random_range(0..3)),
+            ..RetryPolicy::default()
+        });
         let exit_code = i32::from(rng.random_range(0..8) == 0);
         let spec = JobSpec {
             name: "job".into(),
@@ -205,12 +216,7 @@ impl Client {
                 0
             },
             retries_max: rng.random_range(0..3),
-            on_site_lost: if rng.random_range(0..2) == 0 {
-                OnSiteLost::Requeue
-            } else {
-                OnSiteLost::Hold
-            }
-            .into(),
+            on_site_lost: on_site_lost.into(),
             funding: Some(Funding {
                 wallet_only: rng.random_range(0..4) == 0,
                 ..Funding::default()
@@ -227,6 +233,7 @@ impl Client {
                 0
             },
             after,
+            retry,
             ..JobSpec::default()
         };
         SubmitJobRequest {

@@ -132,6 +132,12 @@ fn spec(state: &State, job: &Job) -> v1::JobSpec {
         not_before_ms: job.spec.gates().not_before.unwrap_or_default().0,
         done_by_ms: job.spec.gates().done_by.unwrap_or_default().0,
         after: job.spec.gates().after.iter().map(dependency).collect(),
+        retry: Some(v1::RetryPolicy {
+            failure: Some(job.spec.retries_max),
+            time_limit: Some(job.spec.retries.time_limit),
+            site_lost: job.spec.retries.site_lost,
+            agent_fault: Some(job.spec.retries.agent_fault),
+        }),
     }
 }
 

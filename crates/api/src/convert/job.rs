@@ -5,7 +5,7 @@ use hesuan_engine::command::{ArchivedJob, Body, SubmitJob};
 use hesuan_engine::state::DEPENDENCIES_MAX;
 use hesuan_engine::state::archive::state_of;
 use hesuan_engine::types::{
-    After, Dependency, Fen, Funding, Gates, JobId, OnSiteLost, RegionCode, Resources, Timestamp,
+    After, Dependency, Fen, Funding, Gates, JobId, OnSiteLost, RegionCode, Resources, Retries, Timestamp,
 };
 use prost::Message;
 use sha2::{Digest, Sha256};
@@ -131,6 +131,7 @@ pub fn job(spec: v1::JobSpec) -> Checked<SubmitJob> {
             ));
         }
     };
+    let (retries_max, retries) = retries(spec.retries_max, spec.retry.unwrap_or_default(), on_site_lost)?;
     let gates = Gates {
         not_before: instant("spec.not_before_ms", spec.not_before_ms)?,
         done_by: instant("spec.done_by_ms", spec.done_by_ms)?,
@@ -149,7 +150,8 @@ pub fn job(spec: v1::JobSpec) -> Checked<SubmitJob> {
         parallel_max: parallel_max as u32,
         sites: sites(spec.sites)?,
         regions: regions(spec.regions)?,
-        retries_max: range("spec.retries_max", spec.retries_max.into(), 0, RETRIES_MAX)? as u32,
+        retries_max,
+        retries,
         on_site_lost,
         funding: funding(spec.funding.unwrap_or_default())?,
         labels: labels(spec.labels)?,
@@ -158,6 +160,37 @@ pub fn job(spec: v1::JobSpec) -> Checked<SubmitJob> {
         quote: None,
         validate_only: false,
     })
+}
+
+/// After failures, and after anything else.
+fn retries(retries_max: u32, given: v1::RetryPolicy, on_site_lost: OnSiteLost) -> Checked<(u32, Retries)> {
+    let bounded = |field: &str, given: u32| Ok(range(field, given.into(), 0, RETRIES_MAX)? as u32);
+    let retries_max = bounded("spec.retries_max", retries_max)?;
+    let failure = bounded("spec.retry.failure", given.failure.unwrap_or(retries_max))?;
+    if retries_max > 0 && failure != retries_max {
+        let text = format!(
+            "spec.retry.failure is {failure} and spec.retries_max, which says the same, is {retries_max}: give one of them"
+        );
+        return Err(invalid("FIELD_CONFLICT", "spec.retry.failure", text));
+    }
+    if given.site_lost.is_some() && on_site_lost == OnSiteLost::Hold {
+        let text = "spec.retry.site_lost is given but spec.on_site_lost is hold: then a task waits for its site and is not placed again; \
+                    ask for requeue, or leave it out";
+        return Err(invalid("FIELD_CONFLICT", "spec.retry.site_lost", text));
+    }
+    let default = Retries::default();
+    let retries = Retries {
+        time_limit: bounded("spec.retry.time_limit", given.time_limit.unwrap_or(default.time_limit))?,
+        site_lost: match given.site_lost {
+            None => default.site_lost,
+            Some(most) => Some(bounded("spec.retry.site_lost", most)?),
+        },
+        agent_fault: bounded(
+            "spec.retry.agent_fault",
+            given.agent_fault.unwrap_or(default.agent_fault),
+        )?,
+    };
+    Ok((failure, retries))
 }
 
 fn after(given: Vec<v1::Dependency>) -> Checked<Vec<Dependency>> {

@@ -112,6 +112,12 @@ pub struct JobSummary {
     pub ended_because_code: String,
     #[prost(string, tag = "40")]
     pub ended_because_text: String,
+    #[prost(uint32, tag = "41")]
+    pub retries_time_limit: u32,
+    #[prost(uint32, optional, tag = "42")]
+    pub retries_site_lost: Option<u32>,
+    #[prost(uint32, tag = "43")]
+    pub retries_agent_fault: u32,
 }
 
 /// A job that it was to run after.
@@ -298,6 +304,9 @@ impl JobSummary {
             array: spec.array,
             parallel_max: spec.parallel_max,
             retries_max: spec.retries_max,
+            retries_time_limit: spec.retries.time_limit,
+            retries_site_lost: spec.retries.site_lost,
+            retries_agent_fault: spec.retries.agent_fault,
             labels: spec
                 .labels
                 .iter()

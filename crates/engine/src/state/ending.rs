@@ -7,9 +7,6 @@ use super::{Attempt, Ended, Job, JobState, Receipt, State};
 use crate::outcome::Effect;
 use crate::types::{JobId, TaskId};
 
-/// Losses by the agent's fault after which a task is not placed again.
-pub const LOSSES_MAX: usize = 3;
-
 /// What is known of the end of an attempt, and what follows from it.
 #[derive(Clone, Debug)]
 pub(super) struct Ending {
@@ -22,8 +19,10 @@ pub(super) struct Ending {
     pub(super) cpu_ms: u64,
     pub(super) memory_peak_mib: u64,
     pub(super) message: Box<str>,
-    /// Counts towards [`LOSSES_MAX`].
+    /// The agent could not run it or lost it.
     pub(super) agent_fault: bool,
+    /// Its site was lost.
+    pub(super) site_lost: bool,
 }
 
 /// What the payer owes.
@@ -40,21 +39,35 @@ pub(super) enum Bill {
 pub(super) enum Next {
     /// It waits to be placed again (unless the job was cancelled meanwhile).
     Requeue,
-    /// Again if it has an attempt left.
+    /// Again if it has an attempt left after an end of this cause.
     Retry,
-    /// Again while its agents have not failed it too often.
-    RetryLoss,
     /// It is over.
     Final,
 }
 
 impl Ending {
-    /// Not billed, and placed again.
-    pub(super) fn provider_fault(message: &str, agent_fault: bool) -> Self {
-        let next = if agent_fault { Next::RetryLoss } else { Next::Requeue };
+    /// Not billed, and placed again: its site was emptied.
+    pub(super) fn given_back(message: &str) -> Self {
         Self {
-            next,
-            agent_fault,
+            next: Next::Requeue,
+            ..Self::gone(message)
+        }
+    }
+
+    /// Not billed, and placed again if it has an attempt left: the agent failed.
+    pub(super) fn agent_fault(message: &str) -> Self {
+        Self {
+            next: Next::Retry,
+            agent_fault: true,
+            ..Self::gone(message)
+        }
+    }
+
+    /// Not billed, and placed again if it has an attempt left: the site was lost.
+    pub(super) fn site_lost(message: &str) -> Self {
+        Self {
+            next: Next::Retry,
+            site_lost: true,
             ..Self::gone(message)
         }
     }
@@ -71,6 +84,7 @@ impl Ending {
             memory_peak_mib: 0,
             message: message.into(),
             agent_fault: false,
+            site_lost: false,
         }
     }
 }
@@ -123,11 +137,11 @@ impl State {
             receipt,
             refunded: Fen::ZERO,
             agent_fault: ending.agent_fault,
+            site_lost: ending.site_lost,
         }));
         let again = match next {
             Next::Requeue => true,
-            Next::Retry => self.ended_attempts(id, |ended| ended.state != JobState::Lost) <= self.retries_max(id.job),
-            Next::RetryLoss => self.ended_attempts(id, |ended| ended.agent_fault) <= LOSSES_MAX,
+            Next::Retry => self.has_retry_left(id),
             Next::Final => false,
         };
         self.change_job(id.job, |job| {
@@ -204,18 +218,21 @@ impl State {
         self.index.requeue(id, job, &self.tables.class(job.class).request);
     }
 
-    /// Attempts of the task of `id` that ended in a certain way.
-    fn ended_attempts(&self, id: TaskId, which: impl Fn(&Ended) -> bool) -> usize {
+    /// Whether the task, whose attempt `id` has just ended, may have another after an end of this cause.
+    fn has_retry_left(&self, id: TaskId) -> bool {
+        let ended = |attempt: &Attempt| attempt.ended.as_deref().and_then(Ended::cause);
+        let Some(cause) = self.attempt(id).and_then(ended) else {
+            return false;
+        };
+        let job = self.job(id.job).expect("an attempt has a job");
+        let Some(most) = job.spec.retries_after(cause) else {
+            return true;
+        };
         let attempts = self
             .attempts(id.job, id.task)
             .take_while(|(found, _)| found.task == id.task);
-        attempts
-            .filter(|(_, attempt)| attempt.ended.as_deref().is_some_and(&which))
-            .count()
-    }
-
-    fn retries_max(&self, id: JobId) -> usize {
-        self.job(id).map_or(0, |job| job.spec.retries_max as usize)
+        let so_far = attempts.filter(|(_, attempt)| ended(attempt) == Some(cause)).count();
+        so_far <= most as usize
     }
 
     pub(super) fn job_mut(&mut self, id: JobId) -> &mut Job {

@@ -8,7 +8,7 @@ use hesuan_ledger::types::{Fen, HoldId, SiteId, Timestamp};
 
 use super::after::Unmet;
 use super::gates::Waits;
-use crate::types::{ClassId, Digest, Gates, HostId, PrincipalId, Request};
+use crate::types::{ClassId, Digest, Gates, HostId, PrincipalId, Request, Retries};
 
 /// Where a job stands; an attempt uses the same words.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,6 +57,8 @@ pub struct Spec {
     pub parallel_max: u32,
     /// Further attempts after a failure.
     pub retries_max: u32,
+    /// Further attempts after anything else.
+    pub retries: Retries,
     /// Free key-value pairs, in the order given.
     pub labels: Box<[Label]>,
     /// What must have come before it runs; see [`Spec::gates`].
@@ -313,6 +315,46 @@ pub struct Ended {
     pub refunded: Fen,
     /// Its agent could not run it or lost it; a task is placed again only so often after that.
     pub agent_fault: bool,
+    /// Its site was lost with it, and it was requeued or may not be.
+    pub site_lost: bool,
+}
+
+/// Why an attempt ended, as far as it decides whether there is another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// The program failed.
+    Failure,
+    /// Stopped at its time limit.
+    TimeLimit,
+    /// With its site.
+    SiteLost,
+    /// By its agent.
+    AgentFault,
+}
+
+impl Ended {
+    /// `None` for an end that is not counted.
+    pub(super) fn cause(&self) -> Option<Cause> {
+        match self.state {
+            JobState::Failed => Some(Cause::Failure),
+            JobState::TimeLimit => Some(Cause::TimeLimit),
+            JobState::Lost if self.agent_fault => Some(Cause::AgentFault),
+            JobState::Lost if self.site_lost => Some(Cause::SiteLost),
+            _ => None,
+        }
+    }
+}
+
+impl Spec {
+    /// Further attempts of a task after this; `None` = any number.
+    pub(super) fn retries_after(&self, cause: Cause) -> Option<u32> {
+        match cause {
+            Cause::Failure => Some(self.retries_max),
+            Cause::TimeLimit => Some(self.retries.time_limit),
+            Cause::SiteLost => self.retries.site_lost,
+            Cause::AgentFault => Some(self.retries.agent_fault),
+        }
+    }
 }
 
 /// What an attempt cost and who paid: `gross = legs + copay`. The ledger keeps the whole receipt for its settlement window.

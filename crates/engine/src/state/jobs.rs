@@ -12,7 +12,7 @@ use super::sites::check_reason;
 use super::{Class, Job, Script, Spec, State};
 use crate::command::SubmitJob;
 use crate::outcome::{Effect, Rejection, RejectionKind, Reply};
-use crate::types::{ClassId, Digest, Gates, JobId, PrincipalId, Request, Resources};
+use crate::types::{ClassId, Digest, Gates, JobId, PrincipalId, Request, Resources, Retries};
 
 /// Tasks of one array.
 pub const TASKS_MAX: u32 = 100_000;
@@ -207,6 +207,18 @@ impl State {
             RETRIES_MAX.into(),
             "retries",
         )?;
+        let Retries {
+            time_limit,
+            site_lost,
+            agent_fault,
+        } = job.retries;
+        for (field, given) in [
+            ("spec.retry.time_limit", time_limit),
+            ("spec.retry.site_lost", site_lost.unwrap_or(0)),
+            ("spec.retry.agent_fault", agent_fault),
+        ] {
+            check_range(field, given.into(), 0, RETRIES_MAX.into(), "retries")?;
+        }
         if job.priority.unsigned_abs() > PRIORITY_MAX.unsigned_abs() {
             let text = format!(
                 "priority is {}; it lies between -{PRIORITY_MAX} and {PRIORITY_MAX}",
@@ -380,6 +392,7 @@ fn spec_of(job: &SubmitJob, script: Option<Digest>) -> Spec {
         array: job.array,
         parallel_max: job.parallel_max,
         retries_max: job.retries_max,
+        retries: job.retries,
         labels: job.labels.clone().into(),
         gates: (job.gates != Gates::NONE).then(|| Box::new(job.gates.clone())),
     }

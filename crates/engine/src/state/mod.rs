@@ -44,7 +44,6 @@ pub use self::principal::Principal;
 pub use self::site::{Agent, Amounts, Generic, Gpu, Host, Site};
 
 pub use self::cluster::LEVEL;
-pub use self::ending::LOSSES_MAX;
 pub use self::jobs::{PRIORITY_MAX, RETRIES_MAX, TASKS_MAX};
 pub use self::snapshot::{CHUNK_BYTES_MAX, DecodeError, Decoder, Frozen};
 

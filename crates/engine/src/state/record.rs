@@ -16,7 +16,7 @@ use crate::command::{HostInventory, Member, Role, SiteState};
 use crate::outcome::Reply;
 use crate::types::{
     After, ClassId, Dependency, Digest, Funding, Gates, HostId, JobId, OnSiteLost, PrincipalId, Request, RequestId,
-    Resources, TaskId,
+    Resources, Retries, TaskId,
 };
 
 /// A record that no state could have written.
@@ -255,10 +255,23 @@ pub(super) struct JobTableRecord {
     labels: Vec<String>,
     #[prost(message, optional, tag = "13")]
     progress: Option<ProgressRecord>,
+    #[prost(message, optional, tag = "22")]
+    retries: Option<RetriesRecord>,
     #[prost(message, optional, tag = "20")]
     gates: Option<GatesRecord>,
     #[prost(message, optional, tag = "21")]
     waits: Option<WaitsRecord>,
+}
+
+// Absent = the default.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct RetriesRecord {
+    #[prost(uint32, tag = "1")]
+    time_limit: u32,
+    #[prost(uint32, optional, tag = "2")]
+    site_lost: Option<u32>,
+    #[prost(uint32, tag = "3")]
+    agent_fault: u32,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -395,6 +408,8 @@ pub(super) struct EndedRecord {
     refunded: i64,
     #[prost(bool, tag = "11")]
     agent_fault: bool,
+    #[prost(bool, tag = "12")]
+    site_lost: bool,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -828,6 +843,11 @@ impl JobTableRecord {
                 .flat_map(|(key, value)| [key.to_string(), value.to_string()])
                 .collect(),
             progress: job.progress.as_deref().map(ProgressRecord::from),
+            retries: (spec.retries != Retries::default()).then_some(RetriesRecord {
+                time_limit: spec.retries.time_limit,
+                site_lost: spec.retries.site_lost,
+                agent_fault: spec.retries.agent_fault,
+            }),
             gates: spec.gates.as_deref().map(GatesRecord::from),
             waits: job.waits.as_deref().map(WaitsRecord::from),
         }
@@ -847,6 +867,11 @@ impl JobTableRecord {
             array: self.array,
             parallel_max: self.parallel_max,
             retries_max: self.retries_max,
+            retries: self.retries.map_or_else(Retries::default, |retries| Retries {
+                time_limit: retries.time_limit,
+                site_lost: retries.site_lost,
+                agent_fault: retries.agent_fault,
+            }),
             labels: pairs(self.labels)?,
             gates: self.gates.map(|gates| gates.read().map(Box::new)).transpose()?,
         };
@@ -1049,6 +1074,7 @@ impl AttemptTableRecord {
             receipt: ended.receipt.as_ref().map(ReceiptRecord::of),
             refunded: ended.refunded.0,
             agent_fault: ended.agent_fault,
+            site_lost: ended.site_lost,
         };
         Self {
             id: Some(id.into()),
@@ -1079,6 +1105,7 @@ impl AttemptTableRecord {
                 receipt: ended.receipt.as_ref().map(ReceiptRecord::read),
                 refunded: Fen(ended.refunded),
                 agent_fault: ended.agent_fault,
+                site_lost: ended.site_lost,
             }))
         };
         let attempt = Attempt {

@@ -101,11 +101,10 @@ fn ending(end: &TaskEnd, withdrawn: bool, cancelled: bool) -> Ending {
         memory_peak_mib: end.memory_peak_mib,
         ..Ending::gone(message)
     };
-    let unbilled = |agent_fault| Ending {
-        bill: Bill::Nothing,
+    let unbilled = |ending: Ending| Ending {
         cpu_ms: end.cpu_ms,
         memory_peak_mib: end.memory_peak_mib,
-        ..Ending::provider_fault(message, agent_fault)
+        ..ending
     };
     let failed = Ending {
         state: JobState::Failed,
@@ -122,6 +121,7 @@ fn ending(end: &TaskEnd, withdrawn: bool, cancelled: bool) -> Ending {
         EndKind::MemoryLimit => failed,
         EndKind::TimeLimit => Ending {
             state: JobState::TimeLimit,
+            next: Next::Retry,
             ..billed
         },
         EndKind::StartFailed { by_user: true } => Ending {
@@ -133,9 +133,11 @@ fn ending(end: &TaskEnd, withdrawn: bool, cancelled: bool) -> Ending {
             ..billed
         },
         // Drained: the site wanted its machines back, so the user pays nothing and the task goes elsewhere.
-        EndKind::Cancelled if withdrawn => unbilled(false),
-        EndKind::LeaseExpired => unbilled(false),
-        EndKind::Cancelled | EndKind::StartFailed { by_user: false } | EndKind::Lost => unbilled(true),
+        EndKind::Cancelled if withdrawn => unbilled(Ending::given_back(message)),
+        EndKind::LeaseExpired => unbilled(Ending::site_lost(message)),
+        EndKind::Cancelled | EndKind::StartFailed { by_user: false } | EndKind::Lost => {
+            unbilled(Ending::agent_fault(message))
+        }
     }
 }
 

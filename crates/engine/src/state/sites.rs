@@ -253,7 +253,7 @@ impl State {
         for task in step.into_iter().take(SWEEP_STEP) {
             let job = self.job(task.job).expect("an attempt has a job");
             if lost && self.request(job).on_site_lost == OnSiteLost::Requeue {
-                self.end_attempt(task, at, Ending::provider_fault("the site was lost", false), effects);
+                self.end_attempt(task, at, Ending::site_lost("the site was lost"), effects);
                 effects.push(Effect::Withdrawn { site: id, task });
             } else if !lost {
                 self.attempt_mut(task).withdrawn = true;

@@ -7,7 +7,9 @@ use hesuan_engine::command::{
 };
 use hesuan_engine::outcome::{Effect, Outcome, Rejection, Reply};
 use hesuan_engine::state::{Genesis, Limits, State};
-use hesuan_engine::types::{Funding, Gates, HostId, JobId, OnSiteLost, PrincipalId, RequestId, Resources, TaskId};
+use hesuan_engine::types::{
+    Funding, Gates, HostId, JobId, OnSiteLost, PrincipalId, RequestId, Resources, Retries, TaskId,
+};
 use hesuan_ledger::types::{BasisPoints, Fen, Grant, RegionCode, Sku, Timestamp};
 use hesuan_ledger::{BudgetPolicy, Funder, NewOrg, NewProgramme, NewVoucher, OrgKind, Rate, Redemption, Terms};
 
@@ -393,6 +395,7 @@ pub(crate) fn job() -> SubmitJob {
         sites: Vec::new(),
         regions: Vec::new(),
         retries_max: 0,
+        retries: Retries::default(),
         on_site_lost: OnSiteLost::Hold,
         funding: Funding::default(),
         labels: Vec::new(),

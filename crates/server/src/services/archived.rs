@@ -164,6 +164,12 @@ fn spec(summary: &JobSummary) -> v1::JobSpec {
         not_before_ms: summary.not_before_ms,
         done_by_ms: summary.done_by_ms,
         after: summary.after.iter().map(dependency).collect(),
+        retry: Some(v1::RetryPolicy {
+            failure: Some(summary.retries_max),
+            time_limit: Some(summary.retries_time_limit),
+            site_lost: summary.retries_site_lost,
+            agent_fault: Some(summary.retries_agent_fault),
+        }),
         ..v1::JobSpec::default()
     }
 }

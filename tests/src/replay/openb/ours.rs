@@ -8,7 +8,9 @@ use hesuan_engine::command::{Body, Command, Decision, HostInventory, MoneyComman
 use hesuan_engine::outcome::{Effect, Reply};
 use hesuan_engine::schedule::Planner;
 use hesuan_engine::state::{Genesis, Limits, State};
-use hesuan_engine::types::{Funding, HostId, JobId, OnSiteLost, PrincipalId, RegionCode, Resources, Timestamp};
+use hesuan_engine::types::{
+    Funding, Gates, HostId, JobId, OnSiteLost, PrincipalId, RegionCode, Resources, Retries, Timestamp,
+};
 use hesuan_ledger::NewOrg;
 
 use super::cluster::{Node, Placement, Pod};
@@ -213,9 +215,12 @@ fn submit(pod: &Pod) -> SubmitJob {
         sites: Vec::new(),
         regions: Vec::new(),
         retries_max: 0,
+        retries: Retries::default(),
         on_site_lost: OnSiteLost::Hold,
         funding: Funding::default(),
         labels: Vec::new(),
+        gates: Gates::default(),
+        archived: Vec::new(),
         quote: None,
         validate_only: false,
     }

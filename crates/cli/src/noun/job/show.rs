@@ -205,6 +205,12 @@ fn spec_json(spec: &v1::JobSpec) -> Value {
         "sites": spec.sites,
         "regions": spec.regions,
         "retries_max": spec.retries_max,
+        "retry": spec.retry.as_ref().map(|retry| json!({
+            "failure": retry.failure,
+            "time_limit": retry.time_limit,
+            "site_lost": retry.site_lost,
+            "agent_fault": retry.agent_fault,
+        })),
         "on_site_lost": if spec.on_site_lost() == v1::OnSiteLost::Requeue { "requeue" } else { "hold" },
         "funding": {
             "vouchers": funding.vouchers,
@@ -342,6 +348,7 @@ fn job_text(job: &v1::Job) -> String {
                 spec.priority.to_string()
             },
         ),
+        ("again after", retries_text(&spec)),
         ("not before", time_or_nothing(spec.not_before_ms)),
         ("done by", time_or_nothing(spec.done_by_ms)),
         (
@@ -363,6 +370,24 @@ fn job_text(job: &v1::Job) -> String {
         text.push_str(&attempts_table(&job.attempts));
     }
     text
+}
+
+/// How often a task is placed again, by cause.
+fn retries_text(spec: &v1::JobSpec) -> String {
+    let retry = spec.retry.unwrap_or_default();
+    let times =
+        |most: Option<u32>| most.map_or_else(|| "any number of times".to_owned(), |most| format!("{most} times"));
+    let site = if spec.on_site_lost() == v1::OnSiteLost::Requeue {
+        times(retry.site_lost)
+    } else {
+        "waits for it".to_owned()
+    };
+    format!(
+        "a failure {}, its time limit {}, a fault of its agent {}, the loss of its site: {site}",
+        times(retry.failure),
+        times(retry.time_limit),
+        times(retry.agent_fault)
+    )
 }
 
 fn time_or_nothing(ms: u64) -> String {

@@ -42,9 +42,13 @@ pub struct SpecArgs {
     /// Regions it may run in, by code
     #[arg(long = "region", value_name = "CODE", value_delimiter = ',', value_parser = parse_region)]
     pub regions: Vec<u32>,
-    /// Further attempts after a failure
+    /// Further attempts after a failure; the same as --retry-on failure=NUMBER
     #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
     pub retries: Option<u32>,
+    /// Further attempts by cause: failure=2,time-limit=1,site-lost=3,agent-fault=0 [default: failure=0, time-limit=0, agent-fault=3, and with
+    /// --on-site-lost requeue as many as it takes]
+    #[arg(long, value_name = "CAUSE=NUMBER", value_delimiter = ',', value_parser = parse_retry)]
+    pub retry_on: Vec<(Cause, u32)>,
     /// Not before this time: 2026-05-01T22:00:00+08:00, 2026-05-01 22:00 of this machine's zone, or from now on: +2h
     #[arg(long, value_name = "TIME|+DURATION", value_parser = units::parse_when)]
     pub not_before: Option<u64>,
@@ -98,6 +102,37 @@ pub struct Gpus {
 pub struct Array {
     count: u32,
     parallel_max: u32,
+}
+
+/// Why an attempt ended; see `--retry-on`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// A code other than 0, a signal, too much memory.
+    Failure,
+    /// Its time limit.
+    TimeLimit,
+    /// With its site.
+    SiteLost,
+    /// Its agent could not start it or lost it.
+    AgentFault,
+}
+
+fn parse_retry(text: &str) -> Result<(Cause, u32), String> {
+    let bad = || {
+        format!(
+            "\"{text}\" is no retry: write failure=2, and likewise time-limit, site-lost and agent-fault, each 100 at most"
+        )
+    };
+    let (cause, number) = text.split_once('=').ok_or_else(bad)?;
+    let cause = match cause {
+        "failure" => Cause::Failure,
+        "time-limit" => Cause::TimeLimit,
+        "site-lost" => Cause::SiteLost,
+        "agent-fault" => Cause::AgentFault,
+        _ => return Err(bad()),
+    };
+    let number = number.parse().ok().filter(|number| *number <= 100).ok_or_else(bad)?;
+    Ok((cause, number))
 }
 
 /// See `--on-site-lost`.
@@ -184,7 +219,7 @@ struct Words {
 }
 
 /// Options with one value that the environment may give, as `HESUAN_SUBMIT_` and the name in capitals.
-const FROM_ENVIRONMENT: [&str; 20] = [
+const FROM_ENVIRONMENT: [&str; 21] = [
     "name",
     "cpus",
     "mem",
@@ -195,6 +230,7 @@ const FROM_ENVIRONMENT: [&str; 20] = [
     "site",
     "region",
     "retries",
+    "retry-on",
     "not-before",
     "done-by",
     "after-ok",
@@ -258,6 +294,7 @@ impl SpecArgs {
             sites: list(self.sites, other.sites),
             regions: list(self.regions, other.regions),
             retries: self.retries.or(other.retries),
+            retry_on: list(self.retry_on, other.retry_on),
             not_before: self.not_before.or(other.not_before),
             done_by: self.done_by.or(other.done_by),
             after_ok: list(self.after_ok, other.after_ok),
@@ -297,6 +334,14 @@ impl SpecArgs {
         let array = self.array.unwrap_or(Array {
             count: 0,
             parallel_max: 0,
+        });
+        let retry_on = self.retry_on;
+        let retry = |cause: Cause| retry_on.iter().rev().find(|one| one.0 == cause).map(|one| one.1);
+        let retry = (!retry_on.is_empty()).then(|| v1::RetryPolicy {
+            failure: retry(Cause::Failure),
+            time_limit: retry(Cause::TimeLimit),
+            site_lost: retry(Cause::SiteLost),
+            agent_fault: retry(Cause::AgentFault),
         });
         let dependency = |after: v1::After| {
             move |(job_id, per_element): (u64, bool)| v1::Dependency {
@@ -345,6 +390,7 @@ impl SpecArgs {
             not_before_ms: self.not_before.unwrap_or(0),
             done_by_ms: self.done_by.unwrap_or(0),
             after,
+            retry,
         }
     }
 }
@@ -449,6 +495,20 @@ mod tests {
         assert_eq!(after, [(4711, ok, false), (4712, ok, true), (7, not_ok, false)]);
         for text in ["", "0", "-1", "5[3]", "[*]", "x"] {
             assert!(parse_after(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn retries_by_cause_are_read_as_documented() {
+        let spec = flags(&["--retry-on", "failure=2,site-lost=3"]).into_spec(Work::Command(vec!["true".into()]));
+        let expected = v1::RetryPolicy {
+            failure: Some(2),
+            site_lost: Some(3),
+            ..Default::default()
+        };
+        assert_eq!(spec.retry, Some(expected));
+        for text in ["", "failure", "failure=", "failure=101", "failure=-1", "bad-luck=1"] {
+            assert!(parse_retry(text).is_err(), "{text}");
         }
     }
 

@@ -228,15 +228,69 @@ async fn clearing(context: &Context, which: WhichArgs) -> Outcome<()> {
         "netted": netted.json(),
         "payments": payments.json(),
     });
+    if which.csv {
+        return clearing_csv(&answer).show(&context.output, true, &value, "", "");
+    }
     let net: i64 = answer.positions.iter().map(|one| one.net_fen).sum();
     let foot = format!(
-        "\nnet positions, in yuan; together {}\n{}\n\nwhat settles them\n{}",
+        "\nnet positions, in yuan; together {}\n{}\n\nnetted between two regions each\n{}\n\nnetted among all: what settles them\n{}",
         show_money(net),
         positions.table(),
+        netted.table(),
         payments.table()
     );
     let head = format!("{}\nwhat each region's programmes owe, in yuan", period_line(&period));
-    cells.show(&context.output, which.csv, &value, &head, &foot)
+    cells.show(&context.output, false, &value, &head, &foot)
+}
+
+/// All of it as one sheet, for which a row says what it is.
+fn clearing_csv(answer: &v1::Clearing) -> Sheet {
+    let mut sheet = Sheet::new(&[
+        ("row", Kind::Text),
+        ("from_region", Kind::Number),
+        ("to_region", Kind::Number),
+        ("captured", Kind::Money),
+        ("refunded", Kind::Money),
+        ("amount", Kind::Money),
+    ]);
+    for one in &answer.cells {
+        sheet.push(vec![
+            Cell::text("owed"),
+            Cell::Number(one.issuer_region.into()),
+            Cell::Number(one.payee_region.into()),
+            Cell::Fen(one.captured_fen),
+            Cell::Fen(one.refunded_fen),
+            Cell::Fen(one.net_fen),
+        ]);
+    }
+    // What a region receives in all less what it pays.
+    for one in &answer.positions {
+        let region = Cell::Number(one.region.into());
+        sheet.push(vec![
+            Cell::text("position"),
+            Cell::Blank,
+            region,
+            Cell::Blank,
+            Cell::Blank,
+            Cell::Fen(one.net_fen),
+        ]);
+    }
+    for (row, payments) in [
+        ("netted in pairs", &answer.netted),
+        ("netted among all", &answer.payments),
+    ] {
+        for one in payments {
+            sheet.push(vec![
+                Cell::text(row),
+                Cell::Number(one.from_region.into()),
+                Cell::Number(one.to_region.into()),
+                Cell::Blank,
+                Cell::Blank,
+                Cell::Fen(one.amount_fen),
+            ]);
+        }
+    }
+    sheet
 }
 
 fn payments_sheet(payments: &[v1::ClearingPayment]) -> Sheet {

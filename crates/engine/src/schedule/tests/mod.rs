@@ -23,7 +23,7 @@ use crate::command::{
 use crate::outcome::{Effect, Reply};
 use crate::state::{Genesis, JobState, Limits, State};
 use crate::types::{
-    Fen, Funding, Gates, JobId, OnSiteLost, PrincipalId, RegionCode, Resources, SiteId, TaskId, Timestamp,
+    Fen, Funding, Gates, JobId, OnSiteLost, PrincipalId, RegionCode, Resources, Retries, SiteId, TaskId, Timestamp,
 };
 
 pub(super) const HOUR: u64 = 3_600_000;
@@ -65,6 +65,7 @@ pub(super) fn job() -> SubmitJob {
         sites: Vec::new(),
         regions: Vec::new(),
         retries_max: 0,
+        retries: Retries::default(),
         on_site_lost: OnSiteLost::Hold,
         funding: Funding::default(),
         labels: Vec::new(),
