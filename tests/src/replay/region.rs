@@ -12,7 +12,7 @@ use hesuan_engine::outcome::{Effect, Reply};
 use hesuan_engine::schedule::Planner;
 use hesuan_engine::state::{Genesis, Limits, State};
 use hesuan_engine::types::{
-    Fen, Funding, JobId, OnSiteLost, PrincipalId, RegionCode, Resources, SiteId, TaskId, Timestamp,
+    Fen, Funding, Gates, JobId, OnSiteLost, PrincipalId, RegionCode, Resources, Retries, SiteId, TaskId, Timestamp,
 };
 use hesuan_ledger::NewOrg;
 
@@ -175,6 +175,7 @@ impl Region {
             sites: Vec::new(),
             regions: Vec::new(),
             retries_max: 0,
+            retries: Retries::default(),
             on_site_lost: OnSiteLost::Hold,
             funding: Funding {
                 copay_max: Some(Fen::ZERO),

@@ -280,8 +280,11 @@ impl Run {
     /// Once all has settled, nobody is left who could run: neither a fresh planner nor explain finds any.
     fn check_rest(&mut self) {
         self.take(&Step::Land);
-        self.world.now += 60_000;
-        self.world.settle();
+        // Twice: who was refused repeatedly is held back once more when it is looked at.
+        for _ in 0..2 {
+            self.world.now += 60_000;
+            self.world.settle();
+        }
         let mut fresh = Planner::new();
         fresh.reset(&self.world.state);
         let down = &self.world.down;
