@@ -336,6 +336,11 @@ impl Run {
                         per_element: *per_element,
                     })
                     .collect();
+                // Mostly as long as what it follows element by element: others are refused.
+                let followed = one.gates.after.iter().find(|on| on.per_element && parallel != 1);
+                if let Some(followed) = followed.and_then(|on| self.world.state.job(on.job)) {
+                    (one.tasks, one.array) = (followed.spec.tasks, true);
+                }
                 one.gates.not_before = gates.not_before.map(|ms| Timestamp(self.world.at + ms));
                 self.send(person(who), Body::SubmitJob(one));
             }
