@@ -1,10 +1,12 @@
-//! Benchmarks against real daemon processes on loopback: sync, tokens, money and scheduler on. Beside them the ledger alone.
+//! Benchmarks against real daemon processes on loopback: sync, tokens, money and scheduler on. Beside them the ledger alone
+//! and the scheduler alone.
 
 pub mod crash;
 pub mod ledger;
 pub mod load;
 pub mod pending;
 pub mod run;
+pub mod schedule;
 pub mod stats;
 pub mod submit;
 

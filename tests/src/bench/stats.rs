@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use nix::sys::time::TimeSpec;
+use nix::time::{ClockId, clock_gettime};
+
 /// Latencies of one run.
 #[derive(Default)]
 pub struct Latencies(Vec<u64>);
@@ -38,6 +41,33 @@ impl Latencies {
         self.0.sort_unstable();
         let rank = (self.0.len() * per_mille).div_ceil(1000).clamp(1, self.0.len());
         self.0[rank - 1] as f64 / 1000.0
+    }
+}
+
+/// A stopwatch of the time this thread has had a core: what it would have taken on a core of its own.
+pub struct CoreTime(TimeSpec);
+
+impl CoreTime {
+    /// Starts.
+    ///
+    /// # Panics
+    /// The kernel keeps no such clock.
+    #[must_use]
+    pub fn start() -> Self {
+        Self(Self::now())
+    }
+
+    /// Since the start.
+    ///
+    /// # Panics
+    /// The kernel keeps no such clock.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        Duration::from(Self::now()) - Duration::from(self.0)
+    }
+
+    fn now() -> TimeSpec {
+        clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("Linux counts the time of threads")
     }
 }
 

@@ -1,12 +1,13 @@
-//! Benchmarks against real daemon processes on loopback, and of the ledger alone. The daemons are this binary, re-executed.
+//! Benchmarks against real daemon processes on loopback, and of the ledger and the scheduler alone. The daemons are this binary,
+//! re-executed.
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use hesuan_tests::bench::{crash, ledger, pending, run, submit};
+use hesuan_tests::bench::{crash, ledger, pending, run, schedule, submit};
 use serde::Serialize;
 
-/// Measures a cluster of real processes on this machine
+/// Measures a cluster of real processes on this machine, or ledger and scheduler alone
 #[derive(Parser)]
 struct CommandLine {
     #[command(subcommand)]
@@ -81,6 +82,8 @@ enum Bench {
         #[arg(long, default_value_t = 7)]
         rounds: usize,
     },
+    /// The scheduler alone, on one core: 10,000 hosts and a million jobs
+    Schedule(schedule::Options),
 }
 
 fn main() -> ExitCode {
@@ -118,6 +121,7 @@ async fn measure(line: &CommandLine) -> anyhow::Result<()> {
         Bench::Pending { jobs } => print(line.json, &pending::pending(*jobs).await?),
         Bench::Killall { jobs, rounds } => print(line.json, &crash::killall(*jobs, *rounds).await?),
         Bench::Ledger { cycles, rounds } => print(line.json, &ledger::ledger(*cycles, *rounds)?),
+        Bench::Schedule(options) => schedule::schedule(options, line.json),
     }
 }
 
