@@ -385,7 +385,12 @@ fn asked(world: &World, random: &mut ChaCha8Rng) -> (Spread, Spread) {
         let job = world.state.job(id).expect("it waits");
         assert!(explanation.is_some_and(|explanation| !explanation.sites.is_empty()));
         let started = CoreTime::start();
-        let quotes = quote(&world.state, world.state.request(job), world.now());
+        let quotes = quote(
+            &world.state,
+            Some(&world.planner),
+            world.state.request(job),
+            world.now(),
+        );
         quoted.record(started.elapsed());
         assert!(!quotes.is_empty());
     }
