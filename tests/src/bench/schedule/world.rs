@@ -22,11 +22,11 @@ const GPUS: usize = 8;
 const CORES: u64 = 64;
 
 /// State and planner, and the clock that both are given.
-pub struct World {
+pub(crate) struct World {
     /// What apply keeps.
-    pub state: State,
+    pub(crate) state: State,
     /// The leader's.
-    pub planner: Planner,
+    pub(crate) planner: Planner,
     now_ms: u64,
     agents: Vec<PrincipalId>,
 }
@@ -36,7 +36,7 @@ impl World {
     ///
     /// # Errors
     /// The engine refuses what it is asked for.
-    pub fn new(hosts: usize) -> anyhow::Result<Self> {
+    pub(crate) fn new(hosts: usize) -> anyhow::Result<Self> {
         let now_ms = 1_000_000;
         let genesis = Genesis {
             cluster_id: [0; 16],
@@ -114,7 +114,7 @@ impl World {
 
     /// Now, as apply and planner are told.
     #[must_use]
-    pub fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         Timestamp(self.now_ms)
     }
 
@@ -148,7 +148,7 @@ impl World {
     ///
     /// # Errors
     /// It is refused.
-    pub fn submit(&mut self, job: SubmitJob) -> anyhow::Result<(JobId, Vec<Effect>)> {
+    pub(crate) fn submit(&mut self, job: SubmitJob) -> anyhow::Result<(JobId, Vec<Effect>)> {
         match self.apply_only(PrincipalId::CLUSTER, Body::SubmitJob(job))? {
             (Reply::Job(id), effects) => Ok((id, effects)),
             (other, _) => bail!("a submit was answered with {other:?}"),
@@ -159,7 +159,7 @@ impl World {
     ///
     /// # Errors
     /// Not all are taken, though nothing else happened.
-    pub fn judge(&mut self, decisions: Vec<Decision>) -> anyhow::Result<Vec<Effect>> {
+    pub(crate) fn judge(&mut self, decisions: Vec<Decision>) -> anyhow::Result<Vec<Effect>> {
         match self.apply_only(PrincipalId::CLUSTER, Body::Decisions(decisions))? {
             (Reply::Counts { refused: 0, .. }, effects) => Ok(effects),
             (other, _) => bail!("apply refused what the planner decided: {other:?}"),
@@ -170,7 +170,7 @@ impl World {
     ///
     /// # Errors
     /// It does not run.
-    pub fn end(&mut self, task: TaskId) -> anyhow::Result<Vec<Effect>> {
+    pub(crate) fn end(&mut self, task: TaskId) -> anyhow::Result<Vec<Effect>> {
         let attempt = self.state.attempt(task).context("it runs")?;
         let seq = attempt.seq + 1;
         let place = self.state.sites().position(|site| site.id == attempt.site);
@@ -206,7 +206,7 @@ fn machine(place: usize) -> HostInventory {
 /// A single job of the class of this number. Classes differ in what they ask for: cores, memory, GPUs in seven shapes (none,
 /// shares, whole ones, one model), and the time limit.
 #[must_use]
-pub fn job(class: u64) -> SubmitJob {
+pub(crate) fn job(class: u64) -> SubmitJob {
     let gpu_milli = [0, 0, 1000, 0, 100 + class % 700, 2000, 0, 810][(class % 8) as usize];
     let gpu_models = if class % 16 == 2 {
         vec![MODELS[0].into()]
@@ -226,7 +226,7 @@ pub fn job(class: u64) -> SubmitJob {
 
 /// A job that fits beside any others into the half core that they leave.
 #[must_use]
-pub fn small(class: u64) -> SubmitJob {
+pub(crate) fn small(class: u64) -> SubmitJob {
     let resources = Resources {
         cpu_milli: 10,
         memory_mib: 16 + class % 16,
@@ -237,7 +237,7 @@ pub fn small(class: u64) -> SubmitJob {
 
 /// An array that goes first and takes whatever is left of the cores.
 #[must_use]
-pub fn ballast(cores: u64, tasks: u32) -> SubmitJob {
+pub(crate) fn ballast(cores: u64, tasks: u32) -> SubmitJob {
     let resources = Resources {
         cpu_milli: cores * 1000,
         memory_mib: 1,
