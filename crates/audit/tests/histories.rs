@@ -470,6 +470,9 @@ fn amounts(record: &mut Record) -> Vec<&mut u64> {
         15 => vec![2],
         17 | 18 => slices(&record.facts, 9 + lines(&record.facts), lines(&record.facts)),
         20 if record.facts[2] > 0 => vec![6, 7],
+        // Cells that are counted anew.
+        20 if record.facts[3] > 0 => vec![7, 8],
+        21 if record.facts[1] > 0 => vec![5, 6],
         24 => vec![5, 6],
         23 => vec![7, 8],
         34 | 35 => vec![2],

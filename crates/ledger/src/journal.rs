@@ -58,18 +58,20 @@ pub enum EntryKind {
     HoldQuote = 18,
     /// facts: hold, job, task, attempt, quote, time limit. Slices after the limit are released, the last one before it is cut there.
     TakeUpQuote = 19,
-    /// facts: hold, wall time, number of cells, the cells. What is still held is released.
+    /// facts: hold, wall time, number of cells, the cells, number of cells of earlier entries that end after the wall time, per such cell (its place in
+    /// its hold from 0, the period the difference is booked in, to ms, list price, paid from the wallet, per leg (amount, grant taken)): they are counted anew, as if
+    /// their slices had been captured now. What is still held is released.
     Settle = 20,
-    /// facts: hold. What is still held is released.
+    /// facts: hold, number of cells of earlier entries, per cell as in [`EntryKind::Settle`]: nothing was used. What is still held is released.
     Release = 21,
     /// facts: quote.
     ReleaseQuote = 22,
     /// facts: job, task, attempt, number of cells, per cell (its place in its hold from 0, its period, the period this is booked in, back in all, back
     /// to the wallet, per leg (amount, grant, 1 if back on the voucher)); texts: reason.
     Refund = 23,
-    /// facts: hold, number of cells (1), the cell: a slice is over, the hold goes on.
+    /// facts: hold, number of cells (1), the cell: a slice is over, the hold goes on. What the slice holds beside the cell stays held until the hold ends.
     Capture = 24,
-    /// A cover ended under an open hold. facts: hold, the instant in ms from the hold's beginning, number of cells, the cells, new time limit, number of slices, the
+    /// A cover ended under an open hold: a slice that is captured ends there and holds no more than its cell. facts: hold, the instant in ms from the hold's beginning, number of cells, the cells, new time limit, number of slices, the
     /// slices, which replace all that were open.
     Repin = 25,
     /// facts: hold, new time limit, number of slices, the slices added.

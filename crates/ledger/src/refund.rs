@@ -66,13 +66,6 @@ impl Ledger {
         Ok(self.give_refund(id, amount, reason, by))
     }
 
-    /// Gives back what was captured and not used after all.
-    pub(crate) fn refund_unused(&mut self, settled: u64, amount: Fen, by: Stamp) {
-        if amount > Fen::ZERO {
-            self.give_refund(settled, amount, "not used", by);
-        }
-    }
-
     fn give_refund(&mut self, id: u64, amount: Fen, reason: &str, by: Stamp) -> Refund {
         self.roll_periods(by);
         let settled = self.captures.get(id).expect("the caller found it").clone();
@@ -109,13 +102,7 @@ impl Ledger {
     }
 
     fn refund_cell(&mut self, settled: &Settled, place: usize, cell: &mut Cell, amount: Fen, by: Stamp) -> Refund {
-        if cell.legs_refunded.is_empty() {
-            let nothing = |leg: &Leg| LegRefunded {
-                funders: vec![Fen::ZERO; self.programme(leg.programme).map_or(0, |known| known.funders.len())],
-                ..LegRefunded::default()
-            };
-            cell.legs_refunded = cell.legs.iter().map(nothing).collect();
-        }
+        self.begin_refunds(cell);
         let refund = shares(cell, amount);
         let line = CellLine {
             period: cell.period,
@@ -145,6 +132,17 @@ impl Ledger {
         refund
     }
 
+    /// From now on what goes back of a cell is counted leg by leg.
+    pub(crate) fn begin_refunds(&self, cell: &mut Cell) {
+        if cell.legs_refunded.is_empty() {
+            let nothing = |leg: &Leg| LegRefunded {
+                funders: vec![Fen::ZERO; self.programme(leg.programme).map_or(0, |known| known.funders.len())],
+                ..LegRefunded::default()
+            };
+            cell.legs_refunded = cell.legs.iter().map(nothing).collect();
+        }
+    }
+
     // Takes a subsidy back from whoever was paid it; `true` if it went back on the voucher.
     fn refund_leg(&mut self, settled: &Settled, cell: &mut Cell, index: usize, leg: &Leg, by: Stamp) -> bool {
         let (pin, captured) = (&cell.pins[index], cell.legs[index].amount);
@@ -167,7 +165,8 @@ impl Ledger {
             }
         };
         let owed = Fen(leg.amount.0 - unpaid.0);
-        self.uncall(leg.programme, &parts, [(payee, unpaid), (Account::Owes(debtor), owed)]);
+        let debits = [(payee, unpaid), (Account::Owes(debtor), owed)];
+        self.uncall(leg.programme, &parts, (payee, Fen::ZERO), &debits);
         let line = self.leg_line(leg, settled.payer, settled.payer_region, settled.site, cell.period);
         self.tally_refund(&LegLine { parts: &parts, ..line });
         let voucher = self.voucher_mut(leg.voucher);
@@ -175,12 +174,7 @@ impl Ledger {
         let (fraud, holder) = (voucher.fraud, voucher.holder);
         self.programme_mut(leg.programme).paid.0 -= leg.amount.0;
         if fraud {
-            // The holder owes the fund only what it was not given back.
-            let owes = self
-                .balance(Account::Owes(holder))
-                .min(self.balance(Account::Recovery(leg.programme)));
-            let less = leg.amount.min(Fen(owes));
-            self.post(Account::Recovery(leg.programme), Account::Owes(holder), less);
+            self.unrecover(holder, leg.programme, leg.amount);
         }
         reinstate
     }
@@ -248,18 +242,25 @@ impl Ledger {
         parts
     }
 
-    // What comes back from the debits, in their order, no longer is due from the funders, in theirs; what a funder has paid in already is
-    // owed back to the fund.
-    fn uncall(&mut self, programme: ProgrammeId, parts: &[Fen], debits: [(Account, Fen); 2]) {
-        let mut credits = Vec::with_capacity(parts.len() + 1);
+    /// What comes back from the debits, in their order, no longer is due from the funders, in theirs, as far as their parts are above zero; what a funder
+    /// has paid in already is owed back to the fund. `more` is another credit.
+    pub(crate) fn uncall(
+        &mut self,
+        programme: ProgrammeId,
+        parts: &[Fen],
+        more: (Account, Fen),
+        debits: &[(Account, Fen)],
+    ) {
+        let mut credits = Vec::with_capacity(parts.len() + 2);
         let mut paid_in = 0;
         for (funder, part) in parts.iter().enumerate() {
-            let not_paid = self.take_due(programme, funder as u8, *part);
+            let part = Fen(part.0.max(0));
+            let not_paid = self.take_due(programme, funder as u8, part);
             credits.push((Account::Due(programme, funder as u8), not_paid));
             paid_in += part.0 - not_paid.0;
         }
-        credits.push((Account::Recovery(programme), Fen(paid_in)));
-        let mut debits = debits.into_iter();
+        credits.extend([(Account::Recovery(programme), Fen(paid_in)), more]);
+        let mut debits = debits.iter().copied();
         let mut debit = debits.next();
         for (credit, mut left) in credits {
             while left > Fen::ZERO

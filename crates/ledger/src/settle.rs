@@ -144,6 +144,15 @@ impl Default for CaptureWindow {
     }
 }
 
+/// What becomes of what a slice holds beside what is captured of it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// It is released.
+    Release,
+    /// It stays held: the hold goes on, and its report may say that less was used.
+    Keep,
+}
+
 /// Whose money a cell moves.
 #[derive(Clone, Copy)]
 pub(crate) struct Parties {
@@ -172,7 +181,8 @@ impl Parties {
 impl Ledger {
     /// Captures the reserved lines for the time used (capped at the hold's limit), pays, and releases the rest: one step, one entry.
     ///
-    /// Where more was captured already, because a month ended and the time used turned out to be shorter, a second entry gives the difference back.
+    /// Where more was captured already, because a month ended and the time used turned out to be shorter, it is counted anew: the outcome is that of a
+    /// hold of which nothing was captured before.
     pub fn settle(&mut self, hold: HoldId, wall_ms: u64, by: impl Into<Stamp>) -> Result<Receipt, Rejection> {
         let by = by.into();
         self.assert_time(by);
@@ -185,11 +195,11 @@ impl Ledger {
         let slices = open.pinned.slices.split_off(cells.len());
         self.journal.facts([hold.0, wall_ms]);
         self.journal_cells(&cells);
+        let unused = self.recount(&mut open, wall_ms);
         self.write(EntryKind::Settle, by);
         self.forget_legs(open.key.job, slices.iter().flat_map(Slice::legs), by.at);
+        self.forget_legs(open.key.job, unused.iter().flat_map(Cell::legs), by.at);
         let settled = self.keep(hold, open, cells, wall_ms, by);
-        let unused = self.captures.get(settled).expect("just kept").captured_after(wall_ms);
-        self.refund_unused(settled, unused, by);
         Ok(self.captures.get(settled).expect("just kept").receipt())
     }
 
@@ -199,15 +209,14 @@ impl Ledger {
         self.assert_time(by);
         self.known_hold(hold)?;
         self.roll_periods(by);
-        let open = self.holds.remove(hold.0).expect("found above");
-        let slices = &open.pinned.slices;
-        self.capture_until(Parties::of(&open), slices, 0, by);
+        let mut open = self.holds.remove(hold.0).expect("found above");
+        self.capture_until(Parties::of(&open), &open.pinned.slices, 0, by);
         self.journal.fact(hold.0);
+        let unused = self.recount(&mut open, 0);
         self.write(EntryKind::Release, by);
-        self.forget_legs(open.key.job, slices.iter().flat_map(Slice::legs), by.at);
-        let settled = self.keep(hold, open, Vec::new(), 0, by);
-        let unused = self.captures.get(settled).expect("just kept").captured_after(0);
-        self.refund_unused(settled, unused, by);
+        self.forget_legs(open.key.job, open.pinned.slices.iter().flat_map(Slice::legs), by.at);
+        self.forget_legs(open.key.job, unused.iter().flat_map(Cell::legs), by.at);
+        self.keep(hold, open, Vec::new(), 0, by);
         Ok(())
     }
 
@@ -240,7 +249,7 @@ impl Ledger {
         let mut cells = Vec::with_capacity(1);
         let used = slices.partition_point(|slice| slice.from_ms < to_ms);
         for slice in &slices[..used] {
-            cells.push(self.capture(parties, slice, to_ms.min(slice.until_ms), by));
+            cells.push(self.capture(parties, slice, to_ms.min(slice.until_ms), Rest::Release, by));
         }
         let unused = &slices[used..];
         self.give_back(parties.payer, unused);
@@ -270,20 +279,23 @@ impl Ledger {
         }
     }
 
-    /// Captures one slice up to an instant of its hold and releases the rest of it.
-    pub(crate) fn capture(&mut self, parties: Parties, slice: &Slice, to_ms: u64, by: Stamp) -> Cell {
+    /// Captures one slice up to an instant of its hold and releases the rest of it, or keeps it for a recount.
+    pub(crate) fn capture(&mut self, parties: Parties, slice: &Slice, to_ms: u64, rest_is: Rest, by: Stamp) -> Cell {
         let used_until = Timestamp(parties.opened_at.0.saturating_add(to_ms).min(by.at.0));
         let period = self.period_of(used_until);
         let cell = slice.cell(to_ms, period);
         for ((held, pin), captured) in slice.legs().zip(&cell.legs) {
             self.capture_leg(parties, held, captured, period);
-            let rest = (
-                Fen(held.amount.0 - captured.amount.0),
-                Grant(held.grant.0 - captured.grant.0),
-            );
+            let rest = match rest_is {
+                Rest::Keep => (Fen::ZERO, Grant::ZERO),
+                Rest::Release => (
+                    Fen(held.amount.0 - captured.amount.0),
+                    Grant(held.grant.0 - captured.grant.0),
+                ),
+            };
             self.release_leg(held, rest.1);
             let programme = self.programme_mut(held.programme);
-            programme.held.0 -= held.grant.0;
+            programme.held.0 -= captured.grant.0 + rest.1.0;
             programme.captured.0 += captured.grant.0;
             programme.paid.0 += captured.amount.0;
             self.change_group_use(held, pin, -rest.1.0);
@@ -292,11 +304,13 @@ impl Ledger {
         }
         let held = Account::WalletHeld(parties.payer);
         self.post(held, Account::Receivable(parties.provider), cell.wallet);
-        self.post(
-            held,
-            Account::Wallet(parties.payer),
-            Fen(slice.wallet.0 - cell.wallet.0),
-        );
+        if rest_is == Rest::Release {
+            self.post(
+                held,
+                Account::Wallet(parties.payer),
+                Fen(slice.wallet.0 - cell.wallet.0),
+            );
+        }
         self.org_mut(parties.payer).spent.0 += cell.wallet.0;
         self.tally_cell(&CellLine {
             period,
@@ -438,11 +452,5 @@ impl Settled {
         };
         let legs = |cell: &Cell| cell.legs.iter().zip(&cell.legs_refunded).map(back).collect::<Vec<_>>();
         merged(self.cells.iter().flat_map(legs).collect::<Vec<_>>().iter())
-    }
-
-    // List price of what was captured after an instant.
-    fn captured_after(&self, wall_ms: u64) -> Fen {
-        let after = |cell: &Cell| cell.gross.0 - cell.gross_until(wall_ms).0;
-        Fen(self.cells.iter().map(after).sum())
     }
 }

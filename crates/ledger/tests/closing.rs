@@ -279,6 +279,12 @@ impl World {
         done
     }
 
+    // All that is due happens, and the bookkeeper sees what was captured before it may be counted anew.
+    fn pass(&mut self) {
+        while self.ledger.expire_due(self.at, 100).count > 0 {}
+        self.books.look(&self.ledger, self.at);
+    }
+
     fn dispatch(&mut self, command: &Command) -> Result<(), Rejection> {
         let at = self.at;
         let by = |actor: u8| Stamp {
@@ -293,15 +299,19 @@ impl World {
                 minutes,
             } => self.hold(holder, site, cpu, minutes),
             Command::Settle { hold, share } => {
+                self.pass();
                 let Some((id, limit_ms)) = self.open_hold(hold) else {
                     return Ok(());
                 };
                 self.ledger.settle(id, limit_ms * u64::from(share) / 200, at).map(drop)
             }
-            Command::Release { hold } => match self.open_hold(hold) {
-                Some((id, _)) => self.ledger.release(id, at),
-                None => Ok(()),
-            },
+            Command::Release { hold } => {
+                self.pass();
+                match self.open_hold(hold) {
+                    Some((id, _)) => self.ledger.release(id, at),
+                    None => Ok(()),
+                }
+            }
             Command::Refund { job, amount } => {
                 let key = key(1 + u64::from(job) % self.jobs.max(1));
                 let amount = (amount < 50_000).then_some(Fen(i64::from(amount % 300)));
@@ -683,7 +693,7 @@ impl World {
     // Whatever came before, all accounts can be evened out.
     fn settle_everything(&mut self) {
         self.at = Timestamp(self.at.0 + 1);
-        while self.ledger.expire_due(self.at, 100).count > 0 {}
+        self.pass();
         while let Some((id, _)) = self.open_hold(0) {
             self.ledger.release(id, self.at).expect("it is open");
         }

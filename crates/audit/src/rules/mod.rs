@@ -9,6 +9,7 @@ mod payments;
 mod periods;
 mod plan;
 mod programmes;
+mod recount;
 mod refunds;
 mod vouchers;
 
