@@ -362,7 +362,23 @@ impl World {
             Command::ReviewClaim { claim, approve, actor } => {
                 self.ledger.review_claim(self.claim(claim), approve, "", by(actor))
             }
-            Command::PayClaim { claim, actor } => self.ledger.pay_claim(self.claim(claim), "", by(actor)).map(drop),
+            Command::PayClaim { claim, actor } => {
+                let id = self.claim(claim);
+                let cash = self.ledger.pay_claim(id, "", by(actor))?;
+                let programme = self.ledger.claim(id).expect("just paid").programme;
+                let owed: i64 = HOLDERS
+                    .iter()
+                    .flat_map(|holder| self.ledger.claimable(*holder))
+                    .filter(|(of, _)| *of == programme)
+                    .map(|(_, account)| account.claimable.0 + account.filed.0)
+                    .sum();
+                let due = self.ledger.balance(Account::Due(programme, 0));
+                assert!(
+                    cash == Fen::ZERO || self.shares(programme) > 1 || due <= owed,
+                    "a claim was paid that the fund of {programme} had not paid in"
+                );
+                Ok(())
+            }
             Command::Review { settlement, actor } => {
                 let (period, provider) = self.settlement(settlement);
                 self.ledger.review_settlement(period, provider, by(actor))
@@ -371,6 +387,9 @@ impl World {
                 let (period, provider) = self.settlement(settlement);
                 let (receivable, expected) = self.outstanding(period, provider);
                 let cash = self.ledger.pay_settlement(period, provider, "", by(actor))?;
+                if cash > Fen::ZERO {
+                    self.assert_paid_in(period, provider);
+                }
                 let earlier = self.ledger.settlements_after(0, OrgId(0));
                 let mut earlier = earlier.filter(|other| other.provider == provider && other.period < period);
                 assert!(
@@ -409,7 +428,41 @@ impl World {
             Command::Withdraw { holder, amount } => {
                 let holder = HOLDERS[usize::from(holder)];
                 let available = self.ledger.funds(holder).wallet_available;
-                self.ledger.withdraw(holder, some_of(available, amount), "", at)
+                self.ledger.withdraw(holder, some_of(available, amount), "", at)?;
+                let deposits =
+                    |org| self.ledger.balance(Account::Wallet(org)) + self.ledger.balance(Account::WalletHeld(org));
+                let others: i64 = HOLDERS.into_iter().filter(|org| *org != holder).map(deposits).sum();
+                assert!(
+                    self.ledger.balance(Account::Treasury) >= others,
+                    "{holder} withdrew what others had put in"
+                );
+                Ok(())
+            }
+        }
+    }
+
+    fn shares(&self, programme: ProgrammeId) -> usize {
+        PROGRAMMES[programme.0 as usize - 1].1.len()
+    }
+
+    // What a provider was paid of each programme, its own funders had paid in: they owe nothing but what was used in later periods.
+    fn assert_paid_in(&self, period: u32, provider: OrgId) {
+        for index in 0..PROGRAMMES.len() {
+            let programme = ProgrammeId(index as u32 + 1);
+            let lines = || self.books.lines.iter().filter(|line| line.key.programme == programme);
+            let on_sheet =
+                lines().filter(|line| line.key.period == period && line.provider == provider && !line.to_holder);
+            let net: i64 = on_sheet.map(|line| line.captured - line.refunded).sum();
+            for place in (0..self.shares(programme)).filter(|_| net > 0) {
+                let later: i64 = lines()
+                    .filter(|line| line.key.of > period)
+                    .map(|line| line.parts[place])
+                    .sum();
+                let due = self.ledger.balance(Account::Due(programme, place as u8));
+                assert!(
+                    due <= later,
+                    "fund {place} of {programme} has {due} to pay in, {later} of it later"
+                );
             }
         }
     }
