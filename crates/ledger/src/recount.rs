@@ -10,7 +10,7 @@ use crate::quote::{Leg, LegPin};
 use crate::settle::Parties;
 use crate::slice::{Cell, Slice};
 use crate::tally::{CellLine, LegLine};
-use crate::types::{Fen, Grant, OrgId, ProgrammeId};
+use crate::types::{Fen, Grant};
 use crate::voucher::VoucherState;
 
 impl Hold {
@@ -166,15 +166,6 @@ impl Ledger {
             parts: &parts,
             ..line
         });
-        let known = self.voucher(voucher).expect("vouchers are never removed");
-        if known.fraud {
-            let holder = known.holder;
-            if amount > Fen::ZERO {
-                self.unrecover(holder, programme, amount);
-            } else {
-                self.post(Account::Owes(holder), Account::Recovery(programme), Fen(-amount.0));
-            }
-        }
     }
 
     fn recount_money(&mut self, parties: Parties, leg: &Leg, amount: Fen, parts: &[Fen]) {
@@ -189,18 +180,16 @@ impl Ledger {
                 (Account::Claim(parties.payer), parties.payer, unpaid)
             }
         };
-        let mut debits = vec![(payee, unpaid), (Account::Owes(debtor), Fen(back.0 - unpaid.0))];
-        let more = |(place, part): (usize, &Fen)| (Account::Due(leg.programme, place as u8), Fen((-part.0).max(0)));
-        debits.extend(parts.iter().enumerate().map(more));
-        self.uncall(leg.programme, parts, (payee, Fen((-amount.0).max(0))), &debits);
-    }
-
-    /// The holder of a voucher that was revoked for fraud owes the fund only what it was not given back.
-    pub(crate) fn unrecover(&mut self, holder: OrgId, programme: ProgrammeId, amount: Fen) {
-        let owes = self
-            .balance(Account::Owes(holder))
-            .min(self.balance(Account::Recovery(programme)));
-        let less = amount.min(Fen(owes));
-        self.post(Account::Recovery(programme), Account::Owes(holder), less);
+        if amount > Fen::ZERO {
+            let debits = [(payee, unpaid), (Account::Owes(debtor), Fen(back.0 - unpaid.0))];
+            self.take_back(leg, parts, debits, debtor);
+            return;
+        }
+        self.uncall(leg.programme, parts, (payee, Fen(-amount.0)), &[]);
+        let known = self.voucher(leg.voucher).expect("vouchers are never removed");
+        if known.fraud {
+            let holder = known.holder;
+            self.post(Account::Owes(holder), Account::Recovery(leg.programme), Fen(-amount.0));
+        }
     }
 }

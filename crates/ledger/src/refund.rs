@@ -11,8 +11,8 @@ use crate::quote::{Leg, LegPin, merged};
 use crate::rejection::{Rejection, Subject};
 use crate::settle::Settled;
 use crate::slice::{Cell, LegRefunded, advanced};
-use crate::tally::{CellLine, LegLine};
-use crate::types::{Fen, Grant, HoldKey, ProgrammeId, Stamp};
+use crate::tally::{CellLine, LegLine, add};
+use crate::types::{Fen, Grant, HoldKey, OrgId, ProgrammeId, Stamp};
 use crate::voucher::VoucherState;
 
 /// What went back: `amount = Σ legs + copay`.
@@ -166,17 +166,46 @@ impl Ledger {
         };
         let owed = Fen(leg.amount.0 - unpaid.0);
         let debits = [(payee, unpaid), (Account::Owes(debtor), owed)];
-        self.uncall(leg.programme, &parts, (payee, Fen::ZERO), &debits);
+        self.take_back(leg, &parts, debits, debtor);
         let line = self.leg_line(leg, settled.payer, settled.payer_region, settled.site, cell.period);
         self.tally_refund(&LegLine { parts: &parts, ..line });
-        let voucher = self.voucher_mut(leg.voucher);
-        voucher.paid.0 -= leg.amount.0;
-        let (fraud, holder) = (voucher.fraud, voucher.holder);
+        self.voucher_mut(leg.voucher).paid.0 -= leg.amount.0;
         self.programme_mut(leg.programme).paid.0 -= leg.amount.0;
-        if fraud {
-            self.unrecover(holder, leg.programme, leg.amount);
-        }
         reinstate
+    }
+
+    /// What comes back of a leg goes to the funders that paid it. Of a voucher that was revoked for fraud its holder owes that to the fund: its debt shrinks
+    /// instead; and where it has paid the debt already the fund has its money, and what comes back is the holder's.
+    pub(crate) fn take_back(&mut self, leg: &Leg, parts: &[Fen], mut debits: [(Account, Fen); 2], debtor: OrgId) {
+        let known = self.voucher(leg.voucher).expect("vouchers are never removed");
+        let (fraud, holder, programme) = (known.fraud, known.holder, leg.programme);
+        if !fraud {
+            self.uncall(programme, parts, (Account::Wallet(holder), Fen::ZERO), &debits);
+            return;
+        }
+        let back = Fen(debits.iter().map(|(_, amount)| amount.0).sum());
+        let owes = self
+            .money(Account::Owes(holder))
+            .min(self.money(Account::Recovery(programme)));
+        let shrinks = back.min(owes);
+        let mut paid_before = Fen(back.0 - shrinks.0);
+        let weights: Vec<u64> = parts.iter().map(|part| part.0.max(0) as u64).collect();
+        let mut parts = parts.to_vec();
+        for (funder, kept) in split(paid_before, &weights).into_iter().enumerate() {
+            parts[funder].0 -= kept.0;
+            if kept > Fen::ZERO {
+                self.change_funder((programme, funder as u8), |account| add(&mut account.given_back, kept));
+            }
+        }
+        if debtor == holder {
+            // It would owe what it gets.
+            let both = debits[1].1.min(paid_before);
+            debits[1].1.0 -= both.0;
+            paid_before.0 -= both.0;
+        }
+        self.uncall(programme, &parts, (Account::Wallet(holder), paid_before), &debits);
+        add(&mut self.org_mut(holder).topped_up, paid_before);
+        self.post(Account::Recovery(programme), Account::Owes(holder), shrinks);
     }
 
     // The grant goes back to the budget, or on the voucher while it lives and the programme says so.
@@ -242,8 +271,8 @@ impl Ledger {
         parts
     }
 
-    /// What comes back from the debits, in their order, no longer is due from the funders, in theirs, as far as their parts are above zero; what a funder
-    /// has paid in already is owed back to the fund. `more` is another credit.
+    /// What comes back from the debits, in their order, no longer is due from the funders, in theirs; what a funder has paid in already is owed back to the
+    /// fund. A funder whose part is below zero pays more. `more` is another credit.
     pub(crate) fn uncall(
         &mut self,
         programme: ProgrammeId,
@@ -260,7 +289,8 @@ impl Ledger {
             paid_in += part.0 - not_paid.0;
         }
         credits.extend([(Account::Recovery(programme), Fen(paid_in)), more]);
-        let mut debits = debits.iter().copied();
+        let pays_more = |(funder, part): (usize, &Fen)| (Account::Due(programme, funder as u8), Fen((-part.0).max(0)));
+        let mut debits = debits.iter().copied().chain(parts.iter().enumerate().map(pays_more));
         let mut debit = debits.next();
         for (credit, mut left) in credits {
             while left > Fen::ZERO

@@ -145,6 +145,8 @@ struct World {
     // Statements as they were at the close.
     frozen: BTreeMap<u32, String>,
     balances: BTreeMap<Account, i64>,
+    // What the funders of each programme have paid in, less what they were given back.
+    from_funds: BTreeMap<ProgrammeId, i64>,
     // Providers that owed something at any time: what they are paid is less than what they earned.
     owed: BTreeSet<OrgId>,
 }
@@ -266,6 +268,7 @@ impl World {
             jobs: 0,
             frozen: BTreeMap::new(),
             balances: BTreeMap::new(),
+            from_funds: BTreeMap::new(),
             owed: BTreeSet::new(),
         };
         world.fold();
@@ -697,6 +700,14 @@ impl World {
                 *self.balances.entry(debit).or_default() += amount * if debit.is_debit() { 1 } else { -1 };
                 *self.balances.entry(credit).or_default() += amount * if credit.is_debit() { -1 } else { 1 };
             }
+            let fund = |place: usize| (ProgrammeId(entry.facts[0] as u32), entry.facts[place] as i64);
+            if entry.kind == EntryKind::PayIn as u32 {
+                let (programme, amount) = fund(2);
+                *self.from_funds.entry(programme).or_default() += amount;
+            } else if entry.kind == EntryKind::RepayFund as u32 {
+                let (programme, amount) = fund(1);
+                *self.from_funds.entry(programme).or_default() -= amount;
+            }
             if entry.kind != EntryKind::ClosePeriod as u32 {
                 continue;
             }
@@ -799,6 +810,15 @@ impl World {
             }
         }
         self.compare();
+        // The funds have paid for what true vouchers paid, and for nothing else: what false ones paid their holders have paid.
+        for index in 0..PROGRAMMES.len() {
+            let programme = ProgrammeId(index as u32 + 1);
+            let vouchers = self.ledger.vouchers_after(VoucherId(0));
+            let honest = vouchers.filter(|voucher| voucher.programme == programme && !voucher.fraud);
+            let paid: i64 = honest.map(|voucher| voucher.paid.0).sum();
+            let from_fund = self.from_funds.get(&programme).copied().unwrap_or(0);
+            assert_eq!(from_fund, paid, "the funds of {programme} paid {from_fund} for {paid}");
+        }
         let mut deposits = 0;
         for account in self.ledger.accounts() {
             let balance = Fen(self.ledger.balance(account));

@@ -3,6 +3,7 @@
 
 use super::captures::{check_rolled, paid, release_leg};
 use super::plan::line_costs;
+use super::refunds::{set_against, take_back};
 use super::unknown;
 use crate::books::{Books, Cell, CellLeg, Hold, Leg, Slice};
 use crate::chart::Account;
@@ -184,18 +185,8 @@ fn post(books: &mut Books, judge: &mut Judge<'_>, hold: &Hold, booked: u32, befo
         let row = key(old.programme, old.agreement, old.payee_region);
         let signed: Vec<i128> = parts.iter().map(|part| part * back.signum()).collect();
         books.closing.count(row, back > 0, back.abs(), &signed);
-        let Some(voucher) = books.voucher_mut(old.voucher) else {
-            continue;
-        };
-        voucher.paid -= back;
-        if voucher.fraud {
-            let (owes, recovery) = (Account::Owes(voucher.holder), Account::Recovery(old.programme));
-            if back > 0 {
-                let both = judge.balance(books, owes).min(judge.balance(books, recovery));
-                judge.post(recovery, owes, back.min(both).max(0));
-            } else {
-                judge.post(owes, recovery, -back);
-            }
+        if let Some(voucher) = books.voucher_mut(old.voucher) {
+            voucher.paid -= back;
         }
     }
     let back = from_wallet(before) - from_wallet(after);
@@ -214,41 +205,29 @@ fn money(books: &mut Books, judge: &mut Judge<'_>, hold: &Hold, leg: &CellLeg, b
     } else {
         (Account::Receivable(hold.provider), hold.provider)
     };
-    let (mut debits, mut credits) = (Vec::new(), Vec::new());
     if back > 0 {
         let unpaid = if leg.by_holder {
             books.closing.take_claim(hold.payer, leg.programme, back)
         } else {
             judge.balance(books, payee).clamp(0, back)
         };
-        debits.extend([(payee, unpaid), (Account::Owes(debtor), back - unpaid)]);
-    } else {
-        credits.push((payee, -back));
-        if leg.by_holder {
-            let account = books.closing.claimable.entry((hold.payer, leg.programme)).or_default();
-            account.free -= back;
-        }
+        take_back(books, judge, leg, parts, (payee, unpaid), (debtor, back - unpaid));
+        return;
     }
+    if leg.by_holder {
+        let account = books.closing.claimable.entry((hold.payer, leg.programme)).or_default();
+        account.free -= back;
+    }
+    let (mut debits, mut credits) = (Vec::new(), vec![(payee, -back)]);
     for (funder, part) in parts.iter().enumerate() {
         let due = Account::Due(leg.programme, funder as u8);
-        if *part < 0 {
-            debits.push((due, -part));
-            continue;
-        }
-        let called = judge.balance(books, due).clamp(0, *part);
-        credits.extend([(due, called), (Account::Recovery(leg.programme), part - called)]);
+        let called = judge.balance(books, due).clamp(0, *part.max(&0));
+        let paid_in = part.max(&0) - called;
+        credits.extend([(due, called), (Account::Recovery(leg.programme), paid_in)]);
+        debits.push((due, (-part).max(0)));
     }
-    let mut credits = credits.into_iter().filter(|(_, amount)| *amount > 0);
-    let mut credit = credits.next();
-    for (debit, mut left) in debits {
-        while let Some((account, open)) = credit.as_mut().filter(|_| left > 0) {
-            let amount = left.min(*open);
-            judge.post(debit, *account, amount);
-            left -= amount;
-            *open -= amount;
-            if *open == 0 {
-                credit = credits.next();
-            }
-        }
+    set_against(judge, debits, credits);
+    if let Some(voucher) = books.voucher(leg.voucher).filter(|voucher| voucher.fraud) {
+        judge.post(Account::Owes(voucher.holder), Account::Recovery(leg.programme), -back);
     }
 }
