@@ -179,7 +179,7 @@ impl Parties {
 }
 
 impl Ledger {
-    /// Captures the reserved lines for the time used (capped at the hold's limit), pays, and releases the rest: one step, one entry.
+    /// Captures the reserved lines for the time used (capped at the hold's limit, and at what has passed since it was opened), pays, and releases the rest: one step, one entry.
     ///
     /// Where more was captured already, because a month ended and the time used turned out to be shorter, it is counted anew: the outcome is that of a
     /// hold of which nothing was captured before.
@@ -190,7 +190,8 @@ impl Ledger {
         self.roll_periods(by);
         self.catch_up(hold, by);
         let mut open = self.holds.remove(hold.0).expect("found above");
-        let wall_ms = wall_ms.min(open.pinned.walltime_ms_max);
+        let passed_ms = by.at.0 - open.opened_at.0;
+        let wall_ms = wall_ms.min(open.pinned.walltime_ms_max).min(passed_ms);
         let cells = self.capture_until(Parties::of(&open), &open.pinned.slices, wall_ms, by);
         let slices = open.pinned.slices.split_off(cells.len());
         self.journal.facts([hold.0, wall_ms]);

@@ -276,8 +276,13 @@ impl World {
     }
 
     fn run(&mut self, command: &Command) -> Result<(), Rejection> {
-        let at = self.at;
+        let before = self.at;
         let done = self.dispatch(command);
+        let at = if matches!(command, Command::Wait { .. }) {
+            before
+        } else {
+            self.at
+        };
         self.books.look(&self.ledger, at);
         done
     }
@@ -302,11 +307,17 @@ impl World {
                 minutes,
             } => self.hold(holder, site, cpu, minutes),
             Command::Settle { hold, share } => {
-                self.pass();
                 let Some((id, limit_ms)) = self.open_hold(hold) else {
                     return Ok(());
                 };
-                self.ledger.settle(id, limit_ms * u64::from(share) / 200, at).map(drop)
+                let wall_ms = limit_ms * u64::from(share) / 200;
+                // Mostly so much has passed.
+                if !share.is_multiple_of(4) {
+                    let opened_at = self.ledger.open_hold(id).expect("it is open").opened_at;
+                    self.at = self.at.max(Timestamp(opened_at.0 + wall_ms));
+                }
+                self.pass();
+                self.ledger.settle(id, wall_ms, self.at).map(drop)
             }
             Command::Release { hold } => {
                 self.pass();
@@ -852,6 +863,7 @@ fn old_periods_are_dropped_when_they_are_settled() {
                 minutes: 60,
             };
             world.run(&hold).expect("there is money");
+            world.at.0 += HOUR;
             world.run(&Command::Settle { hold: 0, share: 200 }).expect("it is open");
         }
         let _ = world.run(&Command::File {

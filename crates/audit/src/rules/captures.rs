@@ -46,11 +46,13 @@ pub(super) fn settle(books: &mut Books, judge: &mut Judge<'_>, facts: &mut Facts
     let wall_ms = facts.ms("wall time")?;
     let count = facts.count("number of cells")?;
     let mut hold = books.holds.remove(&id).ok_or_else(|| unknown("open hold", id))?;
+    // No more than was asked for, nor than has passed.
+    let most_ms = hold.limit_ms.min(judge.at.saturating_sub(hold.base));
     judge.require(
         Check::Cell,
-        wall_ms <= hold.limit_ms,
+        wall_ms <= most_ms,
         || "wall time".into(),
-        format!("at most {}", hold.limit_ms),
+        format!("at most {most_ms}"),
         wall_ms,
     );
     let used = hold.slices.iter().take_while(|slice| slice.from_ms < wall_ms).count();

@@ -248,6 +248,13 @@ pub(crate) fn run(world: &mut World, command: &Command) -> Result<(), Rejection>
                 return Ok(());
             };
             let wall_ms = limit * u64::from(*share) / u64::from(u16::MAX / 2);
+            // Mostly so much has passed, or a little more.
+            if !share.is_multiple_of(4) {
+                let opened_at = world.ledger.open_hold(id).expect("it is open").opened_at;
+                world.at = world
+                    .at
+                    .max(Timestamp(opened_at.0 + wall_ms.min(limit) + u64::from(share % 3)));
+            }
             settle(world, id, wall_ms)
         }
         Command::Release { hold } => match world.open_hold(*hold) {
@@ -449,6 +456,7 @@ fn hold(world: &mut World, job: u8, attempt: u8, bill: &Bill) -> Result<(), Reje
     let limit = request.request.walltime_ms_max;
     for wall_ms in [0, 1, limit / 3, limit / 2, limit - 1, limit, limit + 1] {
         let mut fork = world.clone();
+        fork.at.0 += wall_ms;
         settle(&mut fork, id, wall_ms)?;
         fork.ledger.check();
     }
@@ -552,7 +560,10 @@ fn settle(world: &mut World, id: HoldId, wall_ms: u64) -> Result<(), Rejection> 
         check_covers(world, hold.opened_at, cell);
     }
     let end = settled.cells.last().map_or(0, |cell| cell.to_ms);
-    assert!(end <= wall_ms, "billed beyond its use");
+    assert!(
+        end <= wall_ms.min(world.at.0 - hold.opened_at.0),
+        "billed beyond its use, or beyond what has passed"
+    );
     assert!(
         settled.cells.windows(2).all(|pair| pair[0].to_ms == pair[1].from_ms),
         "a gap or an overlap between what was captured: {:?}",
