@@ -80,7 +80,7 @@ pub enum EntryKind {
     UpdateOrg = 27,
     /// facts: period, its end. The cluster writes it when a month is over, a principal when it ends the period earlier.
     EndPeriod = 28,
-    /// facts: period, number of rows, rows; a row is of, programme, agreement, site, payee region, captured, refunded, captures, refunds,
+    /// facts: period, number of rows, rows, after those of the entries of [`EntryKind::PeriodRows`] before it; a row is of, programme, agreement, site, payee region, captured, refunded, captures, refunds,
     /// number of funders, net of each (zigzag).
     ClosePeriod = 29,
     /// facts: claim, org, programme, amount.
@@ -101,6 +101,8 @@ pub enum EntryKind {
     RepayFund = 37,
     /// The last record of a job left the settlement window, and with it what it had used of a cap. facts: job, programme or 0, agreement or 0.
     ForgetJobCap = 38,
+    /// Rows of a period that the entries after this one close, when they are too many for one. facts: period, number of rows, rows.
+    PeriodRows = 39,
 }
 
 /// An entry as it is written: its record and its place in the chain.
