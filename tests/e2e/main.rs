@@ -3,6 +3,7 @@
 mod closing;
 mod crash;
 mod extend;
+mod gates;
 mod recover;
 
 use std::path::Path;

@@ -4,4 +4,5 @@ pub mod bench;
 pub mod client;
 pub mod daemons;
 pub mod parties;
+pub mod replay;
 pub mod sim;

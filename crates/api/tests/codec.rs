@@ -5,7 +5,8 @@ use hesuan_api::codec::*;
 use hesuan_api::internal::v1::{self as wire, Item, command::Body as WireBody};
 use hesuan_api::v1;
 use hesuan_engine::command::{Body, Decision, Member};
-use hesuan_engine::types::{HostId, JobId, PrincipalId, RequestId, SiteId, Timestamp};
+use hesuan_engine::state::JobState;
+use hesuan_engine::types::{After, Dependency, Gates, HostId, JobId, PrincipalId, RequestId, SiteId, Timestamp};
 use proptest::prelude::*;
 use prost::Message;
 
@@ -118,6 +119,67 @@ fn a_submitted_job_arrives_as_it_was_sent() {
     assert_eq!(payload.script_sha256, digest);
     assert_eq!(payload.environment.len(), 1);
     assert!(payload.command.is_empty());
+}
+
+/// What the archive of a replica says stands beside the request and is no part of what was asked.
+#[test]
+fn gates_and_what_the_archive_says_arrive_as_they_were_sent() {
+    let request = || v1::SubmitJobRequest {
+        request_id: ID.to_be_bytes().to_vec(),
+        spec: Some(v1::JobSpec {
+            command: vec!["true".into()],
+            resources: Some(v1::Resources {
+                cpu_milli: 1,
+                memory_mib: 1,
+                ..Default::default()
+            }),
+            walltime_ms_max: 1000,
+            array_count: 3,
+            not_before_ms: 5_000,
+            done_by_ms: 9_000,
+            after: vec![v1::Dependency {
+                job_id: 4711,
+                after: v1::After::NotOk.into(),
+                per_element: true,
+            }],
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let fact = |state: v1::JobState| wire::ArchivedJob {
+        job: 4711,
+        org: "acme".into(),
+        state: state.into(),
+        tasks: 3,
+        succeeded: 2,
+    };
+    let sent = |archived| {
+        let bytes = encode_submit(PrincipalId(5), request(), archived).expect("well-formed");
+        decode_command(&bytes).expect("decodes")
+    };
+    let command = sent(vec![fact(v1::JobState::Failed), fact(v1::JobState::Running)]);
+    assert_eq!(command.digest, sent(Vec::new()).digest);
+    assert_eq!(command.digest, digest(WireBody::SubmitJob(request())));
+    let Body::SubmitJob(job) = command.body else {
+        panic!("{:?}", command.body)
+    };
+    let gates = Gates {
+        not_before: Some(Timestamp(5_000)),
+        done_by: Some(Timestamp(9_000)),
+        after: vec![Dependency {
+            job: JobId(4711),
+            after: After::NotOk,
+            per_element: true,
+        }],
+    };
+    assert_eq!(job.gates, gates);
+    let [archived] = &*job.archived else {
+        panic!("what has not ended is in no archive: {:?}", job.archived)
+    };
+    assert_eq!(
+        (archived.state, archived.tasks, archived.succeeded),
+        (JobState::Failed, 3, 2)
+    );
 }
 
 #[test]

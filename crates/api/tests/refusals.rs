@@ -43,6 +43,14 @@ fn resources(change: impl FnOnce(&mut v1::Resources)) -> Body {
     submit(|spec| change(spec.resources.as_mut().expect("the spec of this test has resources")))
 }
 
+fn after(job_id: u64, after: i32) -> v1::Dependency {
+    v1::Dependency {
+        job_id,
+        after,
+        per_element: false,
+    }
+}
+
 fn programme(change: impl FnOnce(&mut v1::Programme)) -> Body {
     let mut programme = v1::Programme {
         name: "songjiang-2026".into(),
@@ -121,6 +129,15 @@ fn file_claim(programme: &str, amount_fen: i64) -> Body {
         programme: programme.into(),
         amount_fen,
         ..Default::default()
+    })
+}
+
+fn revoke_voucher(code: &str, reason: &str, fraud: bool) -> Body {
+    Body::RevokeVoucher(v1::RevokeVoucherRequest {
+        request_id: request_id(),
+        code: code.into(),
+        reason: reason.into(),
+        fraud,
     })
 }
 
@@ -561,6 +578,9 @@ fn a_bad_request_is_refused_by_field() {
         ("amount_fen", "FIELD_OUT_OF_RANGE", file_claim("songjiang-2026", -1)),
         ("claim_id", "FIELD_MISSING", review_claim(0, true, "")),
         ("reason", "FIELD_MISSING", review_claim(1, false, "")),
+        ("reason", "FIELD_MISSING", review_claim(1, false, " ")),
+        ("reason", "FIELD_MISSING", revoke_voucher("A-1", "", false)),
+        ("reason", "FIELD_MISSING", revoke_voucher("A-1", " ", true)),
         ("funder", "FIELD_MISSING", pay_in("", 1)),
         ("amount_fen", "FIELD_OUT_OF_RANGE", pay_in("songjiang", 0)),
         ("budget", "FIELD_OUT_OF_RANGE", set_budget(0)),
@@ -582,6 +602,36 @@ fn a_bad_request_is_refused_by_field() {
         ),
         ("instance", "FIELD_MALFORMED", attach(|a| a.instance = vec![1])),
         (
+            "spec.after[0].job_id",
+            "FIELD_MISSING",
+            submit(|s| s.after = vec![v1::Dependency::default()]),
+        ),
+        (
+            "spec.after[0].after",
+            "FIELD_MISSING",
+            submit(|s| s.after = vec![after(4711, 0)]),
+        ),
+        (
+            "spec.after[1].after",
+            "FIELD_UNKNOWN_VALUE",
+            submit(|s| s.after = vec![after(4711, 1), after(4712, 9)]),
+        ),
+        (
+            "spec.after",
+            "FIELD_TOO_MANY",
+            submit(|s| s.after = (1..66).map(|job| after(job, 1)).collect()),
+        ),
+        (
+            "spec.not_before_ms",
+            "FIELD_OUT_OF_RANGE",
+            submit(|s| s.not_before_ms = u64::MAX),
+        ),
+        (
+            "spec.done_by_ms",
+            "FIELD_OUT_OF_RANGE",
+            submit(|s| s.done_by_ms = 253_402_300_800_000),
+        ),
+        (
             "hosts[0].cpu_milli",
             "FIELD_OUT_OF_RANGE",
             attach(|a| a.hosts[0].cpu_milli = 0),
@@ -592,6 +642,7 @@ fn a_bad_request_is_refused_by_field() {
         let raw = wire::Command {
             principal: 3,
             body: Some(body.clone()),
+            ..Default::default()
         }
         .encode_to_vec();
         let refused = encode_command(PrincipalId(3), body).expect_err(field);

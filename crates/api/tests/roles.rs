@@ -264,7 +264,15 @@ fn commands() -> Vec<(&'static str, Body)> {
                 }],
             }
         ),
-        request!("WalletService/Refund", Refund, RefundRequest { job_id: 1, attempt: 1 }),
+        request!(
+            "WalletService/Refund",
+            Refund,
+            RefundRequest {
+                job_id: 1,
+                attempt: 1,
+                reason: "test".into()
+            }
+        ),
         request!(
             "ProgrammeService/CreateProgramme",
             CreateProgramme,
@@ -354,17 +362,26 @@ fn commands() -> Vec<(&'static str, Body)> {
         request!(
             "VoucherService/SuspendVoucher",
             SuspendVoucher,
-            SuspendVoucherRequest { code: v.into() }
+            SuspendVoucherRequest {
+                code: v.into(),
+                reason: "test".into()
+            }
         ),
         request!(
             "VoucherService/ResumeVoucher",
             ResumeVoucher,
-            ResumeVoucherRequest { code: v.into() }
+            ResumeVoucherRequest {
+                code: v.into(),
+                reason: "test".into()
+            }
         ),
         request!(
             "VoucherService/RevokeVoucher",
             RevokeVoucher,
-            RevokeVoucherRequest { code: v.into() }
+            RevokeVoucherRequest {
+                code: v.into(),
+                reason: "test".into()
+            }
         ),
         request!("PeriodService/EndPeriod", EndPeriod, EndPeriodRequest {}),
         request!(

@@ -22,6 +22,8 @@ pub struct Options {
     pub head: Option<String>,
     /// How many findings are listed; the rest is counted.
     pub findings_max: usize,
+    /// A file that does not begin at entry 1 is taken as it is: its chain is checked and no amount can be. Otherwise that is a finding.
+    pub chain_only: bool,
     /// Entries that people make must name a principal. Off for books that were never behind a cluster.
     pub actors: bool,
 }
@@ -31,6 +33,7 @@ impl Default for Options {
         Self {
             head: None,
             findings_max: 20,
+            chain_only: false,
             actors: true,
         }
     }
@@ -139,6 +142,14 @@ impl<'a> Checker<'a> {
                 .add(Check::File, "field cluster", "16 bytes in hex", &header.cluster);
         }
         self.whole = header.first == 1;
+        if !self.whole && !self.options.chain_only {
+            self.findings.add(
+                Check::File,
+                "first entry: amounts follow from the beginning of the journal only",
+                1,
+                header.first,
+            );
+        }
         if self.whole && self.hash != [0; 32] {
             self.findings.add(
                 Check::Chain,

@@ -24,6 +24,7 @@ Exit codes:
   101  the job was cancelled
   102  the job reached its time limit
   103  the job was lost
+  104  the job could not be done in time any more
   130  interrupted";
 
 /// Why a command ended.
@@ -164,6 +165,7 @@ pub fn job_exit_code(state: v1::JobState) -> u8 {
         v1::JobState::Cancelled => 101,
         v1::JobState::TimeLimit => 102,
         v1::JobState::Lost => 103,
+        v1::JobState::Deadline => 104,
         v1::JobState::Unspecified | v1::JobState::Pending | v1::JobState::Running => 1,
     }
 }
@@ -206,9 +208,10 @@ mod tests {
             v1::JobState::Cancelled,
             v1::JobState::TimeLimit,
             v1::JobState::Lost,
+            v1::JobState::Deadline,
         ];
         let ended = ended.map(job_exit_code);
-        assert_eq!(ended, [0, 100, 101, 102, 103]);
+        assert_eq!(ended, [0, 100, 101, 102, 103, 104]);
         codes.extend(ended);
         codes.extend([6, 9]);
         for code in codes {

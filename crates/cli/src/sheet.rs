@@ -182,7 +182,11 @@ impl Sheet {
 
 /// Text that a spreadsheet shows and does not execute.
 fn harmless(text: &str) -> String {
-    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+    // The full-width forms are executed where the spreadsheet is set to Chinese or Japanese.
+    let executed = [
+        '=', '+', '-', '@', '\t', '\r', '\n', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}',
+    ];
+    if text.starts_with(executed) {
         format!("'{text}")
     } else {
         text.to_owned()
@@ -222,7 +226,19 @@ mod tests {
     #[test]
     fn what_a_spreadsheet_would_execute_becomes_text() {
         let mut sheet = Sheet::new(&[("reason", Kind::Text)]);
-        for text in ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx", "a=b", "\"quoted\", too"] {
+        for text in [
+            "=1+1",
+            "+1",
+            "-1",
+            "@SUM(A1)",
+            "\tx",
+            "\rx",
+            "\nx",
+            "＝1+1",
+            "＠SUM(A1)",
+            "a=b",
+            "\"quoted\", too",
+        ] {
             sheet.push(vec![Cell::text(text)]);
         }
         let written = sheet.csv().expect("memory");
@@ -240,6 +256,9 @@ mod tests {
                 "'@SUM(A1)",
                 "'\tx",
                 "'\rx",
+                "'\nx",
+                "'＝1+1",
+                "'＠SUM(A1)",
                 "a=b",
                 "\"quoted\", too"
             ]

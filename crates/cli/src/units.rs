@@ -1,6 +1,6 @@
 //! How people write and read amounts: sizes, times, money, rates, days. Exact integers both ways; no floats.
 
-use jiff::civil::Date;
+use jiff::civil::{Date, DateTime};
 use jiff::tz::{self, TimeZone};
 use jiff::{Timestamp, ToSpan};
 
@@ -322,6 +322,33 @@ fn instant(text: &str, days: i64) -> Result<u64, String> {
     u64::try_from(at.as_millisecond()).map_err(|_| bad())
 }
 
+/// An instant as milliseconds: RFC 3339, `2026-05-01 22:00` in the zone of this machine, or so long after now: `+2h`.
+///
+/// # Errors
+/// Text for the user when it is none of these.
+pub fn parse_when(text: &str) -> Result<u64, String> {
+    when(text, Timestamp::now(), &TimeZone::system())
+}
+
+fn when(text: &str, now: Timestamp, zone: &TimeZone) -> Result<u64, String> {
+    let bad = || {
+        format!(
+            "\"{text}\" is no time: write 2026-05-01T22:00:00+08:00, \"2026-05-01 22:00\" in the zone of this machine, or +2h for two hours from now"
+        )
+    };
+    let ms = |at: Timestamp| u64::try_from(at.as_millisecond()).map_err(|_| bad());
+    if let Some(length) = text.strip_prefix('+') {
+        return ms(now)?.checked_add(parse_time(length)?).ok_or_else(bad);
+    }
+    if let Ok(at) = text.parse::<Timestamp>() {
+        return ms(at);
+    }
+    // A day alone would leave open whether its beginning or its end is meant.
+    let has_time = text.contains(':');
+    let civil: DateTime = text.parse().ok().filter(|_| has_time).ok_or_else(bad)?;
+    ms(civil.to_zoned_datetime(zone.clone()).map_err(|_| bad())?.timestamp())
+}
+
 /// Milliseconds since 1970 as RFC 3339 in UTC; `None` for 0 and for "no end".
 #[must_use]
 pub fn rfc3339(ms: u64) -> Option<String> {
@@ -407,6 +434,29 @@ mod tests {
     }
 
     #[test]
+    fn an_instant_is_absolute_local_or_from_now() {
+        let now: Timestamp = "2026-05-01T12:00:00Z".parse().expect("an instant");
+        let read = |text: &str| when(text, now, &shanghai());
+        let at = |text: &str| text.parse::<Timestamp>().expect("an instant").as_millisecond() as u64;
+        assert_eq!(read("2026-05-01T22:00:00+08:00"), Ok(at("2026-05-01T14:00:00Z")));
+        assert_eq!(read("2026-05-01 22:00"), Ok(at("2026-05-01T14:00:00Z")));
+        assert_eq!(read("2026-05-01T22:00:30"), Ok(at("2026-05-01T14:00:30Z")));
+        assert_eq!(read("+1d30m"), Ok(at("2026-05-02T12:30:00Z")));
+        for text in [
+            "",
+            "+",
+            "+5",
+            "-1h",
+            "tomorrow",
+            "2026-05-01",
+            "22:00",
+            "2026-13-01 22:00",
+        ] {
+            assert!(read(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
     fn days_are_days_in_shanghai_and_the_last_one_counts() {
         assert_eq!(parse_from("2026-01-01"), parse_from("2025-12-31T16:00:00Z"));
         assert_eq!(parse_until("2026-12-31"), parse_from("2027-01-01"));
@@ -435,6 +485,7 @@ mod tests {
         fn reading_never_panics(text in "\\PC{0,20}") {
             let _ = (parse_milli(&text), parse_size(&text), parse_time(&text), parse_money(&text));
             let _ = (parse_unit_price(&text), parse_rate(&text), parse_from(&text), parse_until(&text));
+            let _ = parse_when(&text);
         }
     }
 }

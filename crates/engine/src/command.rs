@@ -3,7 +3,7 @@
 
 use hesuan_ledger::types::{ClaimId, Fen, Grant, RegionCode, Timestamp};
 
-use crate::types::{Digest, Funding, HostId, JobId, OnSiteLost, PrincipalId, RequestId, Resources, TaskId};
+use crate::types::{Digest, Funding, Gates, HostId, JobId, OnSiteLost, PrincipalId, RequestId, Resources, TaskId};
 
 /// One command of a bundle.
 #[derive(Clone, Debug, PartialEq)]
@@ -140,10 +140,30 @@ pub struct SubmitJob {
     pub funding: Funding,
     /// Free key-value pairs, in the order given.
     pub labels: Vec<(Box<str>, Box<str>)>,
+    /// What must have come before it runs.
+    pub gates: Gates,
+    /// Jobs it is to run after that have left State, as the replica that took the request found them in its archive.
+    pub archived: Vec<ArchivedJob>,
     /// A binding quote to take up.
     pub quote: Option<u64>,
     /// Check everything, queue nothing.
     pub validate_only: bool,
+}
+
+/// A job that has left State, as the archive has it. A fact that a replica puts beside a request, as it does the principal: apply
+/// cannot look there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArchivedJob {
+    /// Which.
+    pub job: JobId,
+    /// Who paid for it: decides who may name it.
+    pub org: Box<str>,
+    /// How it ended.
+    pub state: crate::state::JobState,
+    /// Tasks in all.
+    pub tasks: u32,
+    /// Of these, ended with code 0.
+    pub succeeded: u32,
 }
 
 /// Commands that end in the ledger. Names are resolved by apply.

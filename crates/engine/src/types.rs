@@ -86,6 +86,55 @@ pub enum OnSiteLost {
     Requeue,
 }
 
+/// What must have come before a job's tasks may be placed. These are the job's own and not part of its request: a job behind a
+/// closed gate is simply not there for the scheduler, and its class knows nothing of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Gates {
+    /// No task is placed before this.
+    pub not_before: Option<Timestamp>,
+    /// A task that would not end by this, were it to take all its time, is not placed any more.
+    pub done_by: Option<Timestamp>,
+    /// Other jobs that have to end first, each named once.
+    pub after: Vec<Dependency>,
+}
+
+impl Gates {
+    /// None at all.
+    pub const NONE: Gates = Gates {
+        not_before: None,
+        done_by: None,
+        after: Vec::new(),
+    };
+
+    /// The last instant at which a task that takes so long may be placed.
+    #[must_use]
+    pub fn latest_start(&self, walltime_ms_max: u64) -> Option<Timestamp> {
+        Some(Timestamp(self.done_by?.0.saturating_sub(walltime_ms_max)))
+    }
+}
+
+/// A job that has to end before another runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dependency {
+    /// Which; submitted before.
+    pub job: JobId,
+    /// How it has to end.
+    pub after: After,
+    /// Each task of the array waits for the task of the same number only.
+    pub per_element: bool,
+}
+
+/// How a job has to end for another to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    /// Well: every task with code 0.
+    Ok,
+    /// In any way.
+    Any,
+    /// In any other way than well.
+    NotOk,
+}
+
 /// Everything that filter, score, price and order read. Jobs with equal requests are one class.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Request {
@@ -107,6 +156,9 @@ pub struct Request {
     pub on_site_lost: OnSiteLost,
     /// The binding quote taken up: while it lives, it pays.
     pub quote: Option<u64>,
+    /// The most that one attempt may hold in the wallet where vouchers were to help and the payer set no bound: what it was
+    /// quoted when it was submitted. So a job whose vouchers end while it waits does not start at full price unasked.
+    pub wallet_max: Option<Fen>,
 }
 
 /// SHA-256 of a script.

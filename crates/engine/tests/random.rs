@@ -10,7 +10,7 @@ use hesuan_engine::outcome::{ArchiveRecord, Effect, Outcome};
 use hesuan_engine::schedule::{GpuNeed, choose_devices};
 use hesuan_engine::state::access::kind_of;
 use hesuan_engine::state::{Job, State};
-use hesuan_engine::types::{HostId, JobId, OnSiteLost, PrincipalId, TaskId};
+use hesuan_engine::types::{After, Dependency, HostId, JobId, OnSiteLost, PrincipalId, TaskId};
 use hesuan_ledger::types::{Fen, Timestamp};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -30,6 +30,7 @@ enum Step {
         retries: u32,
         requeue: bool,
         parallel: u32,
+        gates: Ask,
     },
     // Of what waits, on a host that may or may not have room, with devices that are free there.
     PlacePending {
@@ -99,12 +100,35 @@ enum Step {
     Recode,
 }
 
+/// What a job asks to come first. Times are from now on.
+#[derive(Clone, Debug, Default)]
+struct Ask {
+    not_before: Option<u64>,
+    done_by: Option<u64>,
+    // Job, how it has to end, element by element.
+    after: Vec<(u64, u8, bool)>,
+}
+
+fn ask() -> impl Strategy<Value = Ask> {
+    let not_before = proptest::option::weighted(0.1, 0..60 * MINUTE);
+    let done_by = proptest::option::weighted(0.1, 55 * MINUTE..120 * MINUTE);
+    let after = prop_oneof![
+        2 => Just(Vec::new()),
+        1 => proptest::collection::vec((1..12u64, 0..3u8, proptest::bool::weighted(0.3)), 1..3)
+    ];
+    (not_before, done_by, after).prop_map(|(not_before, done_by, after)| Ask {
+        not_before,
+        done_by,
+        after,
+    })
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let gpu = prop_oneof![6 => Just(0u64), 1 => Just(1u64), 2 => Just(2u64), 1 => Just(3u64), 2 => Just(4u64)];
-    let submit = (0..2u8, 1..5u32, 1..7u64, gpu, 0..3u32, any::<bool>(), 0..3u32);
+    let submit = (0..2u8, 1..5u32, 1..7u64, gpu, 0..3u32, any::<bool>(), 0..3u32, ask());
     prop_oneof![
-        6 => submit.prop_map(|(who, tasks, cpu, gpu, retries, requeue, parallel)| {
-            Step::Submit { who, tasks, cpu, gpu, retries, requeue, parallel }
+        6 => submit.prop_map(|(who, tasks, cpu, gpu, retries, requeue, parallel, gates)| {
+            Step::Submit { who, tasks, cpu, gpu, retries, requeue, parallel, gates }
         }),
         12 => (0..64usize, 0..64usize, 0..64usize).prop_map(|(job, task, host)| Step::PlacePending { job, task, host }),
         2 => (1..14u64, 0..4u32, 1..6u32, proptest::collection::vec(0..5u32, 0..3))
@@ -211,6 +235,18 @@ impl Run {
                 _ => {}
             }
         }
+        for job in effects.iter().filter_map(|effect| match effect {
+            Effect::JobChanged(job) => self.world.state.job(*job),
+            _ => None,
+        }) {
+            if matches!(command.body, Body::Tick) && job.progress().deadline > 0 {
+                reach("given up for its deadline".into());
+            }
+            if let Some(unmet) = job.progress().unmet {
+                let element = if unmet.task.is_some() { " of an element" } else { "" };
+                reach(format!("given up for a dependency{element}"));
+            }
+        }
         for (id, attempt) in (1..40).flat_map(|job| self.world.state.attempts(JobId(job), 0)) {
             if let Some(ended) = attempt.ended.as_ref().filter(|_| self.over.insert(id)) {
                 let paid = ended.receipt.as_ref().is_some_and(|receipt| receipt.gross > Fen::ZERO);
@@ -269,6 +305,7 @@ impl Run {
                 retries,
                 requeue,
                 parallel,
+                gates,
             } => {
                 let mut one = SubmitJob {
                     tasks,
@@ -280,6 +317,19 @@ impl Run {
                 one.resources.cpu_milli = cpu * 1_000;
                 one.resources.gpu_milli = gpu * 500;
                 one.on_site_lost = if requeue { OnSiteLost::Requeue } else { OnSiteLost::Hold };
+                one.gates.done_by = gates.done_by.map(|ms| Timestamp(self.world.at + ms));
+                let newest = self.world.state.jobs_newest_first(None).next();
+                let newest = newest.map_or(0, |(id, _)| id.0);
+                one.gates.after = gates
+                    .after
+                    .iter()
+                    .map(|(job, after, per_element)| Dependency {
+                        job: JobId(1 + job % newest.max(1)),
+                        after: [After::Ok, After::Any, After::NotOk][usize::from(*after)],
+                        per_element: *per_element,
+                    })
+                    .collect();
+                one.gates.not_before = gates.not_before.map(|ms| Timestamp(self.world.at + ms));
                 self.send(person(who), Body::SubmitJob(one));
             }
             Step::Place {
@@ -341,7 +391,7 @@ impl Run {
                 person(who),
                 Body::CancelJob {
                     job: JobId(job),
-                    reason: "".into(),
+                    reason: "test".into(),
                 },
             ),
             Step::Extend {
@@ -375,7 +425,7 @@ impl Run {
                     Body::SetSiteState {
                         site: site.into(),
                         state,
-                        reason: "".into(),
+                        reason: "test".into(),
                     },
                 );
             }
@@ -393,7 +443,7 @@ impl Run {
                 let body = MoneyCommand::Refund {
                     task,
                     amount: amount.map(Fen),
-                    reason: "".into(),
+                    reason: "test".into(),
                 };
                 self.send("treasurer", Body::Money(body));
             }
@@ -477,7 +527,7 @@ fn the_random_steps_reach_what_they_are_meant_to() {
     let mut runner = TestRunner::deterministic();
     let steps = proptest::collection::vec(step(), 60..120);
     let mut reached: BTreeMap<String, u32> = BTreeMap::new();
-    for _ in 0..96 {
+    for _ in 0..128 {
         let mut run = Run::new();
         for step in steps.new_tree(&mut runner).expect("a plain strategy").current() {
             run.step(step);
@@ -497,6 +547,15 @@ fn the_random_steps_reach_what_they_are_meant_to() {
         "ended Cancelled and paid",
         "ended TimeLimit",
         "ended Lost",
+        "given up for its deadline",
+        "decision refused NOT_BEFORE",
+        "decision refused DEPENDENCY",
+        "given up for a dependency",
+        "given up for a dependency of an element",
+        "refused DEPENDENCY_UNMET",
+        "refused DEPENDENCY_ELEMENTS",
+        "refused DEPENDENCY_TWICE",
+        "refused DONE_BY_TOO_SOON",
         "MoveMoney accepted",
         "extended",
         "refused NOT_RUNNING",

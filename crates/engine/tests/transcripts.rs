@@ -8,10 +8,12 @@ mod support;
 use std::fmt::Write as _;
 
 use hesuan_engine::command::{
-    Body, ClosingCommand, Decision, EndKind, MoneyCommand, Role, SiteState, SubmitJob, TaskEvent, TaskReport,
+    ArchivedJob, Body, ClosingCommand, Decision, EndKind, MoneyCommand, Role, SiteState, SubmitJob, TaskEvent,
+    TaskReport,
 };
 use hesuan_engine::outcome::{ArchiveRecord, Effect};
-use hesuan_engine::types::{JobId, OnSiteLost, TaskId};
+use hesuan_engine::state::JobState;
+use hesuan_engine::types::{After, Dependency, JobId, OnSiteLost, TaskId};
 use hesuan_ledger::types::{BasisPoints, Fen, Grant, Sku, Timestamp};
 use hesuan_ledger::{Rate, Terms};
 use support::*;
@@ -44,13 +46,45 @@ fn end_kind(text: &str) -> EndKind {
     }
 }
 
-fn submit(arguments: &[&str]) -> SubmitJob {
+fn submit(world: &World, arguments: &[&str]) -> SubmitJob {
     let mut one = job();
     for argument in arguments {
         match argument.split_once('=') {
             Some(("tasks", n)) => (one.tasks, one.array) = (number(n), true),
             Some(("retries", n)) => one.retries_max = number(n),
             Some(("cores", n)) => one.resources.cpu_milli = number::<u64>(n) * 1000,
+            Some(("not-before", minutes)) => {
+                one.gates.not_before = Some(Timestamp(world.at + number::<u64>(minutes) * MINUTE))
+            }
+            Some(("done-by", minutes)) => {
+                one.gates.done_by = Some(Timestamp(world.at + number::<u64>(minutes) * MINUTE))
+            }
+            Some((after @ ("after-ok" | "after-any" | "after-not-ok"), on)) => {
+                let after = match after {
+                    "after-ok" => After::Ok,
+                    "after-any" => After::Any,
+                    _ => After::NotOk,
+                };
+                one.gates.after.push(Dependency {
+                    job: JobId(number(on.trim_end_matches("[*]"))),
+                    after,
+                    per_element: on.ends_with("[*]"),
+                });
+            }
+            Some(("archived", facts)) => {
+                let (job, succeeded) = facts.split_once('/').expect("JOB/SUCCEEDED");
+                one.archived.push(ArchivedJob {
+                    job: JobId(number(job)),
+                    org: "lab".into(),
+                    state: if succeeded == "1" {
+                        JobState::Succeeded
+                    } else {
+                        JobState::Failed
+                    },
+                    tasks: 1,
+                    succeeded: number(succeeded),
+                });
+            }
             Some(("site", name)) => one.sites = vec![name.into()],
             _ if *argument == "requeue" => one.on_site_lost = OnSiteLost::Requeue,
             _ => panic!("unknown argument {argument:?}"),
@@ -61,7 +95,7 @@ fn submit(arguments: &[&str]) -> SubmitJob {
 
 fn body(world: &World, words: &[&str]) -> Body {
     match words {
-        ["submit", arguments @ ..] => Body::SubmitJob(submit(arguments)),
+        ["submit", arguments @ ..] => Body::SubmitJob(submit(world, arguments)),
         ["cancel", job] => Body::CancelJob {
             job: JobId(number(job)),
             reason: "".into(),
@@ -179,9 +213,11 @@ fn show(world: &World, what: &[&str]) -> String {
             Some(job) => {
                 let progress = job.progress();
                 let (pending, running, over) = (job.pending(), progress.running, progress.ended());
+                let because = world.state.given_up_because(job);
+                let because = because.map_or(String::new(), |(code, text)| format!("; {code}: {text}"));
                 let paid = (progress.gross.0, progress.subsidy.0, progress.copay.0);
                 format!(
-                    "{:?}: {pending} pending, {running} running, {over} over; list price {}, vouchers {}, co-pay {} fen",
+                    "{:?}: {pending} pending, {running} running, {over} over; list price {}, vouchers {}, co-pay {} fen{because}",
                     job.state(),
                     paid.0,
                     paid.1,
@@ -262,7 +298,12 @@ fn run(text: &str) -> String {
                 let outcome = world.send(world.who(who), body(&world, words));
                 match outcome.reply {
                     Ok(reply) => writeln!(out, "  {reply:?}"),
-                    Err(refused) => writeln!(out, "  refused: {} ({})", refused.code, refused.message),
+                    Err(refused) => {
+                        let nearest = refused.nearest.as_ref();
+                        let nearest =
+                            nearest.map_or(String::new(), |nearest| format!("\n    instead: {}", nearest.text));
+                        writeln!(out, "  refused: {} ({}){nearest}", refused.code, refused.message)
+                    }
                 }
                 .expect("a string grows");
                 for found in &world.last_effects {

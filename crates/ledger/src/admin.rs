@@ -446,8 +446,8 @@ impl Ledger {
     }
 
     pub(crate) fn check_room(&self, field: &'static str, amount: i64) -> Result<(), Rejection> {
-        let debits = |totals: &[i128]| totals[..=crate::account::LAST_DEBIT_KIND].iter().sum::<i128>();
-        if debits(&self.totals).max(debits(&self.unit_totals)) + i128::from(amount) > BOOKS_MAX {
+        let sides = self.journal.totals.sides();
+        if sides.iter().any(|(debits, _)| debits + i128::from(amount) > BOOKS_MAX) {
             return Err(Rejection::invalid(
                 field,
                 amount,

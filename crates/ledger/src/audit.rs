@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::account::KINDS;
 use crate::hold::{Pinned, job_caps};
 use crate::ledger::{JobUse, KeyState, Ledger};
 use crate::party::Org;
+use crate::posting::Totals;
 use crate::programme::BudgetPolicy;
 use crate::quote::{Leg, LegPin};
 use crate::slice::{Cell, Slice};
@@ -44,22 +44,16 @@ impl Ledger {
     }
 
     fn check_totals(&self) {
-        let (mut totals, mut unit_totals) = ([0i128; KINDS], [0i128; KINDS]);
+        let mut totals = Totals::default();
         for account in self.accounts() {
             let balance = self.balance(account);
             assert!(balance >= 0, "{account} is {balance}");
-            let totals = if self.in_unit_hours(account) {
-                &mut unit_totals
-            } else {
-                &mut totals
-            };
-            totals[account.kind()] += i128::from(balance);
+            totals.add(self.in_unit_hours(account), account, balance);
         }
+        let kept = &self.journal.totals;
         assert!(
-            totals == self.totals && unit_totals == self.unit_totals,
-            "the balances sum up to {totals:?} and {unit_totals:?}, the trial balance says {:?} and {:?}",
-            self.totals,
-            self.unit_totals
+            totals == *kept,
+            "the balances sum up to {totals:?}, the trial balance says {kept:?}"
         );
         let trial = self.trial_balance();
         assert!(

@@ -1,6 +1,6 @@
 //! Which vouchers pay a bill, and how much each.
 
-use crate::bill::Bill;
+use crate::bill::{Bill, Offer};
 use crate::eligibility::{Offers, ProgrammeView};
 use crate::flow::solve;
 use crate::programme::Stacking;
@@ -64,14 +64,35 @@ fn choose(
     allowed: impl Fn(usize) -> bool,
 ) -> Choice {
     let Offers { views, candidates } = offers;
+    let may_pay = || {
+        let all = candidates.iter().enumerate();
+        all.filter(|(_, candidate)| allowed(candidate.view))
+    };
+    let at_rates = may_pay().map(|(_, candidate)| {
+        let view = &views[candidate.view];
+        Offer {
+            programme: candidate.view,
+            most: view.worth(candidate.left.min(view.caps_left)),
+            rates: &view.rates,
+            cover_ms: candidate.cover_ms.saturating_sub(from_ms),
+        }
+    });
+    // What one agreement leaves to several programmes is for the solver to share out.
+    let shared = views.iter().any(|view| view.agreement_left != Fen::MAX);
+    if !shared && let Some(amounts) = bill.at_rates(at_rates, stack_max) {
+        let legs = may_pay()
+            .map(|(index, _)| index)
+            .zip(amounts.iter().map(|fen| Fen(*fen)));
+        return Choice {
+            legs: legs.filter(|(_, amount)| *amount > Fen::ZERO).collect(),
+            stack_max,
+            subsidy: amounts.iter().sum(),
+        };
+    }
     let caps = views.iter().map(|view| view.worth(view.caps_left).0).collect();
     let mut problem = bill.problem(caps, groups(views), stack_max);
     let mut offered: Few<usize, 4> = Few::new();
-    for (index, candidate) in candidates
-        .iter()
-        .enumerate()
-        .filter(|(_, candidate)| allowed(candidate.view))
-    {
+    for (index, candidate) in may_pay() {
         let view = &views[candidate.view];
         bill.offer(
             &mut problem,

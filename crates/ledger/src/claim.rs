@@ -4,7 +4,7 @@
 use crate::account::Account;
 use crate::journal::EntryKind;
 use crate::ledger::Ledger;
-use crate::party::{check_amount, check_text};
+use crate::party::{check_amount, check_reason, check_text};
 use crate::programme::Redemption;
 use crate::rejection::{ClaimRule, Rejection, Subject};
 use crate::settlement::Payment;
@@ -164,7 +164,11 @@ impl Ledger {
     ) -> Result<(), Rejection> {
         let by = by.into();
         self.assert_time(by);
-        check_text("reason", reason)?;
+        if approve {
+            check_text("reason", reason)?;
+        } else {
+            check_reason("reason", reason)?;
+        }
         let claim = self.known_claim(id)?;
         if let Some(rule) = claim.over().or(claim.reviewed.map(|_| ClaimRule::Reviewed)) {
             return Err(Rejection::claim(id, rule));

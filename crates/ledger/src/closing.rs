@@ -130,7 +130,7 @@ impl Ledger {
     pub(crate) fn drop_step(&mut self) -> bool {
         match self.stale() {
             Some(Stale::Tally(key)) => self.drop_tally(&key),
-            Some(Stale::Totals(key)) => drop(self.holder_totals.remove(&key)),
+            Some(Stale::Totals(key)) => self.holder_totals.remove(key),
             Some(Stale::Settlement(key)) => drop(self.settlements.remove(&key)),
             Some(Stale::Claim(key)) => {
                 self.finished_claims.remove(&key);
@@ -165,8 +165,8 @@ impl Ledger {
         if let Some((key, _)) = self.tallies.first().filter(|(key, _)| stale(key.period)) {
             return Some(Stale::Tally(*key));
         }
-        if let Some((key, _)) = self.holder_totals.first().filter(|(key, _)| stale(key.0)) {
-            return Some(Stale::Totals(*key));
+        if let Some(key) = self.holder_totals.first().filter(|key| stale(key.0)) {
+            return Some(Stale::Totals(key));
         }
         if let Some((key, _)) = self.settlements.first().filter(|(key, _)| stale(key.0)) {
             return Some(Stale::Settlement(*key));

@@ -33,6 +33,12 @@ pub(crate) struct ProgrammeView<'a> {
 }
 
 impl ProgrammeView<'_> {
+    /// Whether its caps leave as much as the whole of a bill.
+    pub(crate) fn is_ample(&self, gross: i64) -> bool {
+        let caps = self.unit_price.is_none() && self.caps_left.0 >= gross || self.caps_left == Grant::MAX;
+        caps && self.agreement_left.0 >= gross
+    }
+
     /// An amount in the programme's denomination as money for this bill.
     pub(crate) fn worth(&self, grant: Grant) -> Fen {
         match self.unit_price {

@@ -31,33 +31,48 @@ pub(crate) struct Problem {
     pub(crate) total: i64,
 }
 
-// The problem with what is left of its bounds, and what is paid so far.
-struct Solver {
-    problem: Problem,
+// The problem with what is left of its bounds, and what is paid so far. Slices, because a short list asks at each access where it stands.
+struct Solver<'a> {
+    lines: &'a mut [i64],
+    programmes: &'a mut [i64],
+    groups: &'a mut [i64],
+    group_of: &'a [usize],
+    cells: &'a mut [i64],
+    vouchers: &'a [(usize, i64)],
+    edges: &'a [i64],
+    total: i64,
     width: usize,
-    flow: Few<i64, 16>,
-    amounts: Few<i64, 4>,
+    flow: &'a mut [i64],
+    amounts: &'a mut [i64],
 }
 
 /// What each voucher pays.
-pub(crate) fn solve(problem: Problem) -> Few<i64, 4> {
-    let (vouchers, edges) = (problem.vouchers.len(), problem.edges.len());
+pub(crate) fn solve(mut problem: Problem) -> Few<i64, 4> {
+    let mut flow: Few<i64, 16> = smallvec![0; problem.edges.len()];
+    let mut amounts: Few<i64, 4> = smallvec![0; problem.vouchers.len()];
     let mut solver = Solver {
         width: problem.lines.len(),
-        problem,
-        flow: smallvec![0; edges],
-        amounts: smallvec![0; vouchers],
+        lines: &mut problem.lines,
+        programmes: &mut problem.programmes,
+        groups: &mut problem.groups,
+        group_of: &problem.group_of,
+        cells: &mut problem.cells,
+        vouchers: &problem.vouchers,
+        edges: &problem.edges,
+        total: problem.total,
+        flow: &mut flow,
+        amounts: &mut amounts,
     };
-    for voucher in 0..vouchers {
-        solver.pay_directly(voucher);
-        while solver.could_pay_more(voucher) && solver.reroute(voucher) {}
+    for voucher in 0..solver.vouchers.len() {
+        let more = solver.pay_directly(voucher);
+        while more && solver.could_pay_more(voucher) && solver.reroute(voucher) {}
     }
     let inside = |(paid, bound): (&i64, &i64)| (0..=*bound).contains(paid);
     assert!(
-        solver.flow.iter().zip(&solver.problem.edges).all(inside),
+        solver.flow.iter().zip(solver.edges).all(inside),
         "a voucher pays over its rate"
     );
-    solver.amounts
+    amounts
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -67,23 +82,24 @@ enum Node {
     Line(usize),
 }
 
-impl Solver {
+impl Solver<'_> {
     fn source_left(&self, voucher: usize) -> i64 {
-        let (programme, balance) = self.problem.vouchers[voucher];
+        let (programme, balance) = self.vouchers[voucher];
         (balance - self.amounts[voucher])
-            .min(self.problem.programmes[programme])
-            .min(self.problem.groups[self.problem.group_of[programme]])
-            .min(self.problem.total)
+            .min(self.programmes[programme])
+            .min(self.groups[self.group_of[programme]])
+            .min(self.total)
     }
 
-    fn pay_directly(&mut self, voucher: usize) {
+    // Whether the voucher could pay more than it found to pay.
+    fn pay_directly(&mut self, voucher: usize) -> bool {
         let left = self.source_left(voucher);
-        let (width, programme) = (self.width, self.problem.vouchers[voucher].0);
-        let edges = self.problem.edges[voucher * width..][..width].iter();
-        let cells = self.problem.cells[programme * width..][..width].iter_mut();
+        let (width, programme) = (self.width, self.vouchers[voucher].0);
+        let edges = self.edges[voucher * width..][..width].iter();
+        let cells = self.cells[programme * width..][..width].iter_mut();
         let flow = self.flow[voucher * width..][..width].iter_mut();
         let mut paid = 0;
-        for (((line, cell), edge), flow) in self.problem.lines.iter_mut().zip(cells).zip(edges).zip(flow) {
+        for (((line, cell), edge), flow) in self.lines.iter_mut().zip(cells).zip(edges).zip(flow) {
             let part = (edge - *flow).min(*cell).min(*line).min(left - paid);
             *flow += part;
             *cell -= part;
@@ -91,36 +107,37 @@ impl Solver {
             paid += part;
         }
         self.take(voucher, paid);
+        paid < left
     }
 
     fn take(&mut self, voucher: usize, paid: i64) {
         self.amounts[voucher] += paid;
-        let programme = self.problem.vouchers[voucher].0;
-        self.problem.programmes[programme] -= paid;
-        self.problem.groups[self.problem.group_of[programme]] -= paid;
-        self.problem.total -= paid;
+        let programme = self.vouchers[voucher].0;
+        self.programmes[programme] -= paid;
+        self.groups[self.group_of[programme]] -= paid;
+        self.total -= paid;
     }
 
     // Cheap and almost always the end of it: there is money, a line to pay, and a way out of the voucher and of its programme.
     fn could_pay_more(&self, voucher: usize) -> bool {
-        let programme = self.problem.vouchers[voucher].0;
+        let programme = self.vouchers[voucher].0;
         let edges = voucher * self.width..(voucher + 1) * self.width;
         let cells = programme * self.width..(programme + 1) * self.width;
         self.source_left(voucher) > 0
-            && self.problem.lines.iter().any(|left| *left > 0)
-            && self.problem.cells[cells].iter().any(|left| *left > 0)
-            && edges.into_iter().any(|edge| self.flow[edge] < self.problem.edges[edge])
+            && self.lines.iter().any(|left| *left > 0)
+            && self.cells[cells].iter().any(|left| *left > 0)
+            && edges.into_iter().any(|edge| self.flow[edge] < self.edges[edge])
     }
 
     // One augmenting path, shortest first: voucher -> programme's share of a line -> line, backwards where others can give way.
     fn reroute(&mut self, start: usize) -> bool {
-        let (count, width) = (self.problem.vouchers.len(), self.width);
+        let (count, width) = (self.vouchers.len(), self.width);
         let number = |node: Node| match node {
             Node::Voucher(voucher) => voucher,
             Node::Cell(programme, line) => count + programme * width + line,
-            Node::Line(line) => count + self.problem.cells.len() + line,
+            Node::Line(line) => count + self.cells.len() + line,
         };
-        let mut from: Vec<Option<Node>> = vec![None; count + self.problem.cells.len() + width];
+        let mut from: Vec<Option<Node>> = vec![None; count + self.cells.len() + width];
         from[number(Node::Voucher(start))] = Some(Node::Voucher(start));
         let mut queue = vec![Node::Voucher(start)];
         let mut next = 0;
@@ -128,7 +145,7 @@ impl Solver {
         while let Some(node) = queue.get(next).copied() {
             next += 1;
             if let Node::Line(line) = node
-                && self.problem.lines[line] > 0
+                && self.lines[line] > 0
             {
                 end = Some(node);
                 break;
@@ -153,11 +170,11 @@ impl Solver {
             .map(|(here, there)| self.residual(here, there))
             .min()
             .unwrap_or(0);
-        let paid = bound.min(self.problem.lines[last]).min(self.source_left(start));
+        let paid = bound.min(self.lines[last]).min(self.source_left(start));
         for (here, there) in steps() {
             self.push(here, there, paid);
         }
-        self.problem.lines[last] -= paid;
+        self.lines[last] -= paid;
         self.take(start, paid);
         paid > 0
     }
@@ -167,7 +184,7 @@ impl Solver {
         let vouchers = 0..=start;
         let candidates: Vec<Node> = match node {
             Node::Voucher(voucher) => {
-                let programme = self.problem.vouchers[voucher].0;
+                let programme = self.vouchers[voucher].0;
                 (0..self.width)
                     .map(|line| Node::Cell(programme, line))
                     .chain(vouchers.map(Node::Voucher))
@@ -176,7 +193,7 @@ impl Solver {
             Node::Cell(_, line) => std::iter::once(Node::Line(line))
                 .chain(vouchers.map(Node::Voucher))
                 .collect(),
-            Node::Line(line) => (0..self.problem.programmes.len())
+            Node::Line(line) => (0..self.programmes.len())
                 .map(|programme| Node::Cell(programme, line))
                 .collect(),
         };
@@ -187,7 +204,7 @@ impl Solver {
     }
 
     fn residual(&self, here: Node, there: Node) -> i64 {
-        let programme_of = |voucher: usize| self.problem.vouchers[voucher].0;
+        let programme_of = |voucher: usize| self.vouchers[voucher].0;
         let paid_through = |programme: usize, line: usize| {
             let vouchers = (0..self.amounts.len()).filter(|voucher| programme_of(*voucher) == programme);
             vouchers.map(|voucher| self.flow[voucher * self.width + line]).sum()
@@ -195,9 +212,9 @@ impl Solver {
         match (here, there) {
             (Node::Voucher(voucher), Node::Cell(_, line)) => {
                 let edge = voucher * self.width + line;
-                self.problem.edges[edge] - self.flow[edge]
+                self.edges[edge] - self.flow[edge]
             }
-            (Node::Cell(programme, line), Node::Line(_)) => self.problem.cells[programme * self.width + line],
+            (Node::Cell(programme, line), Node::Line(_)) => self.cells[programme * self.width + line],
             (Node::Cell(programme, line), Node::Voucher(voucher)) if programme_of(voucher) == programme => {
                 self.flow[voucher * self.width + line]
             }
@@ -206,15 +223,15 @@ impl Solver {
             (Node::Voucher(here), Node::Voucher(there))
                 if here != there && programme_of(here) == programme_of(there) =>
             {
-                (self.problem.vouchers[there].1 - self.amounts[there]).min(self.amounts[here])
+                (self.vouchers[there].1 - self.amounts[there]).min(self.amounts[here])
             }
             // The same between programmes of one group: the agreement pays no more than before.
             (Node::Voucher(here), Node::Voucher(there))
-                if self.problem.group_of[programme_of(here)] == self.problem.group_of[programme_of(there)] =>
+                if self.group_of[programme_of(here)] == self.group_of[programme_of(there)] =>
             {
-                (self.problem.vouchers[there].1 - self.amounts[there])
+                (self.vouchers[there].1 - self.amounts[there])
                     .min(self.amounts[here])
-                    .min(self.problem.programmes[programme_of(there)])
+                    .min(self.programmes[programme_of(there)])
             }
             _ => 0,
         }
@@ -224,14 +241,14 @@ impl Solver {
         match (here, there) {
             (Node::Voucher(voucher), Node::Cell(_, line)) => self.flow[voucher * self.width + line] += paid,
             (Node::Cell(_, line), Node::Voucher(voucher)) => self.flow[voucher * self.width + line] -= paid,
-            (Node::Cell(programme, line), Node::Line(_)) => self.problem.cells[programme * self.width + line] -= paid,
-            (Node::Line(line), Node::Cell(programme, _)) => self.problem.cells[programme * self.width + line] += paid,
+            (Node::Cell(programme, line), Node::Line(_)) => self.cells[programme * self.width + line] -= paid,
+            (Node::Line(line), Node::Cell(programme, _)) => self.cells[programme * self.width + line] += paid,
             (Node::Voucher(here), Node::Voucher(there)) => {
                 self.amounts[here] -= paid;
                 self.amounts[there] += paid;
-                let (from, to) = (self.problem.vouchers[here].0, self.problem.vouchers[there].0);
-                self.problem.programmes[from] += paid;
-                self.problem.programmes[to] -= paid;
+                let (from, to) = (self.vouchers[here].0, self.vouchers[there].0);
+                self.programmes[from] += paid;
+                self.programmes[to] -= paid;
             }
             _ => {}
         }

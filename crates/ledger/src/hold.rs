@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::account::Account;
 use crate::eligibility::When;
 use crate::journal::EntryKind;
 use crate::ledger::{JobCap, KeyState, Ledger};
 use crate::price::{PricedLine, WALLTIME_MS_MAX};
-use crate::programme::BudgetPolicy;
 use crate::quote::{Leg, LegPin, Plan, QuoteRequest, merged};
 use crate::rejection::{Rejection, Subject, VoucherRule};
 use crate::slice::{Cell, SLICES_MAX, Slice};
@@ -342,74 +340,6 @@ impl Ledger {
             lines: plan.lines,
             slices: plan.slices,
         }
-    }
-
-    /// Holds what slices need. Nothing can fail here: everything was checked by the plan.
-    pub(crate) fn set_aside(&mut self, payer: OrgId, slices: &[Slice]) {
-        for (leg, pin) in slices.iter().flat_map(Slice::legs) {
-            let (free, held) = (Account::Voucher(leg.voucher), Account::VoucherHeld(leg.voucher));
-            self.grant(leg.unit_hours, free, held, leg.grant);
-            let programme = self.programme_mut(leg.programme);
-            programme.held.0 += leg.grant.0;
-            if programme.budget_policy == BudgetPolicy::CommitAtHold {
-                let (budget, unfunded) = (Account::Budget(leg.programme), Account::Unfunded(leg.programme));
-                self.grant(leg.unit_hours, budget, unfunded, leg.grant);
-            }
-            self.change_group_use(leg, pin, leg.grant.0);
-        }
-        let wallet = Fen(slices.iter().map(|slice| slice.wallet.0).sum());
-        self.post(Account::Wallet(payer), Account::WalletHeld(payer), wallet);
-    }
-
-    /// Releases everything that slices hold.
-    pub(crate) fn give_back(&mut self, payer: OrgId, slices: &[Slice]) {
-        for (leg, pin) in slices.iter().flat_map(Slice::legs) {
-            self.release_leg(leg, leg.grant);
-            self.programme_mut(leg.programme).held.0 -= leg.grant.0;
-            self.change_group_use(leg, pin, -leg.grant.0);
-            self.retire_when_spent(leg.voucher);
-        }
-        let wallet = Fen(slices.iter().map(|slice| slice.wallet.0).sum());
-        self.post(Account::WalletHeld(payer), Account::Wallet(payer), wallet);
-    }
-
-    /// Gives a part of what is held on a voucher back: to the voucher while it lives, else to where the voucher's rest went.
-    pub(crate) fn release_leg(&mut self, leg: &Leg, grant: Grant) {
-        use crate::voucher::VoucherState::{Expired, Revoked};
-        if grant == Grant::ZERO {
-            return;
-        }
-        let (units, held) = (leg.unit_hours, Account::VoucherHeld(leg.voucher));
-        let state = self.voucher(leg.voucher).expect("vouchers are never removed").state;
-        if matches!(state, Expired | Revoked) {
-            // What was held is committed under either policy, so it goes to the budget and not to where free money came from.
-            self.grant(units, held, Account::Budget(leg.programme), grant);
-            self.count_gone(leg.voucher, grant);
-            return;
-        }
-        self.grant(units, held, Account::Voucher(leg.voucher), grant);
-        if self.free_source(leg.programme) == Account::Unfunded(leg.programme) {
-            self.grant(
-                units,
-                Account::Unfunded(leg.programme),
-                Account::Budget(leg.programme),
-                grant,
-            );
-        }
-    }
-
-    pub(crate) fn change_group_use(&mut self, leg: &Leg, pin: &LegPin, by: i64) {
-        if by == 0 {
-            return;
-        }
-        let used = self.group_mut(pin.group).used_mut(leg.programme, pin.year);
-        used.0 += by;
-        assert!(
-            used.0 >= 0,
-            "programme {} counts {used} for group {}",
-            leg.programme,
-            pin.group
-        );
     }
 
     /// Counts slices that are opened in the caps per job.

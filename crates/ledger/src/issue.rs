@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::account::Account;
 use crate::journal::EntryKind;
 use crate::ledger::Ledger;
-use crate::party::{check_grant, check_name, check_text};
-use crate::programme::{BudgetPolicy, check_interval};
+use crate::party::{check_grant, check_name, check_reason};
+use crate::programme::{BudgetPolicy, Programme, check_interval};
 use crate::rejection::{Rejection, Subject, VoucherRule};
 use crate::sweep::Cause;
 use crate::types::{Fen, Grant, OrgId, ProgrammeId, Stamp, VoucherId};
@@ -77,7 +77,7 @@ impl Ledger {
     pub fn suspend_voucher(&mut self, id: VoucherId, reason: &str, by: impl Into<Stamp>) -> Result<(), Rejection> {
         let by = by.into();
         self.assert_time(by);
-        check_text("reason", reason)?;
+        check_reason("reason", reason)?;
         let rule = match self.known_voucher(id)?.state {
             VoucherState::Active => None,
             VoucherState::Issued => Some(VoucherRule::NotRedeemed),
@@ -100,7 +100,7 @@ impl Ledger {
     pub fn resume_voucher(&mut self, id: VoucherId, reason: &str, by: impl Into<Stamp>) -> Result<(), Rejection> {
         let by = by.into();
         self.assert_time(by);
-        check_text("reason", reason)?;
+        check_reason("reason", reason)?;
         if self.known_voucher(id)?.state != VoucherState::Suspended {
             return Err(Rejection::voucher(id, VoucherRule::NotSuspended));
         }
@@ -125,7 +125,7 @@ impl Ledger {
     ) -> Result<(), Rejection> {
         let by = by.into();
         self.assert_time(by);
-        check_text("reason", reason)?;
+        check_reason("reason", reason)?;
         let voucher = self.known_voucher(id)?;
         match voucher.state {
             // Fraud may be found out when the voucher is over.
@@ -164,8 +164,7 @@ impl Ledger {
     /// A voucher in use of which nothing is left leaves the holder's list, unless it is suspended.
     pub(crate) fn retire_when_spent(&mut self, id: VoucherId) {
         let voucher = self.voucher_mut(id);
-        if voucher.state == VoucherState::Active && voucher.available == Grant::ZERO && voucher.held == Grant::ZERO {
-            voucher.state = VoucherState::Exhausted;
+        if voucher.retire_when_spent() {
             let holder = voucher.holder;
             self.org_mut(holder).end_use(id);
         }
@@ -262,27 +261,9 @@ impl Ledger {
         self.grant(self.grants_units(programme), Account::Voucher(id), source, left);
         self.org_mut(holder).end_use(id);
         self.voucher_ends.remove(&(until, id));
-        self.count_gone(id, left);
-    }
-
-    /// Counts money that left an expired or revoked voucher.
-    pub(crate) fn count_gone(&mut self, id: VoucherId, grant: Grant) {
-        let voucher = self.voucher_mut(id);
-        let (programme, revoked) = (voucher.programme, voucher.state == VoucherState::Revoked);
-        let gone = if revoked {
-            &mut voucher.revoked
-        } else {
-            &mut voucher.lapsed
-        };
-        gone.0 += grant.0;
-        voucher.assert_whole();
-        let programme = self.programme_mut(programme);
-        let gone = if revoked {
-            &mut programme.revoked
-        } else {
-            &mut programme.lapsed
-        };
-        gone.0 += grant.0;
+        let voucher = self.vouchers.get_mut(id.0).expect("found above");
+        let programme = self.programmes.get_mut(u64::from(programme.0));
+        count_gone(voucher, programme.expect("a voucher's programme exists"), left);
     }
 
     pub(crate) fn grants_units(&self, programme: ProgrammeId) -> bool {
@@ -298,4 +279,16 @@ impl Ledger {
             _ => Account::Budget(programme),
         }
     }
+}
+
+/// Counts money that left an expired or revoked voucher.
+pub(crate) fn count_gone(voucher: &mut Voucher, programme: &mut Programme, grant: Grant) {
+    let (of_voucher, of_programme) = if voucher.state == VoucherState::Revoked {
+        (&mut voucher.revoked, &mut programme.revoked)
+    } else {
+        (&mut voucher.lapsed, &mut programme.lapsed)
+    };
+    of_voucher.0 += grant.0;
+    of_programme.0 += grant.0;
+    voucher.assert_whole();
 }

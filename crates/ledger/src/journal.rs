@@ -6,6 +6,7 @@ use prost::encoding::{WireType, encode_key};
 use sha2::{Digest, Sha256};
 
 use crate::account::Account;
+use crate::posting::Totals;
 use crate::types::{Stamp, Timestamp};
 
 /// What an entry is about. The number is in the record; the meaning of an entry's `facts` and `texts` is given per kind. Together they
@@ -215,12 +216,13 @@ impl JournalEntry {
     }
 }
 
-/// The journal's end: what the chain hangs on, and the entries nobody has taken yet.
+/// The journal's end: what the chain hangs on, the entries nobody has taken yet, and what all its transfers add up to.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Journal {
     pub(crate) index: u64,
     pub(crate) head: [u8; 32],
     pub(crate) pending: Vec<JournalEntry>,
+    pub(crate) totals: Totals,
     draft: Draft,
 }
 
@@ -241,16 +243,19 @@ impl Journal {
             index,
             head,
             pending,
-            draft: Draft::default(),
+            ..Self::default()
         }
     }
 
-    pub(crate) fn transfer(&mut self, debit: Account, credit: Account, amount: i64) {
+    /// A transfer as the entry tells it.
+    #[inline]
+    pub(crate) fn note(&mut self, debit: Account, credit: Account, amount: i64) {
         for number in [debit.code(), credit.code(), amount as u64] {
             put(number, &mut self.draft.transfers);
         }
     }
 
+    #[inline]
     pub(crate) fn fact(&mut self, fact: impl Into<u64>) {
         put(fact.into(), &mut self.draft.facts);
     }
@@ -334,7 +339,7 @@ mod tests {
     fn an_altered_byte_breaks_the_chain() {
         let mut journal = Journal::default();
         for n in 1..=3u64 {
-            journal.transfer(Account::Treasury, Account::Wallet(OrgId(1)), n as i64 * 100);
+            journal.note(Account::Treasury, Account::Wallet(OrgId(1)), n as i64 * 100);
             journal.fact(1u64);
             journal.text("invoice");
             journal.write(

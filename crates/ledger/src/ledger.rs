@@ -1,8 +1,7 @@
-//! The books as a value: its tables, what can be read of them, and the one place where money moves from account to account.
+//! The books as a value: its tables, and what can be read of them.
 
 use std::sync::Arc;
 
-use crate::account::{Account, KINDS, LAST_DEBIT_KIND};
 use crate::agreement::Agreement;
 use crate::claim::{Claim, Claimable};
 use crate::hold::{BoundQuote, Hold};
@@ -16,7 +15,7 @@ use crate::rejection::{Rejection, Subject};
 use crate::settle::{CaptureWindow, Settled};
 use crate::settlement::Settlement;
 use crate::sweep::Sweeps;
-use crate::tally::{HolderTotals, Tally, TallyKey};
+use crate::tally::{Tally, TallyKey, TotalsByPayer};
 use crate::types::{
     AgreementId, ClaimId, Fen, Grant, GroupId, HoldId, HoldKey, OrgId, ProgrammeId, QuoteId, SiteId, Stamp, Timestamp,
     VoucherId,
@@ -62,10 +61,6 @@ pub(crate) struct JobUse {
 pub struct Ledger {
     pub(crate) time: Timestamp,
     pub(crate) treasury: Fen,
-    // Per kind of account the sum of its balances in fen: the trial balance, kept with every transfer …
-    pub(crate) totals: [i128; KINDS],
-    // … and the same of the grant accounts of programmes in unit-hours.
-    pub(crate) unit_totals: [i128; KINDS],
     pub(crate) journal: Journal,
     pub(crate) window: CaptureWindow,
     pub(crate) orgs: PagedVec<Org>,
@@ -82,7 +77,7 @@ pub struct Ledger {
     pub(crate) sweeps: Sweeps,
     pub(crate) periods: PagedVec<Period>,
     pub(crate) tallies: PagedMap<TallyKey, Tally>,
-    pub(crate) holder_totals: PagedMap<(u32, OrgId), HolderTotals>,
+    pub(crate) holder_totals: TotalsByPayer,
     pub(crate) settlements: PagedMap<(u32, OrgId), Settlement>,
     pub(crate) claims: PagedVec<Claim>,
     pub(crate) claimable: PagedMap<(OrgId, ProgrammeId), Claimable>,
@@ -113,8 +108,6 @@ impl Ledger {
         Self {
             time: Timestamp(0),
             treasury: Fen::ZERO,
-            totals: [0; KINDS],
-            unit_totals: [0; KINDS],
             journal: Journal::default(),
             window: CaptureWindow::default(),
             orgs: PagedVec::starting_at(1),
@@ -131,7 +124,7 @@ impl Ledger {
             sweeps: Sweeps::default(),
             periods: PagedVec::starting_at(1),
             tallies: PagedMap::new(),
-            holder_totals: PagedMap::new(),
+            holder_totals: TotalsByPayer::default(),
             settlements: PagedMap::new(),
             claims: PagedVec::starting_at(1),
             claimable: PagedMap::new(),
@@ -335,74 +328,14 @@ impl Ledger {
             .expect("vouchers are never removed and ids come from the table")
     }
 
-    /// Moves money from one account to another, in the books and in the entry being written. Asserts that no balance falls below zero.
-    pub(crate) fn post(&mut self, debit: Account, credit: Account, amount: Fen) {
-        assert!(
-            !debit.is_grant() && !credit.is_grant(),
-            "money from {debit} to {credit}"
-        );
-        self.transfer(false, debit, credit, amount.0);
-    }
-
-    /// The same between grant accounts, in the programme's denomination.
-    pub(crate) fn grant(&mut self, unit_hours: bool, debit: Account, credit: Account, grant: Grant) {
-        assert!(
-            debit.is_grant() && credit.is_grant(),
-            "a grant from {debit} to {credit}"
-        );
-        self.transfer(unit_hours, debit, credit, grant.0);
-    }
-
-    fn transfer(&mut self, unit_hours: bool, debit: Account, credit: Account, amount: i64) {
-        if amount == 0 {
-            return;
-        }
-        assert!(amount > 0, "a transfer of {amount} from {debit} to {credit}");
-        self.change(unit_hours, debit, if debit.is_debit() { amount } else { -amount });
-        self.change(unit_hours, credit, if credit.is_debit() { -amount } else { amount });
-        self.journal.transfer(debit, credit, amount);
-    }
-
-    fn change(&mut self, unit_hours: bool, account: Account, by: i64) {
-        let balance = self.balance_mut(account);
-        let after = balance.checked_add(by).filter(|after| *after >= 0);
-        *balance = after.unwrap_or_else(|| panic!("{account} holds {balance} and is changed by {by}"));
-        let totals = if unit_hours {
-            &mut self.unit_totals
-        } else {
-            &mut self.totals
-        };
-        totals[account.kind()] += i128::from(by);
-    }
-
-    fn balance_mut(&mut self, account: Account) -> &mut i64 {
-        match account {
-            Account::Treasury => &mut self.treasury.0,
-            Account::Uncalled(id) => &mut self.programme_mut(id).uncalled.0,
-            Account::Due(id, funder) => &mut self.programme_mut(id).due[usize::from(funder)].0,
-            Account::Unfunded(id) => &mut self.programme_mut(id).unfunded.0,
-            Account::Owes(id) => &mut self.org_mut(id).owes.0,
-            Account::Budget(id) => &mut self.programme_mut(id).uncommitted.0,
-            Account::Voucher(id) => &mut self.voucher_mut(id).available.0,
-            Account::VoucherHeld(id) => &mut self.voucher_mut(id).held.0,
-            Account::Wallet(id) => &mut self.org_mut(id).available.0,
-            Account::WalletHeld(id) => &mut self.org_mut(id).held.0,
-            Account::Receivable(id) => &mut self.org_mut(id).receivable.0,
-            Account::Claim(id) => &mut self.org_mut(id).claim.0,
-            Account::Recovery(id) => &mut self.programme_mut(id).recovery.0,
-        }
-    }
-
     /// Closes the entry being written. Asserts that debits and credits of all books are equal, in fen and in unit-hours.
     pub(crate) fn write(&mut self, kind: EntryKind, stamp: Stamp) {
-        for totals in [&self.totals, &self.unit_totals] {
-            let debits: i128 = totals[..=LAST_DEBIT_KIND].iter().sum();
-            let credits: i128 = totals[LAST_DEBIT_KIND + 1..].iter().sum();
-            assert!(
-                debits == credits,
-                "debits of {debits} and credits of {credits} after a {kind:?}"
-            );
-        }
+        let totals = &self.journal.totals;
+        assert!(
+            totals.are_balanced(),
+            "debits and credits of {:?} after a {kind:?}",
+            totals.sides()
+        );
         self.time = stamp.at;
         self.journal.write(kind, stamp);
         if self.current_period().is_none() {

@@ -147,7 +147,9 @@ const NAME_BYTES_MAX: usize = 128;
 /// Refuses names that are empty, too long, or that a terminal or a spreadsheet would trip over.
 pub(crate) fn check_name(field: &'static str, name: &str) -> Result<(), Rejection> {
     let allowed = "1 to 128 bytes without control characters, not starting with = + - @";
-    let harmless = !name.chars().any(char::is_control) && !name.starts_with(['=', '+', '-', '@']);
+    // Spreadsheets set to Chinese or Japanese take the full-width forms for the same.
+    let executed = ['=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}'];
+    let harmless = !name.chars().any(char::is_control) && !name.starts_with(executed);
     if name.trim().is_empty() || name.len() > NAME_BYTES_MAX || !harmless {
         return Err(Rejection::invalid(field, abbreviated(name), allowed));
     }
@@ -185,6 +187,14 @@ pub(crate) fn check_text(field: &'static str, text: &str) -> Result<(), Rejectio
         ));
     }
     Ok(())
+}
+
+/// A text that says why: not blank, and otherwise as [`check_text`] wants it.
+pub(crate) fn check_reason(field: &'static str, text: &str) -> Result<(), Rejection> {
+    if text.trim().is_empty() {
+        return Err(Rejection::invalid(field, text, "a text that says why, up to 256 bytes"));
+    }
+    check_text(field, text)
 }
 
 pub(crate) fn check_org(org: &NewOrg) -> Result<(), Rejection> {

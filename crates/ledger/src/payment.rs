@@ -107,14 +107,14 @@ impl Ledger {
 
     /// What the treasury may pay out without touching deposits in wallets.
     pub fn treasury_free(&self) -> Fen {
-        let deposits =
-            self.totals[Account::Wallet(OrgId(0)).kind()] + self.totals[Account::WalletHeld(OrgId(0)).kind()];
+        let money = &self.journal.totals.money;
+        let deposits = money[Account::Wallet(OrgId(0)).kind()] + money[Account::WalletHeld(OrgId(0)).kind()];
         Fen((i128::from(self.treasury.0) - deposits).max(0) as i64)
     }
 
     // What was paid in for providers and holders and has not been paid out to them.
     fn for_payees(&self) -> Fen {
-        let sum = |account: Account| self.totals[account.kind()];
+        let sum = |account: Account| self.journal.totals.money[account.kind()];
         let owed = sum(Account::Receivable(OrgId(0))) + sum(Account::Claim(OrgId(0)));
         Fen((owed - sum(Account::Due(ProgrammeId(0), 0))).max(0) as i64)
     }
@@ -162,7 +162,7 @@ impl Ledger {
     /// Refuses a withdrawal of what was paid out to a provider before it was refunded, and that the provider has not paid back: it would be made from the
     /// deposits of others, or from what was paid in for payees.
     pub(crate) fn check_withdrawal(&self, org: OrgId, needed: Fen) -> Result<(), Rejection> {
-        let sum = |account: Account| self.totals[account.kind()];
+        let sum = |account: Account| self.journal.totals.money[account.kind()];
         let own = i128::from(self.money(Account::Wallet(org)).0);
         let others = sum(Account::Wallet(org)) + sum(Account::WalletHeld(org)) - own;
         let left = i128::from(self.treasury.0) - others - i128::from(self.for_payees().0);

@@ -35,7 +35,7 @@ pub struct QuoteRequest {
 }
 
 /// What one voucher pays.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Leg {
     /// The voucher.
     pub voucher: VoucherId,
@@ -149,8 +149,8 @@ impl Ledger {
         check_lines(&request.lines, request.walltime_ms_max)?;
         let lines = self.priced(request, when.at)?;
         // The whole is bounded before it is cut.
-        Bill::new(&lines, request.walltime_ms_max)?;
-        let slices = self.plan_of(request, &lines, job, when)?;
+        let whole = Bill::new(&lines, request.walltime_ms_max)?;
+        let slices = self.plan_of(request, &lines, &whole, job, when)?;
         Ok(Plan { lines, slices })
     }
 
@@ -158,6 +158,7 @@ impl Ledger {
         &self,
         request: &QuoteRequest,
         lines: &Arc<[PricedLine]>,
+        whole: &Bill<'_>,
         job: Option<u64>,
         when: When,
     ) -> Result<Vec<Slice>, Rejection> {
@@ -166,11 +167,13 @@ impl Ledger {
         if matches!(request.funding, Funding::Vouchers(_)) && !when.lenient {
             check_exclusive(&offers)?;
         }
-        let capped = !request.allow_partial && !when.lenient;
+        // A cap that leaves more than the bill cannot be in the way. In slices it may be dearer by as much as roundings add.
+        let most = whole.gross.0 + ROUNDING_MAX;
+        let capped = !request.allow_partial && !when.lenient && !offers.views.iter().all(|view| view.is_ample(most));
         let before = capped.then(|| offers.clone());
-        let slices = plan_slices(&asked, lines, &mut offers, when)?;
+        let slices = plan_slices(&asked, lines, whole, &mut offers, when)?;
         if let Some(before) = before {
-            check_whole(&asked, lines, &slices, before, when)?;
+            check_whole(&asked, lines, whole, &slices, before, when)?;
         }
         Ok(slices)
     }
@@ -229,7 +232,7 @@ pub(crate) fn merged<'a>(legs: impl Iterator<Item = &'a Leg>) -> Vec<Leg> {
                 known.amount.0 += leg.amount.0;
                 known.grant.0 += leg.grant.0;
             }
-            None => merged.push(leg.clone()),
+            None => merged.push(*leg),
         }
     }
     merged
@@ -249,21 +252,21 @@ fn check_exclusive(offers: &Offers<'_>) -> Result<(), Rejection> {
     Err(Rejection::voucher(voucher, VoucherRule::Stacking))
 }
 
-// Whether the vouchers pay as much as their rates and balances give: the same bill is planned without caps and budgets. A cap that leaves more than the
-// bill cannot be in the way; any other may be, also that of a programme that is not chosen because of it.
+// Fen by which slices can cost more than the whole: each of at most 64 lines in each of less than 40 months is rounded by less than one.
+const ROUNDING_MAX: i64 = 64 * 40;
+
+// Whether the vouchers pay as much as their rates and balances give: the same bill is planned without caps and budgets. Any cap may be in the way
+// that does not leave more than the bill, also that of a programme that is not chosen because of it.
 fn check_whole(
     asked: &Asked<'_>,
     lines: &Arc<[PricedLine]>,
+    whole: &Bill<'_>,
     slices: &[Slice],
     mut before: Offers<'_>,
     when: When,
 ) -> Result<(), Rejection> {
     let gross = slices.iter().map(|slice| slice.gross.0).sum::<i64>();
-    let ample = |view: &ProgrammeView<'_>| {
-        let caps = view.unit_price.is_none() && view.caps_left.0 >= gross || view.caps_left == Grant::MAX;
-        caps && view.agreement_left.0 >= gross
-    };
-    if before.views.iter().all(ample) {
+    if before.views.iter().all(|view| view.is_ample(gross)) {
         return Ok(());
     }
     for view in &mut before.views {
@@ -276,7 +279,7 @@ fn check_whole(
             .map(|leg| leg.amount.0)
             .sum())
     };
-    let needed = subsidy(&plan_slices(asked, lines, &mut before, when)?);
+    let needed = subsidy(&plan_slices(asked, lines, whole, &mut before, when)?);
     let available = subsidy(slices);
     if needed > available {
         return Err(Rejection::SubsidyPartial { needed, available });

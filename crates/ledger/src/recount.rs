@@ -56,7 +56,7 @@ impl Ledger {
         for (place, slice) in std::mem::take(&mut open.past).iter().enumerate() {
             let cell = &mut open.cells[place];
             if place >= first {
-                let mut used = slice.used(wall_ms.max(slice.from_ms), cell.period);
+                let mut used = slice.clone().used(wall_ms.max(slice.from_ms), cell.period);
                 // Where a cover had ended the wallet holds no slack for rounding any more: it pays no more than it had paid.
                 let over = Fen((used.wallet.0 - slice.wallet.0).max(0));
                 if over > Fen::ZERO {
@@ -75,12 +75,9 @@ impl Ledger {
     // What a slice holds beside its cell goes back.
     fn release_rest(&mut self, parties: Parties, slice: &Slice, cell: &Cell) {
         for ((held, pin), paid) in slice.legs().zip(&cell.legs) {
-            let rest = rest(held, paid);
-            self.release_leg(held, rest.1);
-            self.programme_mut(held.programme).held.0 -= rest.1.0;
-            self.change_group_use(held, pin, -rest.1.0);
-            self.uncount_job(parties.job, held, pin, rest);
-            self.retire_when_spent(held.voucher);
+            let (amount, grant) = rest(held, paid);
+            self.end_leg(&Leg { amount, grant, ..*held }, pin, None);
+            self.uncount_job(parties.job, held, pin, (amount, grant));
         }
         let (held, wallet) = (Account::WalletHeld(parties.payer), Account::Wallet(parties.payer));
         self.post(held, wallet, Fen(slice.wallet.0 - cell.paid_by_wallet().0));
@@ -160,7 +157,11 @@ impl Ledger {
             .map(|(before, after)| Fen(before.0 - after.0))
             .collect();
         self.recount_money(parties, before, amount, &parts);
-        let line = self.leg_line(before, parties.payer, parties.payer_region, parties.site, period);
+        let site = (
+            parties.site,
+            self.site(parties.site).expect("sites are never removed").region,
+        );
+        let line = LegLine::new(before, parties.payer, parties.payer_region, site, period);
         self.tally_leg_recount(&LegLine {
             amount,
             parts: &parts,

@@ -5,7 +5,7 @@ use crate::account::Account;
 use crate::arithmetic::split;
 use crate::journal::EntryKind;
 use crate::ledger::{KeyState, Ledger};
-use crate::party::{check_amount, check_text};
+use crate::party::{check_amount, check_reason};
 use crate::programme::{BudgetPolicy, Redemption};
 use crate::quote::{Leg, LegPin, merged};
 use crate::rejection::{Rejection, Subject};
@@ -42,7 +42,7 @@ impl Ledger {
     ) -> Result<Refund, Rejection> {
         let by = by.into();
         self.assert_time(by);
-        check_text("reason", reason)?;
+        check_reason("reason", reason)?;
         let unknown = || {
             Rejection::unknown(
                 Subject::Capture,
@@ -167,7 +167,11 @@ impl Ledger {
         let owed = Fen(leg.amount.0 - unpaid.0);
         let debits = [(payee, unpaid), (Account::Owes(debtor), owed)];
         self.take_back(leg, &parts, debits, debtor);
-        let line = self.leg_line(leg, settled.payer, settled.payer_region, settled.site, cell.period);
+        let site = (
+            settled.site,
+            self.site(settled.site).expect("sites are never removed").region,
+        );
+        let line = LegLine::new(leg, settled.payer, settled.payer_region, site, cell.period);
         self.tally_refund(&LegLine { parts: &parts, ..line });
         self.voucher_mut(leg.voucher).paid.0 -= leg.amount.0;
         self.programme_mut(leg.programme).paid.0 -= leg.amount.0;

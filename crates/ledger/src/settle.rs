@@ -4,17 +4,14 @@
 //! (never more than was paid, in its own proportions, whatever the caller believes), and a key cannot be charged again. The window is
 //! bounded by time and by count, so that captures do not grow for ever; the receipt is the caller's to keep.
 
-use crate::account::Account;
-use crate::arithmetic::split;
 use crate::hold::Hold;
 use crate::journal::EntryKind;
 use crate::ledger::{JobCap, KeyState, Ledger};
-use crate::programme::Redemption;
 use crate::quote::{Leg, LegPin, merged};
 use crate::rejection::Rejection;
 use crate::slice::{Cell, LegRefunded, Slice};
 use crate::tally::{CellLine, LegLine};
-use crate::types::{Fen, Grant, HoldId, HoldKey, OrgId, ProgrammeId, RegionCode, SiteId, Sku, Stamp, Timestamp};
+use crate::types::{Fen, Few, Grant, HoldId, HoldKey, OrgId, RegionCode, SiteId, Sku, Stamp, Timestamp};
 
 /// One line of a receipt; a class whose price changed while it was used has a line for each price.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,15 +141,6 @@ impl Default for CaptureWindow {
     }
 }
 
-/// What becomes of what a slice holds beside what is captured of it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Rest {
-    /// It is released.
-    Release,
-    /// It stays held: the hold goes on, and its report may say that less was used.
-    Keep,
-}
-
 /// Whose money a cell moves.
 #[derive(Clone, Copy)]
 pub(crate) struct Parties {
@@ -192,8 +180,8 @@ impl Ledger {
         let mut open = self.holds.remove(hold.0).expect("found above");
         let passed_ms = by.at.0 - open.opened_at.0;
         let wall_ms = wall_ms.min(open.pinned.walltime_ms_max).min(passed_ms);
-        let cells = self.capture_until(Parties::of(&open), &open.pinned.slices, wall_ms, by);
-        let slices = open.pinned.slices.split_off(cells.len());
+        let mut slices = std::mem::take(&mut open.pinned.slices);
+        let cells = self.capture_until(Parties::of(&open), &mut slices, wall_ms, by);
         self.journal.facts([hold.0, wall_ms]);
         self.journal_cells(&cells);
         let unused = self.recount(&mut open, wall_ms);
@@ -211,11 +199,12 @@ impl Ledger {
         self.known_hold(hold)?;
         self.roll_periods(by);
         let mut open = self.holds.remove(hold.0).expect("found above");
-        self.capture_until(Parties::of(&open), &open.pinned.slices, 0, by);
+        let mut slices = std::mem::take(&mut open.pinned.slices);
+        self.capture_until(Parties::of(&open), &mut slices, 0, by);
         self.journal.fact(hold.0);
         let unused = self.recount(&mut open, 0);
         self.write(EntryKind::Release, by);
-        self.forget_legs(open.key.job, open.pinned.slices.iter().flat_map(Slice::legs), by.at);
+        self.forget_legs(open.key.job, slices.iter().flat_map(Slice::legs), by.at);
         self.forget_legs(open.key.job, unused.iter().flat_map(Cell::legs), by.at);
         self.keep(hold, open, Vec::new(), 0, by);
         Ok(())
@@ -244,17 +233,23 @@ impl Ledger {
         self.window = window;
     }
 
-    /// Captures the use of slices up to an instant of their hold and releases the rest of all of them; gives the cells, in order. The records of the
-    /// slices after them leave with [`Ledger::forget_legs`].
-    pub(crate) fn capture_until(&mut self, parties: Parties, slices: &[Slice], to_ms: u64, by: Stamp) -> Vec<Cell> {
-        let mut cells = Vec::with_capacity(1);
+    /// Captures the use of slices up to an instant of their hold and releases the rest of all of them; gives the cells, in order. The slices after
+    /// them stay in the list; their records leave with [`Ledger::forget_legs`].
+    pub(crate) fn capture_until(
+        &mut self,
+        parties: Parties,
+        slices: &mut Vec<Slice>,
+        to_ms: u64,
+        by: Stamp,
+    ) -> Vec<Cell> {
         let used = slices.partition_point(|slice| slice.from_ms < to_ms);
-        for slice in &slices[..used] {
-            cells.push(self.capture(parties, slice, to_ms.min(slice.until_ms), Rest::Release, by));
-        }
-        let unused = &slices[used..];
-        self.give_back(parties.payer, unused);
-        for (leg, pin) in unused.iter().flat_map(Slice::legs) {
+        let cells = slices.drain(..used).map(|slice| {
+            let until_ms = to_ms.min(slice.until_ms);
+            self.capture(parties, slice, until_ms, by)
+        });
+        let cells = cells.collect();
+        self.give_back(parties.payer, slices);
+        for (leg, pin) in slices.iter().flat_map(Slice::legs) {
             self.uncount_job(parties.job, leg, pin, (leg.amount, leg.grant));
         }
         cells
@@ -280,44 +275,30 @@ impl Ledger {
         }
     }
 
-    /// Captures one slice up to an instant of its hold and releases the rest of it, or keeps it for a recount.
-    pub(crate) fn capture(&mut self, parties: Parties, slice: &Slice, to_ms: u64, rest_is: Rest, by: Stamp) -> Cell {
+    /// Captures one slice up to an instant of its hold and releases the rest of it.
+    pub(crate) fn capture(&mut self, parties: Parties, slice: Slice, to_ms: u64, by: Stamp) -> Cell {
         let used_until = Timestamp(parties.opened_at.0.saturating_add(to_ms).min(by.at.0));
         let period = self.period_of(used_until);
+        let site_region = self.site(parties.site).expect("sites are never removed").region;
+        let (held_legs, held_wallet) = (Few::<Leg, 2>::from_slice(&slice.legs), slice.wallet);
         let cell = slice.cell(to_ms, period);
-        for ((held, pin), captured) in slice.legs().zip(&cell.legs) {
-            self.capture_leg(parties, held, captured, period);
-            let rest = match rest_is {
-                Rest::Keep => (Fen::ZERO, Grant::ZERO),
-                Rest::Release => (
-                    Fen(held.amount.0 - captured.amount.0),
-                    Grant(held.grant.0 - captured.grant.0),
-                ),
-            };
-            self.release_leg(held, rest.1);
-            let programme = self.programme_mut(held.programme);
-            programme.held.0 -= captured.grant.0 + rest.1.0;
-            programme.captured.0 += captured.grant.0;
-            programme.paid.0 += captured.amount.0;
-            self.change_group_use(held, pin, -rest.1.0);
-            self.uncount_job(parties.job, held, pin, rest);
-            self.retire_when_spent(held.voucher);
-        }
-        let held = Account::WalletHeld(parties.payer);
-        self.post(held, Account::Receivable(parties.provider), cell.wallet);
-        if rest_is == Rest::Release {
-            self.post(
-                held,
-                Account::Wallet(parties.payer),
-                Fen(slice.wallet.0 - cell.wallet.0),
+        for (held, (captured, pin)) in held_legs.iter().zip(cell.legs()) {
+            let parts = self.end_leg(held, pin, Some((parties, captured)));
+            let rest = (
+                Fen(held.amount.0 - captured.amount.0),
+                Grant(held.grant.0 - captured.grant.0),
             );
+            self.uncount_job(parties.job, held, pin, rest);
+            let site = (parties.site, site_region);
+            let line = LegLine::new(captured, parties.payer, parties.payer_region, site, period);
+            self.tally_capture(&LegLine { parts: &parts, ..line });
         }
-        self.org_mut(parties.payer).spent.0 += cell.wallet.0;
+        self.end_wallet(parties, held_wallet, cell.wallet);
         self.tally_cell(&CellLine {
             period,
             payer: parties.payer,
             site: parties.site,
-            site_region: self.site(parties.site).expect("sites are never removed").region,
+            site_region,
             gross: cell.gross,
             subsidy: Fen(cell.gross.0 - cell.copay.0),
             wallet: cell.wallet,
@@ -325,86 +306,18 @@ impl Ledger {
         cell
     }
 
-    // The voucher is used and the funders owe the payee. Of a voucher that was revoked for fraud the holder owes it to the fund.
-    fn capture_leg(&mut self, parties: Parties, held: &Leg, captured: &Leg, period: u32) {
-        if captured.amount == Fen::ZERO {
-            return;
-        }
-        let payee = match held.redemption {
-            Redemption::Provider => Account::Receivable(parties.provider),
-            Redemption::Holder => Account::Claim(parties.payer),
-        };
-        let (voucher, programme) = (held.voucher, held.programme);
-        let (used, left) = (Account::VoucherHeld(voucher), Account::Uncalled(programme));
-        self.grant(held.unit_hours, used, left, captured.grant);
-        let line = self.leg_line(captured, parties.payer, parties.payer_region, parties.site, period);
-        let funders = self
-            .programme(programme)
-            .expect("a leg's programme exists")
-            .funders
-            .len();
-        if funders == 1 {
-            self.post(Account::Due(programme, 0), payee, captured.amount);
-            self.tally_capture(&line);
-        } else {
-            let parts = self.funder_parts(programme, captured.amount);
-            for (funder, part) in parts.iter().enumerate() {
-                self.post(Account::Due(programme, funder as u8), payee, *part);
-            }
-            self.tally_capture(&LegLine { parts: &parts, ..line });
-        }
-        let voucher = self.voucher_mut(voucher);
-        voucher.captured.0 += captured.grant.0;
-        voucher.paid.0 += captured.amount.0;
-        if voucher.fraud {
-            let holder = voucher.holder;
-            self.post(Account::Owes(holder), Account::Recovery(programme), captured.amount);
-        }
-    }
-
-    /// A leg as it is counted, of one funder. The region is the holder's at the capture.
-    pub(crate) fn leg_line(
-        &self,
-        leg: &Leg,
-        payer: OrgId,
-        region: RegionCode,
-        site: SiteId,
-        period: u32,
-    ) -> LegLine<'static> {
-        let (payee_region, claimant) = match leg.redemption {
-            Redemption::Provider => (self.site(site).expect("sites are never removed").region, None),
-            Redemption::Holder => (region, Some(payer)),
-        };
-        LegLine {
-            period,
-            programme: leg.programme,
-            agreement: leg.agreement,
-            site,
-            payee_region,
-            claimant,
-            amount: leg.amount,
-            parts: &[],
-        }
-    }
-
-    /// An amount split among the funders of a programme.
-    pub(crate) fn funder_parts(&self, programme: ProgrammeId, amount: Fen) -> Vec<Fen> {
-        let programme = self.programme(programme).expect("a leg's programme exists");
-        split(amount, &programme.weights())
-    }
-
     fn keep(&mut self, hold: HoldId, open: Hold, cells: Vec<Cell>, wall_ms: u64, by: Stamp) -> u64 {
         let Hold {
             key,
             pinned,
-            cells: mut all,
+            cells: before,
             ..
         } = open;
-        if all.is_empty() {
-            all = cells;
+        let cells = if before.is_empty() {
+            cells
         } else {
-            all.extend(cells);
-        }
+            before.into_iter().chain(cells).collect()
+        };
         let settled = self.captures.push(Settled {
             hold,
             key,
@@ -414,7 +327,7 @@ impl Ledger {
             provider: pinned.provider,
             at: by.at,
             wall_ms,
-            cells: all,
+            cells,
         });
         self.keys.insert(key, KeyState::Ended(settled));
         if self.captures.len() as u64 > self.window.count_max.max(1) {
@@ -449,7 +362,7 @@ impl Settled {
         let back = |(leg, refunded): (&Leg, &LegRefunded)| Leg {
             amount: refunded.amount,
             grant: refunded.grant,
-            ..leg.clone()
+            ..*leg
         };
         let legs = |cell: &Cell| cell.legs.iter().zip(&cell.legs_refunded).map(back).collect::<Vec<_>>();
         merged(self.cells.iter().flat_map(legs).collect::<Vec<_>>().iter())

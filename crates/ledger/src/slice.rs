@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use smallvec::smallvec;
 
-use crate::arithmetic::taken_for;
-use crate::bill::Bill;
+use crate::arithmetic::{taken_for, taken_of};
+use crate::bill::{Bill, Offer};
 use crate::calendar::month_end;
 use crate::choice::{Choice, best_choice};
 use crate::eligibility::{Asked, Offers, When};
@@ -83,6 +83,7 @@ pub struct LegRefunded {
 pub(crate) fn plan_slices(
     asked: &Asked<'_>,
     lines: &Arc<[PricedLine]>,
+    whole: &Bill<'_>,
     offers: &mut Offers<'_>,
     when: When,
 ) -> Result<Vec<Slice>, Rejection> {
@@ -98,10 +99,15 @@ pub(crate) fn plan_slices(
         } else {
             span_ms
         };
-        let bill = Bill::new(lines, until_ms - from_ms)?;
-        let choice = best_choice(&bill, offers, from_ms);
-        let mut slice = slice(asked, &bill, offers, &choice, from_ms);
-        slice.lines = lines.clone();
+        let part;
+        let bill = if until_ms - from_ms == whole.ms {
+            whole
+        } else {
+            part = Bill::new(lines, until_ms - from_ms)?;
+            &part
+        };
+        let choice = best_choice(bill, offers, from_ms);
+        let mut slice = slice(asked, lines, bill, offers, &choice, from_ms);
         slice.from_ms = when.offset_ms + from_ms;
         slice.until_ms = when.offset_ms + until_ms;
         slices.push(slice);
@@ -110,7 +116,14 @@ pub(crate) fn plan_slices(
     Ok(slices)
 }
 
-fn slice(asked: &Asked<'_>, bill: &Bill<'_>, offers: &mut Offers<'_>, choice: &Choice, from_ms: u64) -> Slice {
+fn slice(
+    asked: &Asked<'_>,
+    lines: &Arc<[PricedLine]>,
+    bill: &Bill<'_>,
+    offers: &mut Offers<'_>,
+    choice: &Choice,
+    from_ms: u64,
+) -> Slice {
     let mut legs: Few<Leg, 2> = Few::new();
     let mut pins = Few::new();
     for (index, amount) in &choice.legs {
@@ -153,7 +166,7 @@ fn slice(asked: &Asked<'_>, bill: &Bill<'_>, offers: &mut Offers<'_>, choice: &C
     Slice {
         from_ms: 0,
         until_ms: 0,
-        lines: Arc::from([]),
+        lines: lines.clone(),
         legs,
         pins,
         stack_max: choice.stack_max,
@@ -220,39 +233,40 @@ impl Slice {
 
     /// The cell of the slice's use up to `to_ms` (from the hold's beginning): the bill for that time, paid by the same legs under the same rules,
     /// each up to what it holds. The wallet holds enough for it.
-    pub(crate) fn cell(&self, to_ms: u64, period: u32) -> Cell {
+    pub(crate) fn cell(self, to_ms: u64, period: u32) -> Cell {
+        let held = self.wallet;
         let cell = self.used(to_ms, period);
         assert!(
-            cell.wallet <= self.wallet,
-            "a slice has {} fen in the wallet, {} are due",
-            self.wallet,
+            cell.wallet <= held,
+            "a slice has {held} fen in the wallet, {} are due",
             cell.wallet
         );
         cell
     }
 
     /// The same of a slice that may hold too little in the wallet by a rounding, because it was cut where it was captured.
-    pub(crate) fn used(&self, to_ms: u64, period: u32) -> Cell {
+    pub(crate) fn used(self, to_ms: u64, period: u32) -> Cell {
         let bill = Bill::new(&self.lines, to_ms - self.from_ms).expect("less than the slice, which was accepted");
         let amounts = self.captured(&bill);
-        let mut legs = self.legs.clone();
+        let mut legs = self.legs;
         for ((leg, pin), amount) in legs.iter_mut().zip(&self.pins).zip(amounts) {
-            leg.grant = self.grant_of(leg, Fen(amount));
+            leg.grant = grant_of(leg, Fen(amount));
             leg.amount = Fen(amount);
             leg.eligible = bill.eligible(&pin.rates, pin.cover_ms);
         }
+        let gross = bill.gross;
         let subsidy: i64 = legs.iter().map(|leg| leg.amount.0).sum();
-        let copay = Fen(bill.gross.0 - subsidy);
+        let copay = Fen(gross.0 - subsidy);
         let wallet = Fen(copay.0 + advanced(&legs).0);
         assert!(copay >= Fen::ZERO, "the legs of a slice pay {copay} fen too much");
         Cell {
             from_ms: self.from_ms,
             to_ms,
             period,
-            lines: self.lines.clone(),
-            gross: bill.gross,
+            lines: self.lines,
+            gross,
             legs,
-            pins: self.pins.clone(),
+            pins: self.pins,
             copay,
             wallet,
             refunded: Fen::ZERO,
@@ -260,17 +274,18 @@ impl Slice {
         }
     }
 
-    fn grant_of(&self, leg: &Leg, amount: Fen) -> Grant {
-        if leg.unit_hours {
-            crate::arithmetic::taken_of(leg.grant, amount, leg.amount)
-        } else {
-            Grant(amount.0)
-        }
-    }
-
     fn captured(&self, bill: &Bill<'_>) -> Few<i64, 4> {
         if self.legs.is_empty() || bill.gross == Fen::ZERO {
             return smallvec![0; self.legs.len()];
+        }
+        let offers = self.legs().map(|(leg, pin)| Offer {
+            programme: leg.programme.0 as usize,
+            most: leg.amount,
+            rates: &pin.rates,
+            cover_ms: pin.cover_ms,
+        });
+        if let Some(amounts) = bill.at_rates(offers, self.stack_max) {
+            return amounts;
         }
         let mut programmes: Few<ProgrammeId, 4> = Few::new();
         for leg in &self.legs {
@@ -290,5 +305,14 @@ impl Slice {
             bill.offer(&mut problem, programme, leg.amount, &pin.rates, pin.cover_ms);
         }
         solve(problem)
+    }
+}
+
+// What an amount takes of a leg's voucher.
+fn grant_of(leg: &Leg, amount: Fen) -> Grant {
+    if leg.unit_hours {
+        taken_of(leg.grant, amount, leg.amount)
+    } else {
+        Grant(amount.0)
     }
 }

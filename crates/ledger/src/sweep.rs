@@ -8,7 +8,7 @@ use crate::eligibility::When;
 use crate::hold::{Hold, rest_of};
 use crate::journal::EntryKind;
 use crate::ledger::Ledger;
-use crate::settle::{Parties, Rest};
+use crate::settle::Parties;
 use crate::slice::Slice;
 use crate::types::{HoldId, HoldKey, OrgId, ProgrammeId, Stamp, Timestamp, VoucherId};
 
@@ -186,7 +186,9 @@ impl Ledger {
         let over = |slice: &&Slice| slice.until_ms <= offset_ms;
         let ended: Vec<Slice> = hold.pinned.slices.iter().take_while(over).cloned().collect();
         for slice in ended {
-            let cell = self.capture(parties, &slice, slice.until_ms, Rest::Keep, by);
+            let until_ms = slice.until_ms;
+            let used = slice.clone().cell(until_ms, 0);
+            let cell = self.capture(parties, slice.ended_with(&used), until_ms, by);
             self.journal.fact(id.0);
             self.journal_cells(std::slice::from_ref(&cell));
             let hold = self.hold_mut(id);
@@ -207,11 +209,13 @@ impl Ledger {
         let before = hold.pinned.walltime_ms_max;
         let first_ms = hold.pinned.slices.first().map_or(before, |slice| slice.from_ms);
         let offset_ms = offset(hold, at).max(first_ms);
-        let replaced_slices = std::mem::take(&mut hold.pinned.slices);
-        let cells = self.capture_until(parties, &replaced_slices, offset_ms, by);
+        let mut replaced = std::mem::take(&mut hold.pinned.slices);
+        let begun = replaced.partition_point(|slice| slice.from_ms < offset_ms);
+        let used = replaced[..begun].to_vec();
+        let cells = self.capture_until(parties, &mut replaced, offset_ms, by);
         let hold = self.hold_mut(id);
         hold.cells.extend(cells.iter().cloned());
-        let captured = replaced_slices.iter().cloned().zip(&cells);
+        let captured = used.into_iter().zip(&cells);
         hold.past.extend(captured.map(|(slice, cell)| slice.ended_with(cell)));
         let request = rest_of(&hold.pinned, before - offset_ms);
         let paid = hold.past_wallet();
@@ -236,8 +240,7 @@ impl Ledger {
         pinned.slices = slices;
         pinned.walltime_ms_max = limit;
         self.write(EntryKind::Repin, by);
-        let replaced = replaced_slices[cells.len()..].iter().flat_map(Slice::legs);
-        self.forget_legs(key.job, replaced, by.at);
+        self.forget_legs(key.job, replaced.iter().flat_map(Slice::legs), by.at);
         (limit < before).then_some((key, limit))
     }
 }

@@ -1,7 +1,12 @@
 //! Tallies: what the lines booked in a period add up to. Every capture and every refund of a leg, and of the payer's own money, is
 //! counted here once, as it is booked; statements are read from here. A closed period's tallies never change again.
 
+use std::sync::Arc;
+
 use crate::ledger::Ledger;
+use crate::paged::{PagedMap, PagedVec};
+use crate::programme::Redemption;
+use crate::quote::Leg;
 use crate::types::{AgreementId, Fen, OrgId, ProgrammeId, RegionCode, SiteId};
 
 /// What a line is counted under.
@@ -88,6 +93,54 @@ impl HolderTotals {
     }
 }
 
+/// The totals of every payer in every period. Those of one period stand under the payers' own dense numbers: a search among many payers would wait
+/// for memory at each of its steps.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TotalsByPayer(PagedMap<u32, Arc<PagedVec<HolderTotals>>>);
+
+impl TotalsByPayer {
+    fn get(&self, period: u32, payer: OrgId) -> Option<&HolderTotals> {
+        self.0.get(&period)?.get(u64::from(payer.0))
+    }
+
+    /// Of a payer in a period for writing; zero when there were none.
+    pub(crate) fn of(&mut self, period: u32, payer: OrgId) -> &mut HolderTotals {
+        if !self.0.contains_key(&period) {
+            self.0.insert(period, Arc::default());
+        }
+        let payers = Arc::make_mut(self.0.get_mut(&period).expect("put there above"));
+        let payer = u64::from(payer.0);
+        if !payers.contains(payer) {
+            payers.put(payer, HolderTotals::default());
+        }
+        payers.get_mut(payer).expect("put there above")
+    }
+
+    /// All, by period and payer.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = ((u32, OrgId), &HolderTotals)> {
+        self.0.iter().flat_map(|(period, payers)| {
+            let of_one = payers.iter();
+            of_one.map(|(payer, totals)| ((*period, OrgId(payer as u32)), totals))
+        })
+    }
+
+    pub(crate) fn first(&self) -> Option<(u32, OrgId)> {
+        let (period, payers) = self.0.first()?;
+        let (payer, _) = payers.first()?;
+        Some((*period, OrgId(payer as u32)))
+    }
+
+    pub(crate) fn remove(&mut self, (period, payer): (u32, OrgId)) {
+        let Some(payers) = self.0.get_mut(&period).map(Arc::make_mut) else {
+            return;
+        };
+        payers.remove(u64::from(payer.0));
+        if payers.is_empty() {
+            self.0.remove(&period);
+        }
+    }
+}
+
 /// A leg of a cell or of a refund, as it is counted.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LegLine<'a> {
@@ -154,12 +207,11 @@ impl Ledger {
         if cell.wallet > Fen::ZERO {
             self.count(cell.own_key(period), cell.wallet, Fen::ZERO, &[]);
         }
-        self.change_totals(period, cell.payer, |totals| {
-            totals.cells += 1;
-            add(&mut totals.gross, cell.gross);
-            add(&mut totals.subsidy, cell.subsidy);
-            add(&mut totals.wallet, cell.wallet);
-        });
+        let totals = self.holder_totals.of(period, cell.payer);
+        totals.cells += 1;
+        add(&mut totals.gross, cell.gross);
+        add(&mut totals.subsidy, cell.subsidy);
+        add(&mut totals.wallet, cell.wallet);
     }
 
     /// Counts the refund of a cell, as [`Ledger::tally_refund`] counts a leg's. Returns the period.
@@ -171,11 +223,10 @@ impl Ledger {
         if cell.wallet > Fen::ZERO {
             self.count(cell.own_key(period), Fen::ZERO, cell.wallet, &[]);
         }
-        self.change_totals(period, cell.payer, |totals| {
-            totals.refunds += 1;
-            add(&mut totals.refunded, cell.gross);
-            add(&mut totals.to_wallet, cell.wallet);
-        });
+        let totals = self.holder_totals.of(period, cell.payer);
+        totals.refunds += 1;
+        add(&mut totals.refunded, cell.gross);
+        add(&mut totals.to_wallet, cell.wallet);
         period
     }
 
@@ -207,15 +258,14 @@ impl Ledger {
 
     /// What one payer's cells add up to in a period.
     pub fn holder_totals(&self, period: u32, payer: OrgId) -> Option<&HolderTotals> {
-        self.holder_totals.get(&(period, payer))
+        self.holder_totals.get(period, payer)
     }
 
     /// The totals of a period of payers with ids above `after`, by id.
     pub fn holder_totals_after(&self, period: u32, after: OrgId) -> impl Iterator<Item = (OrgId, &HolderTotals)> {
-        let from = (period, OrgId(after.0.saturating_add(1)));
-        let to = (period, OrgId(u32::MAX));
-        let range = self.holder_totals.range(from..=to);
-        range.map(|((_, payer), totals)| (*payer, totals))
+        let payers = self.holder_totals.0.get(&period).into_iter();
+        let later = payers.flat_map(move |payers| payers.iter_from(u64::from(after.0) + 1));
+        later.map(|(payer, totals)| (OrgId(payer as u32), totals))
     }
 
     fn refund_period(&self, captured_in: u32) -> u32 {
@@ -241,15 +291,30 @@ impl Ledger {
             }
         }
     }
+}
 
-    fn change_totals(&mut self, period: u32, payer: OrgId, change: impl FnOnce(&mut HolderTotals)) {
-        match self.holder_totals.get_mut(&(period, payer)) {
-            Some(totals) => change(totals),
-            None => {
-                let mut totals = HolderTotals::default();
-                change(&mut totals);
-                self.holder_totals.insert((period, payer), totals);
-            }
+impl LegLine<'static> {
+    /// A leg of one funder, captured or given back. The payer's region is that of the capture.
+    pub(crate) fn new(
+        leg: &Leg,
+        payer: OrgId,
+        payer_region: RegionCode,
+        (site, site_region): (SiteId, RegionCode),
+        period: u32,
+    ) -> Self {
+        let (payee_region, claimant) = match leg.redemption {
+            Redemption::Provider => (site_region, None),
+            Redemption::Holder => (payer_region, Some(payer)),
+        };
+        LegLine {
+            period,
+            programme: leg.programme,
+            agreement: leg.agreement,
+            site,
+            payee_region,
+            claimant,
+            amount: leg.amount,
+            parts: &[],
         }
     }
 }

@@ -46,7 +46,9 @@ pub struct TrialBalance {
 impl Ledger {
     /// The trial balance.
     pub fn trial_balance(&self) -> TrialBalance {
-        let rows: Vec<TrialRow> = (0..KINDS).map(|kind| row(kind, self.totals[kind])).collect();
+        let rows: Vec<TrialRow> = (0..KINDS)
+            .map(|kind| row(kind, self.journal.totals.money[kind]))
+            .collect();
         TrialBalance {
             debits: rows.iter().map(|row| row.debit).sum(),
             credits: rows.iter().map(|row| row.credit).sum(),

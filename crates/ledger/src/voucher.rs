@@ -73,6 +73,15 @@ pub struct Voucher {
 }
 
 impl Voucher {
+    /// Nothing is left of a voucher in use: it is exhausted, and `true` is given, unless it is suspended.
+    pub(crate) fn retire_when_spent(&mut self) -> bool {
+        let spent = self.state == VoucherState::Active && self.available == Grant::ZERO && self.held == Grant::ZERO;
+        if spent {
+            self.state = VoucherState::Exhausted;
+        }
+        spent
+    }
+
     pub(crate) fn assert_whole(&self) {
         let parts = [self.available, self.held, self.captured, self.lapsed, self.revoked];
         let whole: i64 = parts.iter().map(|part| part.0).sum();

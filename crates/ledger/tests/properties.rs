@@ -33,7 +33,7 @@ mod model;
 
 use hesuan_ledger::types::{Fen, OrgId, Timestamp};
 use hesuan_ledger::{Ledger, QuoteRequest};
-use model::commands::{as_request, bills, commands, run};
+use model::commands::{Command, as_request, bills, commands, run};
 use model::pace::{self, Pace};
 use model::{Fold, World, bytes};
 use proptest::prelude::*;
@@ -44,6 +44,12 @@ use proptest::prelude::*;
 fn a_change_before_the_latest_is_our_bug() {
     let mut world = World::new(0);
     let _ = world.ledger.credit_wallet(OrgId(2), Fen(1), "", Timestamp(4));
+}
+
+// Histories are up to 80 commands long; `HISTORY_COMMANDS` asks for longer ones, which few failures need and which take long to shrink.
+fn history() -> impl Strategy<Value = Vec<Command>> {
+    let longest = std::env::var("HISTORY_COMMANDS").map_or(80, |most| most.parse().expect("a number of commands"));
+    proptest::collection::vec(commands(), 1..longest)
 }
 
 // Some cases each time; `PROPTEST_CASES` asks for more.
@@ -64,7 +70,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn random_commands_keep_every_invariant(seed in any::<u64>(), commands in proptest::collection::vec(commands(), 1..80)) {
+    fn random_commands_keep_every_invariant(seed in any::<u64>(), commands in history()) {
         let mut world = World::new(seed);
         let mut fold = Fold::default();
         fold.take(&mut world.ledger);

@@ -1,6 +1,7 @@
-//! Benchmarks against real daemon processes on loopback: sync, tokens, money and scheduler on.
+//! Benchmarks against real daemon processes on loopback: sync, tokens, money and scheduler on. Beside them the ledger alone.
 
 pub mod crash;
+pub mod ledger;
 pub mod load;
 pub mod pending;
 pub mod run;

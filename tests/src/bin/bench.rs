@@ -1,9 +1,9 @@
-//! Benchmarks against real daemon processes on loopback. The daemons are this binary, re-executed.
+//! Benchmarks against real daemon processes on loopback, and of the ledger alone. The daemons are this binary, re-executed.
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use hesuan_tests::bench::{crash, pending, run, submit};
+use hesuan_tests::bench::{crash, ledger, pending, run, submit};
 use serde::Serialize;
 
 /// Measures a cluster of real processes on this machine
@@ -72,6 +72,15 @@ enum Bench {
         #[arg(long, default_value_t = 20)]
         rounds: usize,
     },
+    /// Holds captured and released a CPU second, and a quote, of the ledger alone
+    Ledger {
+        /// Cycles a round
+        #[arg(long, default_value_t = 300_000)]
+        cycles: u64,
+        /// How often
+        #[arg(long, default_value_t = 7)]
+        rounds: usize,
+    },
 }
 
 fn main() -> ExitCode {
@@ -108,6 +117,7 @@ async fn measure(line: &CommandLine) -> anyhow::Result<()> {
         Bench::Failover { rounds } => print(line.json, &crash::failover(*rounds).await?),
         Bench::Pending { jobs } => print(line.json, &pending::pending(*jobs).await?),
         Bench::Killall { jobs, rounds } => print(line.json, &crash::killall(*jobs, *rounds).await?),
+        Bench::Ledger { cycles, rounds } => print(line.json, &ledger::ledger(*cycles, *rounds)?),
     }
 }
 

@@ -2,7 +2,8 @@
 
 use hesuan_api::internal::v1::command::Body;
 use hesuan_api::v1::{
-    CancelJobRequest, ExtendJobRequest, Funding, JobSpec, OnSiteLost, Resources, SubmitJobRequest, TopUpRequest,
+    After, CancelJobRequest, Dependency, ExtendJobRequest, Funding, JobSpec, OnSiteLost, Resources, SubmitJobRequest,
+    TopUpRequest,
 };
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
@@ -102,7 +103,7 @@ impl Client {
             (10..18, Some((operation, _))) => (operation.request_id, Kind::Submit, operation.body, Some(operation.org)),
             (18..23, Some((operation, _))) => {
                 let id = operation.request_id;
-                let mut submit = self.submit(id);
+                let mut submit = self.submit(id, now);
                 if let Some(spec) = submit.spec.as_mut() {
                     spec.name = "another".into();
                 }
@@ -129,7 +130,7 @@ impl Client {
             }
             _ => {
                 let id = self.request_id(now);
-                (id, Kind::Submit, Some(Body::SubmitJob(self.submit(id))), None)
+                (id, Kind::Submit, Some(Body::SubmitJob(self.submit(id, now))), None)
             }
         };
         let org = org.unwrap_or_else(|| self.rng.random_range(0..ORGS.len()));
@@ -161,7 +162,23 @@ impl Client {
         (id, Kind::Extend, Some(Body::ExtendJob(extend)), Some(org))
     }
 
-    fn submit(&mut self, id: u128) -> SubmitJobRequest {
+    // One of the last few: its own are known, those of the other org are not, and older ones have left State.
+    fn dependencies(&mut self) -> Vec<Dependency> {
+        if self.done.is_empty() || self.rng.random_range(0..6) > 0 {
+            return Vec::new();
+        }
+        let back = self.rng.random_range(1..=self.done.len().min(4));
+        let after = [After::Ok, After::Any, After::NotOk][self.rng.random_range(0..3)];
+        vec![Dependency {
+            job_id: self.done[self.done.len() - back].1,
+            after: after.into(),
+            per_element: self.rng.random_range(0..3) == 0,
+        }]
+    }
+
+    fn submit(&mut self, id: u128, now: Micros) -> SubmitJobRequest {
+        let after = self.dependencies();
+        let now_ms = EPOCH_MS + now / 1_000;
         let rng = &mut self.rng;
         // Some are too short of time, unless somebody extends them.
         let (walltime_ms_max, duration_ms) = match rng.random_range(0..24) {
@@ -198,6 +215,18 @@ impl Client {
                 wallet_only: rng.random_range(0..4) == 0,
                 ..Funding::default()
             }),
+            not_before_ms: if rng.random_range(0..10) == 0 {
+                now_ms + rng.random_range(0..8_000)
+            } else {
+                0
+            },
+            // Some of these come too late already, or by the time that there is room.
+            done_by_ms: if rng.random_range(0..10) == 0 {
+                now_ms + walltime_ms_max + rng.random_range(0..8_000)
+            } else {
+                0
+            },
+            after,
             ..JobSpec::default()
         };
         SubmitJobRequest {

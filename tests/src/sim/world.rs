@@ -491,15 +491,30 @@ impl World {
                 self.count("reused ids refused");
             }
             (Kind::Submit, Err(rejection)) => {
-                // Money may run out and vouchers expire; anything else is a refusal without a reason.
+                // Money may run out and vouchers expire, and what it waits for may be over, or be another's; anything else is a refusal
+                // without a reason.
+                let gates = [
+                    "DONE_BY_PAST",
+                    "DONE_BY_TOO_SOON",
+                    "DEPENDENCY_UNMET",
+                    "DEPENDENCY_ELEMENTS",
+                    "UNKNOWN_JOB",
+                ];
+                let of_gates = gates.contains(&rejection.code);
                 assert!(
-                    matches!(
-                        rejection.kind,
-                        hesuan_engine::outcome::RejectionKind::Funds | hesuan_engine::outcome::RejectionKind::Exhausted
-                    ),
+                    of_gates
+                        || matches!(
+                            rejection.kind,
+                            hesuan_engine::outcome::RejectionKind::Funds
+                                | hesuan_engine::outcome::RejectionKind::Exhausted
+                        ),
                     "a sound job was refused: {rejection:?}"
                 );
-                self.count("submissions refused");
+                self.count(if of_gates {
+                    "submissions refused for their gates"
+                } else {
+                    "submissions refused"
+                });
             }
             (Kind::TopUp, Ok(_)) => self.count("top-ups"),
             (Kind::Extend, Ok(Reply::Extended { .. })) => self.count("extensions"),

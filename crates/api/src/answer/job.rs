@@ -2,7 +2,7 @@
 
 use hesuan_engine::schedule::{Explanation, Reason};
 use hesuan_engine::state::{Attempt, Job, JobState, State};
-use hesuan_engine::types::{JobId, OnSiteLost, Request, Resources, SiteId, TaskId};
+use hesuan_engine::types::{After, Dependency, JobId, OnSiteLost, Request, Resources, SiteId, TaskId};
 use prost::Message;
 
 use super::{org_name, site_name};
@@ -26,6 +26,7 @@ pub fn job_state(state: JobState) -> v1::JobState {
         JobState::Cancelled => v1::JobState::Cancelled,
         JobState::TimeLimit => v1::JobState::TimeLimit,
         JobState::Lost => v1::JobState::Lost,
+        JobState::Deadline => v1::JobState::Deadline,
     }
 }
 
@@ -49,13 +50,14 @@ pub fn job(state: &State, id: JobId, job: &Job) -> v1::Job {
         tasks_running: progress.running,
         tasks_succeeded: progress.succeeded,
         tasks_failed: progress.failed,
-        tasks_other: progress.cancelled + progress.time_limit + progress.lost,
+        tasks_other: progress.cancelled + progress.time_limit + progress.lost + progress.deadline,
         attempts: latest_attempts(state, id),
         gross_fen: progress.gross.0,
         subsidy_fen: progress.subsidy.0,
         copay_fen: progress.copay.0,
         cancel_requested: progress.cancel_requested,
         exit_code: progress.exit_code,
+        ended_because: given_up(state, job),
     }
 }
 
@@ -127,7 +129,32 @@ fn spec(state: &State, job: &Job) -> v1::JobSpec {
             allow_partial: request.funding.allow_partial,
         }),
         labels: job.spec.labels.iter().map(label).collect(),
+        not_before_ms: job.spec.gates().not_before.unwrap_or_default().0,
+        done_by_ms: job.spec.gates().done_by.unwrap_or_default().0,
+        after: job.spec.gates().after.iter().map(dependency).collect(),
     }
+}
+
+fn dependency(on: &Dependency) -> v1::Dependency {
+    let after = match on.after {
+        After::Ok => v1::After::Ok,
+        After::Any => v1::After::Any,
+        After::NotOk => v1::After::NotOk,
+    };
+    v1::Dependency {
+        job_id: on.job.0,
+        after: after.into(),
+        per_element: on.per_element,
+    }
+}
+
+/// Why the cluster gave tasks up before they ran.
+fn given_up(state: &State, job: &Job) -> Option<v1::Reason> {
+    let (code, text) = state.given_up_because(job)?;
+    Some(v1::Reason {
+        code: code.to_owned(),
+        text,
+    })
 }
 
 fn shortened(mut command: Vec<String>) -> Vec<String> {
@@ -202,7 +229,7 @@ pub fn attempt(state: &State, id: TaskId, attempt: &Attempt) -> v1::Attempt {
 
 /// Why a job waits, site by site, and what of it runs.
 #[must_use]
-pub fn explanation(state: &State, job: JobId, explanation: &Explanation) -> v1::ExplainJobResponse {
+pub fn explanation(state: &State, id: JobId, explanation: &Explanation) -> v1::ExplainJobResponse {
     let site = |one: &hesuan_engine::schedule::SiteExplanation| v1::SiteExplanation {
         site: site_name(state, one.site),
         verdict: one.verdict.as_str().to_owned(),
@@ -214,7 +241,8 @@ pub fn explanation(state: &State, job: JobId, explanation: &Explanation) -> v1::
         position: explanation.position,
         sites: explanation.sites.iter().map(site).collect(),
         applied_index: state.applied_index(),
-        running: running(state, job),
+        running: running(state, id),
+        ended_because: state.job(id).and_then(|job| given_up(state, job)),
     }
 }
 

@@ -81,6 +81,7 @@ fn leg(state: &State, leg: &Leg) -> v1::PriceLeg {
         rate_bp: leg.rate.0,
         amount_fen: leg.amount.0,
         taken: leg.grant.0,
+        advanced: leg.redemption == Redemption::Holder,
     }
 }
 
@@ -99,6 +100,7 @@ pub fn quotes(
             gross_fen: price.gross.0,
             legs: price.legs.iter().map(|one| leg(state, one)).collect(),
             copay_fen: price.copay.0,
+            wallet_fen: price.wallet.0,
         }),
         reasons: reasons(state, one.site, &one.reasons),
         fits_now: one.fits_now,
@@ -135,6 +137,7 @@ pub fn receipt(state: &State, id: JobId, job: &Job) -> v1::GetReceiptResponse {
         gross_fen: progress.gross.0,
         legs: Vec::new(),
         copay_fen: progress.copay.0,
+        wallet_fen: 0,
     };
     let mut latest = VecDeque::new();
     let mut held = 0;
@@ -158,20 +161,37 @@ pub fn receipt(state: &State, id: JobId, job: &Job) -> v1::GetReceiptResponse {
             attempt: at.attempt,
             site: site_name(state, site),
             wall_ms,
-            price: Some(v1::Price {
-                gross_fen: receipt.gross.0,
-                legs: receipt.legs.iter().map(|one| leg(state, one)).collect(),
-                copay_fen: receipt.copay.0,
-            }),
+            price: Some(price(state, receipt.gross, &receipt.legs, receipt.copay)),
             refunded_fen: refunded.0,
         }
     };
+    total.wallet_fen = from_wallet(&total);
     v1::GetReceiptResponse {
         job_id: id.0,
         total: Some(total),
         attempts: latest.into_iter().map(line).collect(),
         held_fen: held,
     }
+}
+
+/// What was captured or given back. A leg that paid nothing is no news.
+#[must_use]
+pub fn price(state: &State, gross: Fen, legs: &[Leg], copay: Fen) -> v1::Price {
+    let paid = legs.iter().filter(|leg| leg.amount.0 != 0);
+    let mut price = v1::Price {
+        gross_fen: gross.0,
+        legs: paid.map(|one| leg(state, one)).collect(),
+        copay_fen: copay.0,
+        wallet_fen: 0,
+    };
+    price.wallet_fen = from_wallet(&price);
+    price
+}
+
+/// The co-pay and what the holder advances.
+fn from_wallet(price: &v1::Price) -> i64 {
+    let advanced = price.legs.iter().filter(|leg| leg.advanced);
+    price.copay_fen + advanced.map(|leg| leg.amount_fen).sum::<i64>()
 }
 
 /// One voucher under one agreement is one leg of a total, whatever its rates were.
@@ -221,11 +241,8 @@ pub fn refunded(state: &State, task: TaskId) -> Option<v1::Price> {
     let settled = state.ledger().settled_of(key)?;
     let (receipt, legs) = (settled.receipt(), settled.legs_refunded());
     let from_vouchers: i64 = legs.iter().map(|leg| leg.amount.0).sum();
-    Some(v1::Price {
-        gross_fen: receipt.refunded.0,
-        legs: legs.iter().map(|one| leg(state, one)).collect(),
-        copay_fen: receipt.refunded.0 - from_vouchers,
-    })
+    let copay = Fen(receipt.refunded.0 - from_vouchers);
+    Some(price(state, receipt.refunded, &legs, copay))
 }
 
 /// The trial balance of the whole ledger. Sums past what a field holds are shown as its largest value.

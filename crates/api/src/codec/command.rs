@@ -1,7 +1,7 @@
 //! `hesuan.internal.v1.Command`: a request and who asked. Decoding is total; what it cannot take is a rejection.
 
 use bytes::Bytes;
-use hesuan_engine::command::{Command, Decision, Member};
+use hesuan_engine::command::{Body as EngineBody, Command, Decision, Member};
 use hesuan_engine::outcome::Rejection;
 use hesuan_engine::types::{PrincipalId, RequestId, SiteId};
 use prost::Message;
@@ -10,16 +10,37 @@ use sha2::{Digest, Sha256};
 use crate::convert::check::{invalid, missing};
 use crate::convert::{self, check};
 use crate::internal::v1::{self as wire, command::Body};
+use crate::v1;
 
 /// Judges a request and encodes it as a command of `principal`, ready to be proposed or forwarded.
 ///
 /// # Errors
 /// What is wrong with the request, by field; a mutation without a request id too.
 pub fn encode_command(principal: PrincipalId, body: Body) -> Result<Bytes, Rejection> {
-    let mut command = wire::Command {
+    encode(wire::Command {
         principal: principal.0,
         body: Some(body),
-    };
+        ..wire::Command::default()
+    })
+}
+
+/// The same for a job, with what this replica's archive says of jobs that it is to run after.
+///
+/// # Errors
+/// As [`encode_command`].
+pub fn encode_submit(
+    principal: PrincipalId,
+    request: v1::SubmitJobRequest,
+    archived: Vec<wire::ArchivedJob>,
+) -> Result<Bytes, Rejection> {
+    encode(wire::Command {
+        principal: principal.0,
+        body: Some(Body::SubmitJob(request)),
+        archived,
+    })
+}
+
+fn encode(mut command: wire::Command) -> Result<Bytes, Rejection> {
     let bytes = command.encode_to_vec();
     if let Some(mut body) = command.body.take() {
         if let Some(id) = request_id_of(&mut body) {
@@ -43,6 +64,8 @@ pub fn decode_command(bytes: &[u8]) -> Result<Command, Rejection> {
         )
     })?;
     let principal = PrincipalId(std::mem::take(&mut command.principal));
+    // Not part of what was asked: a job that is asked for again may find another in the archive by then.
+    let archived = std::mem::take(&mut command.archived);
     let mut digest = [0; 16];
     let mut id = None;
     if let Some(given) = command.body.as_mut().and_then(request_id_of) {
@@ -57,11 +80,15 @@ pub fn decode_command(bytes: &[u8]) -> Result<Command, Rejection> {
             "the command is of no kind known here: bring every replica to the same release",
         ));
     };
+    let mut body = convert::body(body)?;
+    if let EngineBody::SubmitJob(job) = &mut body {
+        job.archived = convert::job::archived(archived);
+    }
     Ok(Command {
         principal,
         request_id: id,
         digest,
-        body: convert::body(body)?,
+        body,
     })
 }
 
@@ -137,6 +164,7 @@ fn of_cluster(body: Body) -> Bytes {
     wire::Command {
         principal: PrincipalId::CLUSTER.0,
         body: Some(body),
+        ..wire::Command::default()
     }
     .encode_to_vec()
     .into()

@@ -5,6 +5,6 @@ mod entry;
 
 pub use command::{
     decode_command, encode_add_member, encode_command, encode_decisions, encode_set_level, encode_site_lost,
-    encode_tick,
+    encode_submit, encode_tick,
 };
 pub use entry::{EntryError, decode_entry, encode_entry};

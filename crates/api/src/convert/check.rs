@@ -9,7 +9,7 @@ use hesuan_ledger::types::{BasisPoints, Fen, Grant, RegionCode, Timestamp};
 /// Bytes of a name (site, organisation, programme, principal, voucher code).
 pub const NAME_BYTES_MAX: usize = 64;
 /// Bytes of a reason or reference.
-pub const NOTE_BYTES_MAX: usize = 512;
+pub const NOTE_BYTES_MAX: usize = 256;
 
 pub(crate) type Checked<T> = Result<T, Rejection>;
 
@@ -78,6 +78,14 @@ pub(crate) fn line(field: impl Display, given: String, bytes_max: usize) -> Chec
 /// A note for the record: one line of at most [`NOTE_BYTES_MAX`].
 pub(crate) fn note(field: impl Display, given: String) -> Checked<Box<str>> {
     line(field, given, NOTE_BYTES_MAX)
+}
+
+/// A note that must say why something is done; not blank.
+pub(crate) fn reason(field: impl Display, given: String) -> Checked<Box<str>> {
+    if given.trim().is_empty() {
+        return Err(missing(field, "say why, for the record"));
+    }
+    note(field, given)
 }
 
 /// Bytes of a name that other things refer to.

@@ -1,12 +1,17 @@
 //! Submitting, quoting, cancelling and extending: `hesuan.v1` requests to the engine's commands. This is the hot path of decoding, so
 //! strings are moved and field names are only written out in a refusal.
 
-use hesuan_engine::command::{Body, SubmitJob};
-use hesuan_engine::types::{Fen, Funding, JobId, OnSiteLost, RegionCode, Resources};
+use hesuan_engine::command::{ArchivedJob, Body, SubmitJob};
+use hesuan_engine::state::DEPENDENCIES_MAX;
+use hesuan_engine::state::archive::state_of;
+use hesuan_engine::types::{
+    After, Dependency, Fen, Funding, Gates, JobId, OnSiteLost, RegionCode, Resources, Timestamp,
+};
 use prost::Message;
 use sha2::{Digest, Sha256};
 
 use super::check::{self, Checked, invalid, missing, out_of_range, range};
+use crate::internal::v1 as wire;
 use crate::v1;
 
 /// Bytes of an encoded spec, script included.
@@ -126,6 +131,11 @@ pub fn job(spec: v1::JobSpec) -> Checked<SubmitJob> {
             ));
         }
     };
+    let gates = Gates {
+        not_before: instant("spec.not_before_ms", spec.not_before_ms)?,
+        done_by: instant("spec.done_by_ms", spec.done_by_ms)?,
+        after: after(spec.after)?,
+    };
     Ok(SubmitJob {
         name: check::line("spec.name", spec.name, JOB_NAME_BYTES_MAX)?,
         org: check::name_or_empty("spec.org", spec.org)?,
@@ -143,9 +153,67 @@ pub fn job(spec: v1::JobSpec) -> Checked<SubmitJob> {
         on_site_lost,
         funding: funding(spec.funding.unwrap_or_default())?,
         labels: labels(spec.labels)?,
+        gates,
+        archived: Vec::new(),
         quote: None,
         validate_only: false,
     })
+}
+
+fn after(given: Vec<v1::Dependency>) -> Checked<Vec<Dependency>> {
+    check::count("spec.after", given.len(), DEPENDENCIES_MAX)?;
+    let mut after = Vec::with_capacity(given.len());
+    for (index, one) in given.into_iter().enumerate() {
+        if one.job_id == 0 {
+            return Err(missing(
+                format_args!("spec.after[{index}].job_id"),
+                "give the number of the job that has to end first",
+            ));
+        }
+        let field = format_args!("spec.after[{index}].after").to_string();
+        let how = match v1::After::try_from(one.after) {
+            Ok(v1::After::Ok) => After::Ok,
+            Ok(v1::After::Any) => After::Any,
+            Ok(v1::After::NotOk) => After::NotOk,
+            Ok(v1::After::Unspecified) => return Err(missing(field, "say how that job has to end: ok, any or not ok")),
+            Err(_) => {
+                let text = format!(
+                    "{field} is {}, which is no known value: allowed are ok, any and not ok",
+                    one.after
+                );
+                return Err(invalid("FIELD_UNKNOWN_VALUE", field, text));
+            }
+        };
+        after.push(Dependency {
+            job: JobId(one.job_id),
+            after: how,
+            per_element: one.per_element,
+        });
+    }
+    Ok(after)
+}
+
+/// What a replica's archive says. What cannot be is left out: then apply knows nothing of that job.
+pub(crate) fn archived(given: Vec<wire::ArchivedJob>) -> Vec<ArchivedJob> {
+    let fact = |one: wire::ArchivedJob| {
+        let state = state_of(u32::try_from(one.state).ok()?).filter(|state| state.is_ended())?;
+        Some(ArchivedJob {
+            job: JobId(one.job),
+            org: one.org.into(),
+            state,
+            tasks: one.tasks,
+            succeeded: one.succeeded.min(one.tasks),
+        })
+    };
+    given.into_iter().take(DEPENDENCIES_MAX).filter_map(fact).collect()
+}
+
+/// 0 = not given.
+fn instant(field: &str, ms: u64) -> Checked<Option<Timestamp>> {
+    match ms {
+        0 => Ok(None),
+        ms => Ok(Some(Timestamp(range(field, ms, 1, Timestamp::FAR.0 - 1)?))),
+    }
 }
 
 type Script = Option<([u8; 32], Box<[u8]>)>;

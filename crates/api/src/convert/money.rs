@@ -5,7 +5,7 @@ use hesuan_engine::types::{JobId, TaskId};
 use hesuan_ledger::types::Timestamp;
 use hesuan_ledger::{NewOrg, NewVoucher, OrgKind};
 
-use super::check::{self, Checked, invalid, missing, out_of_range, range};
+use super::check::{self, Checked, invalid, missing, range};
 use crate::v1;
 
 /// Vouchers of one batch.
@@ -139,7 +139,7 @@ pub(super) fn refund(request: v1::RefundRequest) -> Checked<Body> {
             restore_epoch: 0,
         },
         amount: check::amount_or_none("amount_fen", request.amount_fen)?,
-        reason: check::note("reason", request.reason)?,
+        reason: check::reason("reason", request.reason)?,
     }))
 }
 
@@ -175,7 +175,7 @@ pub(super) fn redeem_voucher(request: v1::RedeemVoucherRequest) -> Checked<Body>
 }
 
 pub(super) fn suspend_voucher(request: v1::SuspendVoucherRequest) -> Checked<Body> {
-    let reason = check::note("reason", request.reason)?;
+    let reason = check::reason("reason", request.reason)?;
     Ok(money(MoneyCommand::SuspendVoucher {
         code: check::name("code", request.code)?,
         reason,
@@ -183,7 +183,7 @@ pub(super) fn suspend_voucher(request: v1::SuspendVoucherRequest) -> Checked<Bod
 }
 
 pub(super) fn resume_voucher(request: v1::ResumeVoucherRequest) -> Checked<Body> {
-    let reason = check::note("reason", request.reason)?;
+    let reason = check::reason("reason", request.reason)?;
     Ok(money(MoneyCommand::ResumeVoucher {
         code: check::name("code", request.code)?,
         reason,
@@ -191,10 +191,7 @@ pub(super) fn resume_voucher(request: v1::ResumeVoucherRequest) -> Checked<Body>
 }
 
 pub(super) fn revoke_voucher(request: v1::RevokeVoucherRequest) -> Checked<Body> {
-    if request.fraud && request.reason.is_empty() {
-        return Err(out_of_range("reason", "empty", "a text, when fraud is claimed"));
-    }
-    let reason = check::note("reason", request.reason)?;
+    let reason = check::reason("reason", request.reason)?;
     Ok(money(MoneyCommand::RevokeVoucher {
         code: check::name("code", request.code)?,
         reason,

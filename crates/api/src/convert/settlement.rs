@@ -58,13 +58,15 @@ pub(super) fn file_claim(request: v1::FileClaimRequest) -> Checked<Body> {
 }
 
 pub(super) fn review_claim(request: v1::ReviewClaimRequest) -> Checked<Body> {
-    if !request.approve && request.reason.is_empty() {
-        return Err(missing("reason", "say why the claim is rejected"));
-    }
+    let reason = if request.approve {
+        check::note("reason", request.reason)?
+    } else {
+        check::reason("reason", request.reason)?
+    };
     Ok(closing(ClosingCommand::ReviewClaim {
         claim: claim(request.claim_id)?,
         approve: request.approve,
-        reason: check::note("reason", request.reason)?,
+        reason,
     }))
 }
 

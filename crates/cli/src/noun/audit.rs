@@ -59,6 +59,9 @@ pub struct VerifyArgs {
     /// SHA-256 of the last entry, known from elsewhere
     #[arg(long, value_name = "HEX", value_parser = parse_hash)]
     expect_head: Option<String>,
+    /// The file begins later than the journal: check that its entries follow each other, and no amount
+    #[arg(long)]
+    chain_only: bool,
     /// How many findings to list
     #[arg(long, value_name = "N", default_value_t = 20)]
     findings: usize,
@@ -261,6 +264,7 @@ fn run(output: &Output, args: &VerifyArgs, going_on: &AtomicBool) -> Outcome<Rep
     let options = Options {
         head: args.expect_head.clone(),
         findings_max: args.findings,
+        chain_only: args.chain_only,
         ..Options::default()
     };
     let bar = bar(output, 0);
@@ -398,6 +402,7 @@ mod tests {
         let args = VerifyArgs {
             file,
             expect_head,
+            chain_only: false,
             findings: 5,
         };
         let output = Output::new(&Global::default());
@@ -416,6 +421,7 @@ mod tests {
         let args = VerifyArgs {
             file: PathBuf::from("/nowhere/journal.jsonl"),
             expect_head: None,
+            chain_only: false,
             findings: 5,
         };
         let failure = check(Output::new(&Global::default()), args)

@@ -163,7 +163,7 @@ pub struct RefundArgs {
     /// In yuan; all of it unless given
     #[arg(long, value_name = "YUAN", value_parser = units::parse_money, allow_negative_numbers = true)]
     amount: Option<i64>,
-    /// For the record
+    /// Why, for the record
     #[arg(long)]
     reason: String,
 }
@@ -419,10 +419,10 @@ async fn refund(context: &Context, args: RefundArgs) -> Outcome<()> {
         .await?;
     let refunded = answer.refunded.unwrap_or_default();
     context.output.show(&json!({ "refunded": price_json(&refunded) }), || {
-        let to_wallet = show_money(refunded.copay_fen);
         format!(
-            "{} yuan given back, {to_wallet} of it to the wallet",
-            show_money(refunded.gross_fen)
+            "{} yuan of it are given back so far, {} of these to the wallet",
+            show_money(refunded.gross_fen),
+            show_money(refunded.wallet_fen)
         )
     })
 }

@@ -61,7 +61,7 @@ pub fn explain(
     if job.progress().cancel_requested || job.pending() == 0 {
         return Some(explanation);
     }
-    let own = own_reasons(planner, id, job);
+    let own = own_reasons(state, planner, id, job, now);
     let request = state.request(job);
     for site in state.sites() {
         let mut reasons = site_reasons(state, planner, request, site, now, site_up);
@@ -81,9 +81,24 @@ pub fn explain(
 }
 
 /// What holds the job back wherever it would run.
-fn own_reasons(planner: Option<&Planner>, id: JobId, job: &Job) -> Vec<Reason> {
+fn own_reasons(state: &State, planner: Option<&Planner>, id: JobId, job: &Job, now: Timestamp) -> Vec<Reason> {
     let in_flight = planner.map_or(0, |planner| planner.flights.of_job(id));
     let mut reasons = Vec::new();
+    if let Some(at) = job.waits().and_then(|waits| waits.until) {
+        reasons.push(Reason::NotBefore { at });
+    }
+    if job.placeable() == 0 {
+        let waits = job.waits().into_iter().flat_map(|waits| &waits.on);
+        reasons.extend(waits.map(|wait| Reason::Dependency {
+            on: wait.on(),
+            elements: wait.elements(),
+        }));
+    }
+    let gates = job.spec.gates();
+    let latest = gates.latest_start(state.request(job).walltime_ms_max);
+    if let (Some(at), Some(_)) = (gates.done_by, latest.filter(|latest| now > *latest)) {
+        reasons.push(Reason::DoneBy { at });
+    }
     if in_flight > 0 {
         reasons.push(Reason::InFlight);
     }

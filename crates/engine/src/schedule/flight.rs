@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::hash::Hash;
 use std::sync::Arc;
 
-use hesuan_ledger::types::{Fen, VoucherId};
+use hesuan_ledger::types::{Fen, Grant, VoucherId};
 
 use super::hosts::Need;
 use super::price::Bill;
@@ -71,9 +71,9 @@ impl Flights {
         Fen(self.wallets.get(&org).copied().unwrap_or(0))
     }
 
-    /// What they will hold of a voucher.
-    pub(crate) fn voucher(&self, voucher: VoucherId) -> Fen {
-        Fen(self.vouchers.get(&voucher).copied().unwrap_or(0))
+    /// What they will hold of a voucher, in its programme's denomination.
+    pub(crate) fn voucher(&self, voucher: VoucherId) -> Grant {
+        Grant(self.vouchers.get(&voucher).copied().unwrap_or(0))
     }
 
     pub(crate) fn begin(&mut self, flight: Flight) {
@@ -85,9 +85,9 @@ impl Flights {
             .or_default()
             .insert((job, task));
         self.in_order.push_back((flight.decided_at, (job, task)));
-        add(&mut self.wallets, flight.org, flight.bill.wallet);
+        add(&mut self.wallets, flight.org, flight.bill.wallet.0);
         for (voucher, amount) in flight.bill.legs.iter() {
-            add(&mut self.vouchers, *voucher, *amount);
+            add(&mut self.vouchers, *voucher, amount.0);
         }
         let before = self.by_task.insert((job, task), flight);
         assert!(
@@ -109,9 +109,9 @@ impl Flights {
         if on_host.is_empty() {
             self.by_host.remove(&flight.decision.host);
         }
-        take(&mut self.wallets, flight.org, flight.bill.wallet);
+        take(&mut self.wallets, flight.org, flight.bill.wallet.0);
         for (voucher, amount) in flight.bill.legs.iter() {
-            take(&mut self.vouchers, *voucher, *amount);
+            take(&mut self.vouchers, *voucher, amount.0);
         }
         Some(flight)
     }
@@ -144,16 +144,16 @@ fn drop_count<K: Hash + Eq>(counts: &mut HashMap<K, u32>, key: K) {
 }
 
 // Only sums above zero are kept.
-fn add<K: Hash + Eq>(sums: &mut HashMap<K, i64>, key: K, amount: Fen) {
-    if amount > Fen::ZERO {
-        *sums.entry(key).or_default() += amount.0;
+fn add<K: Hash + Eq>(sums: &mut HashMap<K, i64>, key: K, amount: i64) {
+    if amount > 0 {
+        *sums.entry(key).or_default() += amount;
     }
 }
 
-fn take<K: Hash + Eq>(sums: &mut HashMap<K, i64>, key: K, amount: Fen) {
-    if amount > Fen::ZERO {
+fn take<K: Hash + Eq>(sums: &mut HashMap<K, i64>, key: K, amount: i64) {
+    if amount > 0 {
         let sum = sums.get_mut(&key).expect("a flight's money is in the sums");
-        *sum -= amount.0;
+        *sum -= amount;
         if *sum == 0 {
             sums.remove(&key);
         }

@@ -8,7 +8,7 @@ use crate::state::{Host, State};
 use crate::types::{HostId, Resources, SiteId};
 
 /// What one task asks of a host.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Need {
     pub(crate) cpu_milli: u64,
     pub(crate) memory_mib: u64,
@@ -36,9 +36,8 @@ impl Need {
     }
 }
 
-/// Placing on the host with the smallest key strands least: first by GPUs left idle beside the task, then by what is left of
-/// cores and memory, a core counted as 4 GiB. Grows with each amount, so a host with a smaller key than a task's need lacks
-/// something.
+/// Hosts stand in the index in the order of this: by idle GPUs, then by what is free of cores and memory, a core counted as
+/// 4 GiB. Grows with each amount, so a host with a smaller key than a task's need lacks something.
 fn key(gpu_milli: u64, cpu_milli: u64, memory_mib: u64) -> u64 {
     const SIZE_BITS: u32 = 44;
     let size = cpu_milli.saturating_mul(4).saturating_add(memory_mib);
@@ -70,7 +69,18 @@ impl Slot {
         need.generic.iter().all(|(name, amount)| self.free_of(name) >= *amount)
     }
 
-    /// The devices of a model that the task would get.
+    /// Whether both have the same free of all but devices.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        (self.open, self.cpu_milli, self.memory_mib) == (other.open, other.cpu_milli, other.memory_mib)
+            && self.generic == other.generic
+    }
+
+    /// Thousandths of all devices together that nobody uses.
+    pub(super) fn idle_milli(&self) -> u64 {
+        self.devices.iter().map(|(_, free)| u64::from(*free)).sum()
+    }
+
+    /// Devices of a model that suffice, whatever they strand.
     pub(super) fn devices_for(&self, need: &Need, model: Option<u16>) -> Option<Vec<u32>> {
         let offered = self
             .devices
@@ -97,11 +107,7 @@ impl Slot {
     }
 
     fn key(&self) -> u64 {
-        key(
-            self.devices.iter().map(|(_, free)| u64::from(*free)).sum(),
-            self.cpu_milli,
-            self.memory_mib,
-        )
+        key(self.idle_milli(), self.cpu_milli, self.memory_mib)
     }
 
     /// As the index of all hosts (`None`) or of one model sees it.

@@ -3,7 +3,7 @@
 //!
 //! - [`allowed`], [`open`], `filter::ever_fits`, `filter::capacity`, [`price()`]: one question each, with a [`Reason`] for no;
 //! - `price::offers`: where a class may go, cheapest for its payer first (score);
-//! - `view::SiteView::find`: the host where it strands least (place);
+//! - `view::SiteView::find`: the host where it strands least, by the mix of requests seen so far (place);
 //! - [`Planner`]: the leader's queues over these, looked at only where something changed;
 //! - [`quote()`], [`explain()`]: the same questions, asked by users.
 
@@ -13,18 +13,23 @@ mod filter;
 mod flight;
 mod hosts;
 mod lane;
+mod loss;
+mod mix;
 mod need;
 mod planner;
 mod price;
 mod queues;
 mod quote;
+mod ranking;
 mod reason;
 mod view;
+mod worth;
 
 pub use explain::{Explanation, SiteExplanation, explain};
 pub use filter::{allowed, ever_fits, models_ever, open};
 pub use need::{DEVICE_MILLI, GpuNeed, accepts_model, choose_devices, price_lines};
 pub use planner::Planner;
+pub(crate) use price::COPAY_OVER_QUOTED;
 pub use price::price;
 pub(crate) use quote::feasible_at;
 pub use quote::{SiteQuote, quote};

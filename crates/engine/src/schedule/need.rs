@@ -8,7 +8,7 @@ use crate::types::Resources;
 pub const DEVICE_MILLI: u64 = 1000;
 
 /// GPUs of one task. All devices of a task are of one model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum GpuNeed {
     /// None.
     Nothing,

@@ -119,7 +119,10 @@ impl Planner {
                 Effect::ClassWoken(class) => {
                     self.changed.classes.insert(*class);
                 }
-                Effect::JobChanged(job) => self.look_again(state, *job, 0),
+                Effect::JobChanged(job) => {
+                    self.view.note(state, *job);
+                    self.look_again(state, *job, 0);
+                }
                 Effect::SiteChanged(site) => {
                     self.changed.sites.insert(*site);
                 }
@@ -160,6 +163,7 @@ impl Planner {
         self.planned_at = now;
         self.quotes_left = QUOTES_MAX;
         self.drop_overdue(state, now);
+        self.view.appraise();
         self.read_hosts(state);
         self.read_sites(state, site_up);
         self.read_money(state, now);
@@ -281,7 +285,7 @@ impl Planner {
             let site = self
                 .view
                 .sites
-                .get(&offer.site)
+                .get_mut(&offer.site)
                 .expect("offers are of sites in the view");
             let Some(spot) = site.find(&class.need, offer.model) else {
                 offer.full = true;
@@ -294,7 +298,7 @@ impl Planner {
             };
             if best
                 .as_ref()
-                .is_none_or(|(_, found)| (spot.key, spot.host) < (found.key, found.host))
+                .is_none_or(|(_, found)| (spot.score, spot.host) < (found.score, found.host))
             {
                 cheapest = Some(offer.bill.copay);
                 best = Some((place, spot));

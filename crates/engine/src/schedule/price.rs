@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hesuan_ledger::types::{Fen, VoucherId};
+use hesuan_ledger::types::{Fen, Grant, VoucherId};
 use hesuan_ledger::{Quote, Rejection};
 
 use super::class::Offer;
@@ -14,6 +14,9 @@ use super::view::View;
 use crate::state::{Site, State};
 use crate::types::{OrgId, Request, SiteId, Timestamp};
 
+/// Vouchers would pay less of it than when it was submitted.
+pub(crate) const COPAY_OVER_QUOTED: &str = "COPAY_OVER_QUOTED";
+
 /// A price at a site, as far as the planner needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Bill {
@@ -21,13 +24,13 @@ pub(crate) struct Bill {
     pub(crate) copay: Fen,
     /// What its wallet must hold.
     pub(crate) wallet: Fen,
-    /// What is held on each voucher.
-    pub(crate) legs: Arc<[(VoucherId, Fen)]>,
+    /// What is held on each voucher, in its programme's denomination.
+    pub(crate) legs: Arc<[(VoucherId, Grant)]>,
 }
 
 impl Bill {
     fn of(quote: &Quote) -> Self {
-        let legs = quote.legs.iter().map(|leg| (leg.voucher, leg.amount)).collect();
+        let legs = quote.legs.iter().map(|leg| (leg.voucher, leg.grant)).collect();
         Self {
             copay: quote.copay,
             wallet: quote.wallet,
@@ -51,7 +54,25 @@ pub fn price(
     let asked = state.bill(request, site, model, at);
     let quote = state.ledger().quote(&asked, at);
     let affordable = quote.and_then(|quote| state.ledger().afford(&asked, &quote).map(|()| quote));
-    affordable.map_err(|refused| reason(state, request.org, &refused))
+    let quote = affordable.map_err(|refused| reason(state, request.org, &refused))?;
+    match request.wallet_max {
+        Some(most) if quote.wallet > most => Err(Reason::Money {
+            code: COPAY_OVER_QUOTED,
+            text: format!(
+                "{} fen would be held in the wallet, {most} were quoted with vouchers when it was submitted: a voucher ended or \
+                 was used up meanwhile; redeem another, or cancel it and submit it with --max-copay",
+                quote.wallet
+            )
+            .into(),
+            held: held(state, request.org),
+        }),
+        _ => Ok(quote),
+    }
+}
+
+fn held(state: &State, org: OrgId) -> Fen {
+    let funds = state.ledger().funds(org);
+    Fen(funds.wallet_held.0.saturating_add(funds.vouchers_held.0))
 }
 
 /// The price as the planner compares it. What a binding quote holds is not asked of wallet and vouchers again.
@@ -83,10 +104,7 @@ fn reason(state: &State, org: OrgId, refused: &Rejection) -> Reason {
         };
     }
     let held = match refused {
-        Rejection::InsufficientFunds { .. } | Rejection::CopayOverMax { .. } => {
-            let funds = state.ledger().funds(org);
-            Fen(funds.wallet_held.0.saturating_add(funds.vouchers_held.0))
-        }
+        Rejection::InsufficientFunds { .. } | Rejection::CopayOverMax { .. } => held(state, org),
         _ => Fen::ZERO,
     };
     Reason::Money {

@@ -301,7 +301,7 @@ impl Planner {
                 continue;
             }
             let mut offers = class.offers.iter().filter(|offer| offer.site == site && offer.full);
-            if offers.any(|offer| view.find(&class.need, offer.model).is_some()) {
+            if offers.any(|offer| view.has_room(&class.need, offer.model)) {
                 return Some(rank);
             }
             grown.looked_at = Some(rank);

@@ -3,7 +3,8 @@
 
 use std::fmt;
 
-use crate::types::{Fen, RegionCode};
+use crate::instant::Utc;
+use crate::types::{Dependency, Fen, RegionCode, Timestamp};
 
 /// What one site says to one job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -123,6 +124,23 @@ pub enum Reason {
         /// The bound.
         max: u32,
     },
+    /// It asks not to be placed before a time.
+    NotBefore {
+        /// That time.
+        at: Timestamp,
+    },
+    /// It runs after another job, which has not ended.
+    Dependency {
+        /// Which, and how it has to end.
+        on: Dependency,
+        /// How many tasks wait for theirs of it; `None` = all for the whole of it.
+        elements: Option<u32>,
+    },
+    /// It could not end any more by the time it asks to be done by; it is about to be given up.
+    DoneBy {
+        /// That time.
+        at: Timestamp,
+    },
     /// The decision to place it is being replicated.
     InFlight,
     /// It would fit here now; others come first.
@@ -154,6 +172,9 @@ impl Reason {
             Self::NoPrice { .. } => "NO_PRICE",
             Self::Money { code, .. } => code,
             Self::ArrayParallelMax { .. } => "ARRAY_PARALLEL_MAX",
+            Self::NotBefore { .. } => "NOT_BEFORE",
+            Self::Dependency { .. } => "DEPENDENCY",
+            Self::DoneBy { .. } => "DONE_BY",
             Self::InFlight => "IN_FLIGHT",
             Self::AheadInQueue { .. } => "AHEAD_IN_QUEUE",
         }
@@ -170,7 +191,8 @@ impl Reason {
             | Self::NoHosts
             | Self::NeverFits { .. }
             | Self::GpuModel { .. }
-            | Self::NoPrice { .. } => Verdict::No,
+            | Self::NoPrice { .. }
+            | Self::DoneBy { .. } => Verdict::No,
             Self::Money { held, .. } if held.0 == 0 => Verdict::No,
             _ => Verdict::Wait,
         }
@@ -242,6 +264,13 @@ impl fmt::Display for Reason {
                     "{running} tasks of the array run or are being started, at most {max} may"
                 )
             }
+            Self::NotBefore { at } => write!(f, "the job asks to begin not before {}", Utc(*at)),
+            Self::Dependency { on, elements: None } => write!(f, "{on}: job {} has not ended", on.job.0),
+            Self::Dependency {
+                on,
+                elements: Some(held),
+            } => write!(f, "{on}: {held} tasks wait for theirs of job {}", on.job.0),
+            Self::DoneBy { at } => write!(f, "it could not end any more by {}, as it asks", Utc(*at)),
             Self::InFlight => write!(f, "the decision to place it is being replicated"),
             Self::AheadInQueue { ahead } => write!(f, "it would fit; {ahead} jobs come before it"),
         }

@@ -2,61 +2,100 @@
 //! per site. Built from the state, changed host by host; it decides nothing.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use super::hosts::{Hosts, Need};
 use super::lane::{Ask, Lane};
+use super::loss::{self, Profile};
+use super::mix::Mix;
 use super::need::GpuNeed;
+use super::ranking::Rankings;
+use super::worth::{Table, Tables};
 use crate::state::{Host, State};
-use crate::types::{HostId, SiteId};
+use crate::types::{HostId, JobId, SiteId};
+
+/// Hosts are valued anew when the tasks seen have grown by one part in so many, and at the latest after a part of the most.
+const MIX_PARTS: u64 = 8;
+const MIX_MAX: u64 = 1 << 16;
 
 /// A place found for one task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Spot {
-    /// Smaller strands less.
-    pub(crate) key: u64,
+    /// Smaller strands less; of all sites alike.
+    pub(crate) score: u64,
     pub(crate) host: HostId,
     pub(crate) gpu_indices: Vec<u32>,
 }
 
 /// The hosts of one site and the indexes over them.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct SiteView {
     pub(crate) hosts: Hosts,
     all: Lane,
     by_model: Vec<Lane>,
+    /// What devices are worth, by model.
+    pub(super) tables: Vec<Arc<Table>>,
+    /// Hosts as they are valued, by position.
+    profiles: Vec<Profile>,
+    rankings: Rankings,
 }
 
 impl SiteView {
-    pub(crate) fn of(state: &State, site: SiteId) -> Self {
-        let hosts = Hosts::of(state, site);
+    pub(crate) fn of(hosts: Hosts, tables: &mut Tables) -> Self {
         let lane = |model| Lane::new(hosts.slots.iter().map(|slot| slot.room(model)).collect());
         let all = lane(None);
         let by_model = (0..hosts.models.len()).map(|model| lane(Some(model as u16))).collect();
-        Self { hosts, all, by_model }
+        let rankings = Rankings::new(hosts.slots.len());
+        let mut site = Self {
+            hosts,
+            all,
+            by_model,
+            tables: Vec::new(),
+            profiles: Vec::new(),
+            rankings,
+        };
+        site.appraise(tables);
+        site
     }
 
-    /// The host where the task strands least, and its devices (all of `model`).
-    pub(crate) fn find(&self, need: &Need, model: Option<u16>) -> Option<Spot> {
-        let accept = |position: usize| self.hosts.slots[position].has_generic(need);
+    /// Values all hosts by the tables of another mix.
+    pub(crate) fn appraise(&mut self, tables: &mut Tables) {
+        let models = self.hosts.models.iter();
+        self.tables = models.map(|model| tables.of_model(model)).collect();
+        let slots = self.hosts.slots.iter();
+        self.profiles = slots.map(|slot| Profile::of(slot, &self.tables)).collect();
+        self.rankings.clear();
+    }
+
+    /// Whether some host has room for the task, on devices of `model`.
+    pub(crate) fn has_room(&self, need: &Need, model: Option<u16>) -> bool {
+        with_room(self.lane(model), need).any(|position| self.hosts.slots[position].has_generic(need))
+    }
+
+    /// The host that loses least of its worth by the task, and the devices it loses least by (all of `model`).
+    pub(crate) fn find(&mut self, need: &Need, model: Option<u16>) -> Option<Spot> {
+        if !self.has_room(need, model) {
+            return None;
+        }
+        let (slots, profiles, tables) = (&self.hosts.slots, &self.profiles, &self.tables);
         let lane = model.map_or(&self.all, |model| &self.by_model[usize::from(model)]);
-        let ask = need.ask();
-        let (key, position) = match need.gpu {
-            GpuNeed::Nothing => lane.tightest(&ask, accept),
-            // A device in use already, before an untouched one is broken.
-            GpuNeed::Share(milli) => lane
-                .tightest(&Ask { part: milli, ..ask }, accept)
-                .or_else(|| lane.tightest(&Ask { whole: 1, ..ask }, accept)),
-            GpuNeed::Whole(count) => lane.tightest(&Ask { whole: count, ..ask }, accept),
-        }?;
-        let slot = &self.hosts.slots[position];
-        let gpu_indices = slot
-            .devices_for(need, model)
-            .expect("the index knows the devices of its hosts");
+        let (score, position) = self.rankings.best(
+            need,
+            model,
+            |position| loss::score(&slots[position], &profiles[position], tables, need, model),
+            |one, other| profiles[one] == profiles[other] && slots[one].is_like(&slots[other]),
+            || with_room(lane, need),
+        )?;
+        let (slot, profile) = (&slots[position], &profiles[position]);
         Some(Spot {
-            key,
+            score,
             host: slot.id,
-            gpu_indices,
+            gpu_indices: loss::devices(slot, profile, tables, need, model).expect("a host with a score has room"),
         })
+    }
+
+    fn lane(&self, model: Option<u16>) -> &Lane {
+        model.map_or(&self.all, |model| &self.by_model[usize::from(model)])
     }
 
     fn reindex(&mut self, position: usize) {
@@ -65,29 +104,74 @@ impl SiteView {
         for (model, lane) in self.by_model.iter_mut().enumerate() {
             lane.set(position, slot.room(Some(model as u16)));
         }
+        self.profiles[position] = Profile::of(slot, &self.tables);
+        self.rankings.changed(position);
     }
 }
 
-/// All sites.
-#[derive(Clone, Debug, Default)]
+/// Hosts that have what the task needs of cores, memory and devices; a host may come twice.
+fn with_room(lane: &Lane, need: &Need) -> impl Iterator<Item = usize> {
+    let ask = need.ask();
+    let (first, second) = match need.gpu {
+        GpuNeed::Nothing => (ask, None),
+        GpuNeed::Share(milli) => (Ask { part: milli, ..ask }, Some(Ask { whole: 1, ..ask })),
+        GpuNeed::Whole(count) => (Ask { whole: count, ..ask }, None),
+    };
+    let more = second.into_iter().flat_map(|ask| lane.with_room(ask));
+    lane.with_room(first).chain(more)
+}
+
+/// All sites, and what is known of the requests that want room there.
+#[derive(Debug, Default)]
 pub(crate) struct View {
     pub(crate) sites: BTreeMap<SiteId, SiteView>,
     /// Looked up only.
     sites_of: HashMap<HostId, SiteId>,
+    pub(super) mix: Mix,
+    /// All sites are valued by these until so many tasks have been seen.
+    tables: Tables,
+    appraise_at: u64,
+    /// Jobs up to here are in the mix.
+    noted: JobId,
 }
 
 impl View {
     pub(crate) fn of(state: &State) -> Self {
         let mut view = Self::default();
+        let jobs: Vec<JobId> = state.jobs_newest_first(None).map(|(id, _)| id).collect();
+        jobs.into_iter().rev().for_each(|id| view.note(state, id));
+        view.appraise();
         for site in state.sites() {
             view.rebuild(state, site.id);
         }
         view
     }
 
+    /// Counts a job among the requests seen, once.
+    pub(crate) fn note(&mut self, state: &State, id: JobId) {
+        let Some(job) = state.job(id).filter(|_| id > self.noted) else {
+            return;
+        };
+        self.noted = id;
+        self.mix.note(&state.request(job).resources, job.spec.tasks);
+    }
+
+    /// Values the hosts anew if the mix has grown by a part since they were. Between, what is known of hosts stays good.
+    pub(crate) fn appraise(&mut self) {
+        let seen = self.mix.seen();
+        if seen < self.appraise_at {
+            return;
+        }
+        self.appraise_at = seen + seen.min(MIX_MAX) / MIX_PARTS + 1;
+        self.tables = Tables::of(&self.mix);
+        for site in self.sites.values_mut() {
+            site.appraise(&mut self.tables);
+        }
+    }
+
     /// Reads one site afresh.
     pub(crate) fn rebuild(&mut self, state: &State, id: SiteId) {
-        let site = SiteView::of(state, id);
+        let site = SiteView::of(Hosts::of(state, id), &mut self.tables);
         self.sites_of.retain(|_, site| *site != id);
         self.sites_of.extend(site.hosts.slots.iter().map(|slot| (slot.id, id)));
         self.sites.insert(id, site);

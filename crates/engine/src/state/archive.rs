@@ -4,7 +4,7 @@ use hesuan_ledger::types::{AgreementId, BasisPoints, Fen, Grant, ProgrammeId, Vo
 use hesuan_ledger::{Leg, Redemption};
 
 use super::{Attempt, JobState, Receipt, State};
-use crate::types::{JobId, OnSiteLost, TaskId};
+use crate::types::{After, Dependency, JobId, OnSiteLost, TaskId};
 
 /// Attempts in one record; a job with more leaves in several records of the same number.
 pub const ATTEMPTS_PER_RECORD: usize = 256;
@@ -99,6 +99,32 @@ pub struct JobSummary {
     pub sites: Vec<String>,
     #[prost(uint32, repeated, tag = "34")]
     pub regions: Vec<u32>,
+    #[prost(uint64, tag = "35")]
+    pub not_before_ms: u64,
+    #[prost(uint64, tag = "36")]
+    pub done_by_ms: u64,
+    #[prost(uint32, tag = "37")]
+    pub deadline: u32,
+    #[prost(message, repeated, tag = "38")]
+    pub after: Vec<DependencyRecord>,
+    /// Why tasks were given up; empty if none were.
+    #[prost(string, tag = "39")]
+    pub ended_because_code: String,
+    #[prost(string, tag = "40")]
+    pub ended_because_text: String,
+}
+
+/// A job that it was to run after.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+#[allow(missing_docs, reason = "the fields are those of hesuan.v1.Dependency")]
+pub struct DependencyRecord {
+    #[prost(uint64, tag = "1")]
+    pub job: u64,
+    /// Numbers as in hesuan.v1.After.
+    #[prost(uint32, tag = "2")]
+    pub after: u32,
+    #[prost(bool, tag = "3")]
+    pub per_element: bool,
 }
 
 /// One ended attempt.
@@ -254,6 +280,7 @@ impl JobSummary {
         let job = state.job(id).expect("the caller has it");
         let (spec, progress, request) = (&job.spec, job.progress(), state.request(job));
         let need = &request.resources;
+        let because = state.given_up_because(job);
         let owned = |names: &[Box<str>]| names.iter().map(|name| name.to_string()).collect();
         let site_name = |id: &_| state.site(*id).map_or_else(String::new, |site| site.name.to_string());
         Self {
@@ -300,7 +327,35 @@ impl JobSummary {
             cancel_requested: progress.cancel_requested,
             sites: request.sites.iter().map(site_name).collect(),
             regions: request.regions.iter().map(|region| region.0).collect(),
+            not_before_ms: spec.gates().not_before.unwrap_or_default().0,
+            done_by_ms: spec.gates().done_by.unwrap_or_default().0,
+            deadline: progress.deadline,
+            after: spec.gates().after.iter().map(DependencyRecord::of).collect(),
+            ended_because_code: because
+                .as_ref()
+                .map_or_else(String::new, |(code, _)| (*code).to_owned()),
+            ended_because_text: because.map_or_else(String::new, |(_, text)| text),
         }
+    }
+}
+
+impl DependencyRecord {
+    fn of(on: &Dependency) -> Self {
+        Self {
+            job: on.job.0,
+            after: after_number(on.after),
+            per_element: on.per_element,
+        }
+    }
+}
+
+/// As in hesuan.v1.After.
+#[must_use]
+pub fn after_number(after: After) -> u32 {
+    match after {
+        After::Ok => 1,
+        After::Any => 2,
+        After::NotOk => 3,
     }
 }
 
@@ -346,14 +401,17 @@ pub fn state_number(state: JobState) -> u32 {
         JobState::Cancelled => 5,
         JobState::TimeLimit => 6,
         JobState::Lost => 7,
+        JobState::Deadline => 8,
     }
 }
 
 /// The reverse of [`state_number`].
 #[must_use]
 pub fn state_of(number: u32) -> Option<JobState> {
-    use JobState::{Cancelled, Failed, Lost, Pending, Running, Succeeded, TimeLimit};
-    [Pending, Running, Succeeded, Failed, Cancelled, TimeLimit, Lost]
-        .into_iter()
-        .find(|s| state_number(*s) == number)
+    use JobState::{Cancelled, Deadline, Failed, Lost, Pending, Running, Succeeded, TimeLimit};
+    [
+        Pending, Running, Succeeded, Failed, Cancelled, TimeLimit, Lost, Deadline,
+    ]
+    .into_iter()
+    .find(|s| state_number(*s) == number)
 }

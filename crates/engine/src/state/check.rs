@@ -55,6 +55,17 @@ impl State {
         same("tokens", fresh.tokens == self.index.tokens);
         same("classes", fresh.classes == self.index.classes);
         same("scripts", fresh.script_bytes == self.index.script_bytes);
+        same(
+            "gates",
+            fresh.opening == self.index.opening && fresh.overdue == self.index.overdue,
+        );
+        same(
+            "dependencies",
+            fresh.dependents == self.index.dependents
+                && fresh.followers == self.index.followers
+                && fresh.settling == self.index.settling
+                && fresh.scans == self.index.scans,
+        );
         same("quotes", fresh.quotes == self.index.quotes);
     }
 
@@ -156,7 +167,23 @@ impl State {
                 "job {} has fewer tasks than it placed",
                 id.0
             );
-            let pending = progress.returned.len() as u32 + (job.spec.tasks - progress.fresh_from);
+            let held = job.waits().map_or(0, |waits| waits.held);
+            let waiting = (0..job.spec.tasks).filter(|task| job.waits().is_some_and(|waits| waits.holds(*task)));
+            assert!(
+                held == waiting.count() as u32,
+                "job {} counts {held} tasks that wait for their own",
+                id.0
+            );
+            for wait in job.waits().into_iter().flat_map(|waits| &waits.on) {
+                let on = wait.on().job;
+                assert!(
+                    on < id && self.job(on).is_some(),
+                    "job {} waits for job {}, which is none before it",
+                    id.0,
+                    on.0
+                );
+            }
+            let pending = progress.returned.len() as u32 + (job.spec.tasks - progress.fresh_from) + held;
             assert!(
                 job.pending() == pending,
                 "job {} has {pending} tasks pending and counts {}",

@@ -152,6 +152,9 @@ impl State {
         });
         self.close_if_over(id.job, at);
         effects.push(Effect::JobChanged(id.job));
+        if !self.job(id.job).is_some_and(|job| job.is_pending(id.task)) {
+            self.tell_followers(id.job, id.task, state == JobState::Succeeded, at, effects);
+        }
         effects.push(Effect::HostChanged(host_id));
         effects.push(Effect::FundsChanged(request.org));
         let job = self.job(id.job).expect("found above");
@@ -187,6 +190,7 @@ impl State {
         if job.progress().ended_at.is_none() && job.state().is_ended() {
             self.job_mut(id).progress_mut().ended_at = Some(at);
             self.index.ended.insert((at, id));
+            self.index.settle(id);
         }
     }
 
@@ -197,8 +201,7 @@ impl State {
         change(job);
         self.index.pending_total = self.index.pending_total - before + u64::from(job.pending());
         let job = self.tables.jobs.get(id.0).expect("found above");
-        self.index
-            .requeue(id, job, self.tables.class(job.class).request.priority);
+        self.index.requeue(id, job, &self.tables.class(job.class).request);
     }
 
     /// Attempts of the task of `id` that ended in a certain way.

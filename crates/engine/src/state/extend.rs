@@ -83,9 +83,15 @@ impl State {
         {
             return Ok((id, attempt));
         }
-        // Without an attempt it was cancelled while it waited.
-        let state = last.map_or(JobState::Cancelled, |(_, attempt)| attempt.state());
-        let text = if job.is_pending(task) {
+        // Without an attempt it was given up while it waited.
+        let given_up = if job.progress().deadline > 0 {
+            JobState::Deadline
+        } else {
+            JobState::Cancelled
+        };
+        let state = last.map_or(given_up, |(_, attempt)| attempt.state());
+        let waits = job.is_pending(task) || job.waits().is_some_and(|waits| waits.holds(task));
+        let text = if waits {
             format!(
                 "{}[{task}] waits to be placed; only a running task gets more time",
                 id.0

@@ -32,6 +32,9 @@ impl State {
             self.sweep_site(id, at, effects);
             self.end_grace(id, at, effects);
         }
+        self.open_gates(at, effects);
+        self.end_overdue(at, effects);
+        self.tell_dependents(at, effects);
         self.archive_ended(at, effects);
         Reply::Done
     }
@@ -59,6 +62,7 @@ impl State {
             )
         });
         let others = [
+            self.gates_due(),
             self.tables.requests.next_due(&self.tables.limits),
             self.tables.ledger.next_expiry(),
             ended,
@@ -73,6 +77,10 @@ impl State {
             let Some(&(ended_at, id)) = self.index.ended.first() else {
                 return;
             };
+            // It stays until whoever waits for it knows how it ended; the next tick goes on telling.
+            if self.index.settling.contains(&id) {
+                return;
+            }
             let over = self.index.ended.len() as u64 > limits.ended_jobs_max;
             if !over && ended_at.0.saturating_add(limits.ended_job_keep_ms) > at.0 {
                 return;

@@ -27,6 +27,17 @@ pub(super) struct Index {
     pub(super) running_total: u64,
     pub(super) pending_total: u64,
     pub(super) ended: BTreeSet<(Timestamp, JobId)>,
+    // Jobs whose `not before` has not come.
+    pub(super) opening: BTreeSet<(Timestamp, JobId)>,
+    // Jobs with pending tasks that have to be done by some time, by the last instant at which such a task may be placed.
+    pub(super) overdue: BTreeSet<(Timestamp, JobId)>,
+    // (job, who waits for it), and of those the arrays that follow it element by element.
+    pub(super) dependents: BTreeSet<(JobId, JobId)>,
+    pub(super) followers: BTreeSet<(JobId, JobId)>,
+    // Ended jobs that somebody waits for.
+    pub(super) settling: BTreeSet<JobId>,
+    // Jobs that have to look at which tasks of another had ended before they came.
+    pub(super) scans: BTreeSet<JobId>,
     pub(super) script_bytes: u64,
     // Binding quotes that a job in State was submitted with.
     pub(super) quotes: BTreeSet<u64>,
@@ -57,13 +68,15 @@ impl Index {
                 .insert(host.name.clone(), host.id);
         }
         for (id, job) in tables.jobs.iter() {
-            let priority = tables.class(job.class).request.priority;
-            index.requeue(JobId(id), job, priority);
+            index.requeue(JobId(id), job, &tables.class(job.class).request);
             index.pending_total += u64::from(job.pending());
             if let Some(ended_at) = job.progress().ended_at {
                 index.ended.insert((ended_at, JobId(id)));
             }
         }
+        let waited_for: BTreeSet<JobId> = index.dependents.iter().map(|(on, _)| *on).collect();
+        let is_over = |id: &JobId| tables.jobs.get(id.0).is_some_and(|job| job.state().is_ended());
+        index.settling = waited_for.into_iter().filter(is_over).collect();
         for (id, attempt) in tables.attempts.iter() {
             if attempt.is_running() {
                 index.attempt_began(*id, attempt);
@@ -74,12 +87,13 @@ impl Index {
     }
 
     /// Puts the job into its class's queue or takes it out, as it stands now.
-    pub(super) fn requeue(&mut self, id: JobId, job: &Job, priority: i32) {
+    pub(super) fn requeue(&mut self, id: JobId, job: &Job, request: &Request) {
+        self.note_gates(id, job, request);
         let (wanted, entry) = (job.placeable() > 0, (job.class, id));
         if self.queued.contains(&entry) == wanted {
             return;
         }
-        let rank = |head: JobId| (-i64::from(priority), head, job.class);
+        let rank = |head: JobId| (-i64::from(request.priority), head, job.class);
         let before = self.head(job.class);
         if wanted {
             self.queued.insert(entry);
@@ -99,6 +113,75 @@ impl Index {
             }
             self.order.extend(after.map(rank));
         }
+    }
+
+    /// Notes when the job is to be looked at for its gates alone, or that it is not.
+    fn note_gates(&mut self, id: JobId, job: &Job, request: &Request) {
+        let gates = job.spec.gates();
+        if !gates.after.is_empty() {
+            self.note_dependencies(id, job);
+        }
+        if let Some(not_before) = gates.not_before {
+            if job.waits().is_some_and(|waits| waits.until.is_some()) {
+                self.opening.insert((not_before, id));
+            } else {
+                self.opening.remove(&(not_before, id));
+            }
+        }
+        if let Some(latest) = gates.latest_start(request.walltime_ms_max) {
+            if job.pending() > 0 {
+                self.overdue.insert((latest, id));
+            } else {
+                self.overdue.remove(&(latest, id));
+            }
+        }
+    }
+
+    /// Notes for whom the job waits.
+    fn note_dependencies(&mut self, id: JobId, job: &Job) {
+        let mut unscanned = false;
+        for dependency in &job.spec.gates().after {
+            let on = dependency.job;
+            let wait = job
+                .waits()
+                .and_then(|waits| waits.on.iter().find(|wait| wait.on.job == on));
+            let elements = wait.and_then(|wait| wait.elements.as_ref());
+            unscanned |= elements.is_some_and(|elements| elements.scan_from.is_some());
+            if elements.is_some() {
+                self.followers.insert((on, id));
+            } else {
+                self.followers.remove(&(on, id));
+            }
+            if wait.is_some() {
+                self.dependents.insert((on, id));
+            } else if self.dependents.remove(&(on, id)) && self.dependents(on).next().is_none() {
+                self.settling.remove(&on);
+            }
+        }
+        if unscanned {
+            self.scans.insert(id);
+        } else {
+            self.scans.remove(&id);
+        }
+    }
+
+    /// A job has ended: whoever waits for it is to be told.
+    pub(super) fn settle(&mut self, id: JobId) {
+        if self.dependents(id).next().is_some() {
+            self.settling.insert(id);
+        }
+    }
+
+    /// Jobs that wait for this one.
+    pub(super) fn dependents(&self, on: JobId) -> impl Iterator<Item = JobId> + '_ {
+        let range = self.dependents.range((on, JobId(0))..=(on, JobId(u64::MAX)));
+        range.map(|(_, dependent)| *dependent)
+    }
+
+    /// Arrays that wait for this one's tasks, each for its own.
+    pub(super) fn followers(&self, on: JobId) -> impl Iterator<Item = JobId> + '_ {
+        let range = self.followers.range((on, JobId(0))..=(on, JobId(u64::MAX)));
+        range.map(|(_, follower)| *follower)
     }
 
     /// Jobs of a class that have tasks to place, oldest first.

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use hesuan_ledger::Leg;
 use hesuan_ledger::types::{Fen, HoldId, SiteId, Timestamp};
 
-use crate::types::{ClassId, Digest, HostId, PrincipalId, Request};
+use super::after::Unmet;
+use super::gates::Waits;
+use crate::types::{ClassId, Digest, Gates, HostId, PrincipalId, Request};
 
 /// Where a job stands; an attempt uses the same words.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,6 +28,8 @@ pub enum JobState {
     TimeLimit,
     /// A task was lost by its site and may not be placed again.
     Lost,
+    /// A task could not be placed any more in time to end by the job's `done by`.
+    Deadline,
 }
 
 impl JobState {
@@ -55,6 +59,18 @@ pub struct Spec {
     pub retries_max: u32,
     /// Free key-value pairs, in the order given.
     pub labels: Box<[Label]>,
+    /// What must have come before it runs; see [`Spec::gates`].
+    pub(super) gates: Option<Box<Gates>>,
+}
+
+static NO_GATES: Gates = Gates::NONE;
+
+impl Spec {
+    /// What must have come before it runs, as submitted.
+    #[must_use]
+    pub fn gates(&self) -> &Gates {
+        self.gates.as_deref().unwrap_or(&NO_GATES)
+    }
 }
 
 /// A key and its value.
@@ -73,6 +89,8 @@ pub struct Job {
     pub submitted_at: Timestamp,
     /// `None` until the first placement or cancellation, so that a waiting job stays small.
     pub(super) progress: Option<Box<Progress>>,
+    /// Its gates that are still closed; `None` when all are open, as of most jobs.
+    pub(super) waits: Option<Box<Waits>>,
 }
 
 /// What has happened to the tasks of a job.
@@ -94,6 +112,10 @@ pub struct Progress {
     pub time_limit: u32,
     /// Lost for good.
     pub lost: u32,
+    /// Given up while pending, because they could not have ended by the job's `done by`.
+    pub deadline: u32,
+    /// Why tasks were given up, if it was for a job they were to run after. They count as cancelled.
+    pub unmet: Option<Unmet>,
     /// A cancel was accepted.
     pub cancel_requested: bool,
     /// When the last task ended.
@@ -120,6 +142,8 @@ impl Progress {
         cancelled: 0,
         time_limit: 0,
         lost: 0,
+        deadline: 0,
+        unmet: None,
         cancel_requested: false,
         ended_at: None,
         exit_code: 0,
@@ -132,7 +156,7 @@ impl Progress {
     /// Tasks that ended for good.
     #[must_use]
     pub fn ended(&self) -> u32 {
-        self.succeeded + self.failed + self.cancelled + self.time_limit + self.lost
+        self.succeeded + self.failed + self.cancelled + self.time_limit + self.lost + self.deadline
     }
 }
 
@@ -168,6 +192,7 @@ impl Job {
             };
         }
         let worst_first = [
+            (progress.deadline, JobState::Deadline),
             (progress.lost, JobState::Lost),
             (progress.time_limit, JobState::TimeLimit),
             (progress.cancelled, JobState::Cancelled),
@@ -179,17 +204,40 @@ impl Job {
             .map_or(JobState::Succeeded, |(_, state)| state)
     }
 
-    /// How many tasks may be placed now: the pending ones, within `parallel_max`, none once a cancel was accepted.
+    /// The gates that are still closed.
+    #[must_use]
+    pub fn waits(&self) -> Option<&Waits> {
+        self.waits.as_deref()
+    }
+
+    /// How many tasks may be placed now: the pending ones, within `parallel_max`, none behind a closed gate or once a cancel was
+    /// accepted.
     #[must_use]
     pub fn placeable(&self) -> u32 {
         let progress = self.progress();
+        let held = match &self.waits {
+            None => 0,
+            Some(waits) if waits.close_all() => return 0,
+            Some(waits) => waits.held,
+        };
         if progress.cancel_requested {
             return 0;
         }
+        let free = self.pending().saturating_sub(held);
         match self.spec.parallel_max {
-            0 => self.pending(),
-            max => self.pending().min(max.saturating_sub(progress.running)),
+            0 => free,
+            max => free.min(max.saturating_sub(progress.running)),
         }
+    }
+
+    /// Takes all pending tasks out, and says how many; whoever calls it counts them as something else.
+    pub(super) fn give_up_pending(&mut self) -> u32 {
+        let (pending, tasks) = (self.pending(), self.spec.tasks);
+        self.waits = None;
+        let progress = self.progress_mut();
+        progress.fresh_from = tasks;
+        progress.returned.clear();
+        pending
     }
 
     /// Pending tasks from `from` on, in order; `parallel_max` is not looked at.

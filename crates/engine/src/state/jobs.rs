@@ -6,12 +6,13 @@ use hesuan_ledger::types::{Fen, OrgId, Timestamp, VoucherId};
 use sha2::{Digest as _, Sha256};
 
 use super::access::{Kind, Scope, judge_scope};
+use super::after::first_progress;
 use super::job::Satisfiable;
 use super::sites::check_reason;
 use super::{Class, Job, Script, Spec, State};
 use crate::command::SubmitJob;
 use crate::outcome::{Effect, Rejection, RejectionKind, Reply};
-use crate::types::{ClassId, Digest, JobId, PrincipalId, Request, Resources};
+use crate::types::{ClassId, Digest, Gates, JobId, PrincipalId, Request, Resources};
 
 /// Tasks of one array.
 pub const TASKS_MAX: u32 = 100_000;
@@ -36,9 +37,11 @@ impl State {
     ) -> Result<Reply, Rejection> {
         self.check_form(job)?;
         let mut request = self.resolve(principal, job)?;
-        if let Some(quote) = job.quote {
-            self.take_up_quote(quote, &mut request, job, at)?;
+        match job.quote {
+            Some(quote) => self.take_up_quote(quote, &mut request, job, at)?,
+            None => request.wallet_max = self.quoted_wallet(&request, at),
         }
+        let waits = self.judge_gates(principal, job, at)?;
         self.check_room(job)?;
         let known = self.class_of(&request);
         let satisfiable = if job.quote.is_some() {
@@ -66,20 +69,25 @@ impl State {
         {
             record.satisfiable = Some(satisfiable);
         }
-        let priority = record.request.priority;
+        let request = record.request.clone();
         let job = Job {
             spec: Arc::new(spec_of(job, script)),
             class,
             submitter: principal,
             submitted_at: at,
-            progress: None,
+            progress: waits.as_deref().and_then(|waits| first_progress(waits, job.tasks)),
+            waits,
         };
         let id = JobId(self.tables.jobs.next_id());
         self.index.pending_total += u64::from(job.pending());
-        self.index.requeue(id, &job, priority);
+        self.index.requeue(id, &job, &request);
+        let placeable = job.placeable() > 0;
+        self.settle_ended(&job);
         self.tables.jobs.push(job);
         effects.push(Effect::JobChanged(id));
-        effects.push(Effect::ClassWoken(class));
+        if placeable {
+            effects.push(Effect::ClassWoken(class));
+        }
         Ok(Reply::Job(id))
     }
 
@@ -101,13 +109,10 @@ impl State {
             return Ok(Reply::Job(id));
         }
         self.change_job(id, |job| {
-            let pending = job.pending();
-            let tasks = job.spec.tasks;
+            let pending = job.give_up_pending();
             let progress = job.progress_mut();
             progress.cancel_requested = true;
             progress.cancelled += pending;
-            progress.fresh_from = tasks;
-            progress.returned.clear();
         });
         let running = self.attempts(id, 0).filter(|(_, attempt)| attempt.is_running());
         effects.extend(running.map(|(task, attempt)| Effect::Withdrawn {
@@ -158,6 +163,7 @@ impl State {
             funding,
             on_site_lost: job.on_site_lost,
             quote: None,
+            wallet_max: None,
         })
     }
 
@@ -375,6 +381,7 @@ fn spec_of(job: &SubmitJob, script: Option<Digest>) -> Spec {
         parallel_max: job.parallel_max,
         retries_max: job.retries_max,
         labels: job.labels.clone().into(),
+        gates: (job.gates != Gates::NONE).then(|| Box::new(job.gates.clone())),
     }
 }
 

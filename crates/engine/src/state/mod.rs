@@ -2,12 +2,15 @@
 //! here reads. Commands live one group to a file beside this one.
 
 pub mod access;
+mod after;
 mod apply;
 pub mod archive;
+mod bits;
 mod check;
 mod cluster;
 mod ending;
 mod extend;
+mod gates;
 mod housekeeping;
 mod index;
 pub mod job;
@@ -33,6 +36,8 @@ use hesuan_ledger::Ledger;
 use hesuan_ledger::paged::{PagedMap, PagedVec};
 use hesuan_ledger::types::{SiteId, Timestamp};
 
+pub use self::after::{DEPENDENCIES_MAX, FOLLOWERS_MAX, Unmet, Wait};
+pub use self::gates::Waits;
 pub use self::job::{Attempt, Class, Ended, Job, JobState, Progress, Receipt, Script, Spec};
 pub use self::limits::Limits;
 pub use self::principal::Principal;

@@ -260,6 +260,12 @@ impl State {
                 "only a member of an org redeems vouchers, for that org",
             ));
         };
+        // That another holder has it is not told.
+        let own = self.tables.ledger.voucher_by_code(code);
+        if own.is_none_or(|voucher| voucher.holder != holder) {
+            let text = format!("this organisation has no voucher {code:?}; `voucher list` shows those it has");
+            return Err(Rejection::not_found("UNKNOWN_VOUCHER", "code", text));
+        }
         let id = self
             .tables
             .ledger

@@ -30,6 +30,7 @@ impl State {
             .or_else(|| self.other_vouchers(request, at))
             .or_else(|| self.other_site(request, at))
             .or_else(|| self.shorter(request, at))
+            .or_else(|| self.larger_copay(request, &refused, at))
             .or_else(|| more_money(&refused));
         (money::figures(&refused), nearest.map(Box::new))
     }
@@ -43,7 +44,11 @@ impl State {
     }
 
     /// What it would be billed at the sites that the payer allows, by each model of device there.
-    fn bills<'a>(&'a self, request: &'a Request, at: Timestamp) -> impl Iterator<Item = (&'a Site, QuoteRequest)> + 'a {
+    pub(super) fn bills<'a>(
+        &'a self,
+        request: &'a Request,
+        at: Timestamp,
+    ) -> impl Iterator<Item = (&'a Site, QuoteRequest)> + 'a {
         let allowed = self.sites().filter(|site| schedule::allowed(request, site).is_none());
         allowed.flat_map(move |site| {
             let models = schedule::models_ever(self, site, &request.resources).into_iter();
@@ -236,6 +241,20 @@ impl State {
         })
     }
 
+    fn larger_copay(&self, request: &Request, refused: &Refused, at: Timestamp) -> Option<Nearest> {
+        let Refused::CopayOverMax { needed, .. } = *refused else {
+            return None;
+        };
+        let mut other = request.clone();
+        other.funding.copay_max = Some(needed);
+        self.cheapest(&other, at)?;
+        Some(Nearest {
+            code: "COPAY_MAX",
+            details: vec![("copay_fen_max", fen(needed))],
+            text: format!("allow {0} yuan to be held (--max-copay {0})", yuan(needed)).into(),
+        })
+    }
+
     fn name_of(&self, quote: &SiteQuote) -> Box<str> {
         self.site(quote.site)
             .map_or_else(Box::default, |site| site.name.clone())
@@ -268,11 +287,6 @@ pub(super) fn more_money(refused: &Refused) -> Option<Nearest> {
                 text: format!("put {} yuan more into the wallet", yuan(short_by)).into(),
             })
         }
-        Refused::CopayOverMax { needed, .. } => Some(Nearest {
-            code: "COPAY_MAX",
-            details: vec![("copay_fen_max", fen(needed))],
-            text: format!("allow {0} yuan to be held (--max-copay {0})", yuan(needed)).into(),
-        }),
         _ => None,
     }
 }

@@ -2,12 +2,13 @@
 //! taken in the same step; a stale decision costs only itself.
 
 use hesuan_ledger::types::{HoldKey, Timestamp};
+use hesuan_ledger::{HoldRequest, QuoteRequest};
 
 use super::{Attempt, Host, State};
 use crate::command::Decision;
 use crate::outcome::{Effect, Reply};
-use crate::schedule::{self, GpuNeed};
-use crate::types::{Resources, TaskId};
+use crate::schedule::{self, COPAY_OVER_QUOTED, GpuNeed};
+use crate::types::{Request, Resources, TaskId};
 
 impl State {
     pub(super) fn take_decisions(&mut self, at: Timestamp, decisions: &[Decision], effects: &mut Vec<Effect>) -> Reply {
@@ -31,6 +32,21 @@ impl State {
         let job = self.job(decision.job).ok_or("UNKNOWN_JOB")?;
         if !job.is_pending(decision.task) {
             return Err("TASK_NOT_PENDING");
+        }
+        if job.waits().is_some_and(|waits| waits.until.is_some()) {
+            return Err("NOT_BEFORE");
+        }
+        if job.waits().is_some_and(|waits| waits.close_all()) {
+            return Err("DEPENDENCY");
+        }
+        let walltime_ms_max = self.request(job).walltime_ms_max;
+        if job
+            .spec
+            .gates()
+            .latest_start(walltime_ms_max)
+            .is_some_and(|latest| at > latest)
+        {
+            return Err("DONE_BY");
         }
         if job.placeable() == 0 {
             return Err("ARRAY_PARALLEL_MAX");
@@ -64,6 +80,7 @@ impl State {
             attempt: task.attempt,
         };
         let request_for_hold = self.hold_request(key, &request, site, model.as_deref(), at);
+        self.judge_quoted(&request, &request_for_hold, at)?;
         // The last check and the first change in one: the ledger refuses or holds, and nothing after it can fail.
         let hold = self
             .tables
@@ -100,6 +117,24 @@ impl State {
         });
         effects.push(Effect::Assigned { site, task });
         effects.push(Effect::JobChanged(decision.job));
+        Ok(())
+    }
+}
+
+impl State {
+    // What vouchers were to pay is not taken from the wallet instead. A binding quote that still lives is its own bound.
+    fn judge_quoted(&self, request: &Request, hold: &HoldRequest, at: Timestamp) -> Result<(), &'static str> {
+        let Some(most) = request.wallet_max.filter(|_| hold.quote.is_none()) else {
+            return Ok(());
+        };
+        let bill = QuoteRequest {
+            job: Some(hold.key.job),
+            ..hold.request.clone()
+        };
+        let quote = self.tables.ledger.quote(&bill, at).map_err(|refused| refused.code())?;
+        if quote.wallet > most {
+            return Err(COPAY_OVER_QUOTED);
+        }
         Ok(())
     }
 }

@@ -108,6 +108,20 @@ impl State {
         })
     }
 
+    /// What one task may hold in the wallet at most, where vouchers help at some site and the payer set no bound itself: the
+    /// dearest of these sites as quoted now. Another site may be chosen as long as it is no dearer for the payer.
+    pub(super) fn quoted_wallet(&self, request: &Request, at: Timestamp) -> Option<Fen> {
+        bounded_by_quote(request)?;
+        let ledger = &self.tables.ledger;
+        ledger.vouchers_in_use(request.org).next()?;
+        let quotes = self.bills(request, at).filter_map(|(_, bill)| {
+            let quote = ledger.quote(&bill, at).ok()?;
+            ledger.afford(&bill, &quote).ok()?;
+            (!quote.legs.is_empty()).then_some(quote.wallet)
+        });
+        quotes.max()
+    }
+
     /// The nearest option that would be paid, where a quote was refused at every site and only money is missing.
     #[must_use]
     pub fn instead_of(&self, request: &Request, quotes: &[SiteQuote], at: Timestamp) -> Option<Box<Nearest>> {
@@ -130,6 +144,7 @@ impl State {
             return Err(Rejection::invalid("OUT_OF_RANGE", "valid_ms", text));
         }
         check_single(job)?;
+        self.judge_times(job, at)?;
         let request = self.resolve(principal, job)?;
         // The refusal, with all sites, is that of a submit.
         self.first_that_could(&request, at)?;
@@ -185,15 +200,25 @@ impl State {
             && pinned.lines.iter().map(|priced| &priced.line).eq(&bill.lines)
             && pinned.funding == bill.funding
             && pinned.copay_max == bill.copay_max
+            && pinned.allow_partial == bill.allow_partial
             && bill.walltime_ms_max <= pinned.walltime_ms_max;
         if !same {
             let text = format!("quote {quote} was made for another payer, other resources, time or funding");
             return Err(Rejection::precondition("QUOTE_MISMATCH", "quote_id", text));
         }
+        let subsidised = pinned.slices.iter().any(|slice| !slice.legs.is_empty());
+        let wallet = pinned.wallet();
         request.sites = vec![pinned.site];
+        request.wallet_max = bounded_by_quote(request).filter(|()| subsidised).map(|()| wallet);
         request.resources.gpu_models = model.into_iter().collect();
         Ok(())
     }
+}
+
+/// Whether what was quoted bounds what is paid: the payer names no bound of its own, and does not take what it gets.
+fn bounded_by_quote(request: &Request) -> Option<()> {
+    let funding = &request.funding;
+    (funding.copay_max.is_none() && !funding.wallet_only && !funding.allow_partial).then_some(())
 }
 
 fn check_single(job: &SubmitJob) -> Result<(), Rejection> {

@@ -5,14 +5,18 @@ use std::sync::Arc;
 
 use hesuan_ledger::types::{Fen, HoldId, OrgId, RegionCode, SiteId, Timestamp};
 
+use super::after::{Elements, Unmet, Wait};
 use super::archive::{ReceiptRecord, state_number, state_of};
+use super::bits::Bits;
+use super::gates::Waits;
 use super::job::{Label, Satisfiable};
 use super::requests::{Answer, Key};
 use super::{Agent, Amounts, Attempt, Class, Ended, Generic, Gpu, Host, Job, Limits, Principal, Progress, Site, Spec};
 use crate::command::{HostInventory, Member, Role, SiteState};
 use crate::outcome::Reply;
 use crate::types::{
-    ClassId, Digest, Funding, HostId, JobId, OnSiteLost, PrincipalId, Request, RequestId, Resources, TaskId,
+    After, ClassId, Dependency, Digest, Funding, Gates, HostId, JobId, OnSiteLost, PrincipalId, Request, RequestId,
+    Resources, TaskId,
 };
 
 /// A record that no state could have written.
@@ -205,6 +209,8 @@ pub(super) struct ClassRecord {
     quote: Option<u64>,
     #[prost(bool, tag = "20")]
     allow_partial: bool,
+    #[prost(int64, optional, tag = "21")]
+    wallet_max: Option<i64>,
     #[prost(uint64, optional, tag = "18")]
     satisfiable_rules: Option<u64>,
     #[prost(int64, tag = "19")]
@@ -249,6 +255,56 @@ pub(super) struct JobTableRecord {
     labels: Vec<String>,
     #[prost(message, optional, tag = "13")]
     progress: Option<ProgressRecord>,
+    #[prost(message, optional, tag = "20")]
+    gates: Option<GatesRecord>,
+    #[prost(message, optional, tag = "21")]
+    waits: Option<WaitsRecord>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct GatesRecord {
+    #[prost(uint64, optional, tag = "1")]
+    not_before: Option<u64>,
+    #[prost(uint64, optional, tag = "2")]
+    done_by: Option<u64>,
+    #[prost(message, repeated, tag = "3")]
+    after: Vec<DependencyRecord>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct DependencyRecord {
+    #[prost(uint64, tag = "1")]
+    job: u64,
+    #[prost(uint32, tag = "2")]
+    after: u32,
+    #[prost(bool, tag = "3")]
+    per_element: bool,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct UnmetRecord {
+    #[prost(message, optional, tag = "1")]
+    on: Option<DependencyRecord>,
+    #[prost(uint32, optional, tag = "2")]
+    task: Option<u32>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct WaitsRecord {
+    #[prost(uint64, optional, tag = "1")]
+    until: Option<u64>,
+    #[prost(message, repeated, tag = "2")]
+    on: Vec<WaitRecord>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct WaitRecord {
+    #[prost(message, optional, tag = "1")]
+    on: Option<DependencyRecord>,
+    #[prost(bytes = "vec", optional, tag = "2")]
+    held: Option<Vec<u8>>,
+    #[prost(uint32, optional, tag = "3")]
+    scan_from: Option<u32>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -283,6 +339,10 @@ pub(super) struct ProgressRecord {
     copay: i64,
     #[prost(uint32, tag = "15")]
     archived_parts: u32,
+    #[prost(uint32, tag = "16")]
+    deadline: u32,
+    #[prost(message, optional, tag = "17")]
+    unmet: Option<UnmetRecord>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -694,6 +754,7 @@ impl ClassRecord {
             allow_partial: request.funding.allow_partial,
             requeue: request.on_site_lost == OnSiteLost::Requeue,
             quote: request.quote,
+            wallet_max: request.wallet_max.map(|max| max.0),
             satisfiable_rules: class.satisfiable.map(|kept| kept.rules_version),
             satisfiable_gross: class.satisfiable.map_or(0, |kept| kept.gross.0),
         }
@@ -730,6 +791,7 @@ impl ClassRecord {
                 OnSiteLost::Hold
             },
             quote: self.quote,
+            wallet_max: self.wallet_max.map(Fen),
         };
         let satisfiable = self
             .satisfiable_rules
@@ -766,6 +828,8 @@ impl JobTableRecord {
                 .flat_map(|(key, value)| [key.to_string(), value.to_string()])
                 .collect(),
             progress: job.progress.as_deref().map(ProgressRecord::from),
+            gates: spec.gates.as_deref().map(GatesRecord::from),
+            waits: job.waits.as_deref().map(WaitsRecord::from),
         }
     }
 
@@ -784,8 +848,9 @@ impl JobTableRecord {
             parallel_max: self.parallel_max,
             retries_max: self.retries_max,
             labels: pairs(self.labels)?,
+            gates: self.gates.map(|gates| gates.read().map(Box::new)).transpose()?,
         };
-        let progress = self.progress.map(Progress::from);
+        let progress = self.progress.map(ProgressRecord::read).transpose()?;
         if let Some(progress) = &progress {
             let counted = [
                 progress.running,
@@ -794,7 +859,8 @@ impl JobTableRecord {
                 progress.cancelled,
                 progress.time_limit,
             ];
-            let counted: u64 = counted.into_iter().chain([progress.lost]).map(u64::from).sum();
+            let others = [progress.lost, progress.deadline];
+            let counted: u64 = counted.into_iter().chain(others).map(u64::from).sum();
             if counted > u64::from(self.tasks) || progress.fresh_from > self.tasks {
                 return Err(Malformed("a job's counts"));
             }
@@ -805,8 +871,109 @@ impl JobTableRecord {
             submitter: PrincipalId(self.submitter),
             submitted_at: Timestamp(self.submitted_at),
             progress: progress.map(Box::new),
+            waits: self
+                .waits
+                .map(|waits| waits.read(self.tasks).map(Box::new))
+                .transpose()?,
         };
         Ok((JobId(self.id), job))
+    }
+}
+
+impl From<&Gates> for GatesRecord {
+    fn from(gates: &Gates) -> Self {
+        Self {
+            not_before: gates.not_before.map(|at| at.0),
+            done_by: gates.done_by.map(|at| at.0),
+            after: gates.after.iter().map(DependencyRecord::from).collect(),
+        }
+    }
+}
+
+impl GatesRecord {
+    fn read(self) -> Decoded<Gates> {
+        let after = self.after.into_iter().map(DependencyRecord::read);
+        Ok(Gates {
+            after: after.collect::<Decoded<_>>()?,
+            not_before: self.not_before.map(Timestamp),
+            done_by: self.done_by.map(Timestamp),
+        })
+    }
+}
+
+impl From<&Waits> for WaitsRecord {
+    fn from(waits: &Waits) -> Self {
+        Self {
+            until: waits.until.map(|at| at.0),
+            on: waits.on.iter().map(WaitRecord::from).collect(),
+        }
+    }
+}
+
+impl WaitsRecord {
+    fn read(self, tasks: u32) -> Decoded<Waits> {
+        let on = self.on.into_iter().map(|wait| wait.read(tasks));
+        let mut waits = Waits {
+            until: self.until.map(Timestamp),
+            on: on.collect::<Decoded<_>>()?,
+            held: 0,
+        };
+        waits.held = (0..tasks).filter(|task| waits.holds(*task)).count() as u32;
+        if waits.is_closed() {
+            Ok(waits)
+        } else {
+            Err(Malformed("a job that waits for nothing"))
+        }
+    }
+}
+
+const AFTER: [After; 3] = [After::Ok, After::Any, After::NotOk];
+
+impl From<&Dependency> for DependencyRecord {
+    fn from(on: &Dependency) -> Self {
+        Self {
+            job: on.job.0,
+            after: AFTER
+                .iter()
+                .position(|after| *after == on.after)
+                .map_or(0, |place| place as u32),
+            per_element: on.per_element,
+        }
+    }
+}
+
+impl DependencyRecord {
+    fn read(self) -> Decoded<Dependency> {
+        Ok(Dependency {
+            job: JobId(self.job),
+            after: *AFTER.get(self.after as usize).ok_or(Malformed("a dependency"))?,
+            per_element: self.per_element,
+        })
+    }
+}
+
+impl From<&Wait> for WaitRecord {
+    fn from(wait: &Wait) -> Self {
+        Self {
+            on: Some(DependencyRecord::from(&wait.on)),
+            held: wait.elements.as_ref().map(|elements| elements.held.bytes()),
+            scan_from: wait.elements.as_ref().and_then(|elements| elements.scan_from),
+        }
+    }
+}
+
+impl WaitRecord {
+    fn read(self, tasks: u32) -> Decoded<Wait> {
+        let elements = self.held.map(|bytes| {
+            Ok(Elements {
+                held: Bits::read(&bytes, tasks).ok_or(Malformed("the tasks that wait"))?,
+                scan_from: self.scan_from,
+            })
+        });
+        Ok(Wait {
+            on: self.on.ok_or(Malformed("a wait for no job"))?.read()?,
+            elements: elements.transpose()?,
+        })
     }
 }
 
@@ -828,13 +995,26 @@ impl From<&Progress> for ProgressRecord {
             subsidy: progress.subsidy.0,
             copay: progress.copay.0,
             archived_parts: progress.archived_parts,
+            deadline: progress.deadline,
+            unmet: progress.unmet.map(|unmet| UnmetRecord {
+                on: Some(DependencyRecord::from(&unmet.on)),
+                task: unmet.task,
+            }),
         }
     }
 }
 
-impl From<ProgressRecord> for Progress {
-    fn from(record: ProgressRecord) -> Self {
-        Self {
+impl ProgressRecord {
+    fn read(self) -> Decoded<Progress> {
+        let record = self;
+        let unmet = |unmet: UnmetRecord| {
+            Ok(Unmet {
+                on: unmet.on.ok_or(Malformed("a dependency"))?.read()?,
+                task: unmet.task,
+            })
+        };
+        Ok(Progress {
+            unmet: record.unmet.map(unmet).transpose()?,
             fresh_from: record.fresh_from,
             returned: record.returned.into_iter().collect(),
             running: record.running,
@@ -850,7 +1030,8 @@ impl From<ProgressRecord> for Progress {
             subsidy: Fen(record.subsidy),
             copay: Fen(record.copay),
             archived_parts: record.archived_parts,
-        }
+            deadline: record.deadline,
+        })
     }
 }
 

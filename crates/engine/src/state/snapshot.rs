@@ -440,9 +440,16 @@ fn empty_tables(head: &HeadRecord) -> Result<Tables, DecodeError> {
 
 // What the indexes and apply rely on without looking.
 fn check_references(tables: &Tables) -> Result<(), DecodeError> {
-    for (_, job) in tables.jobs.iter() {
+    for (id, job) in tables.jobs.iter() {
         if !tables.classes.contains(job.class.0.into()) {
             return Err(DecodeError::Malformed("a job without a class"));
+        }
+        let waits = job.waits().into_iter().flat_map(|waits| &waits.on);
+        if waits
+            .into_iter()
+            .any(|wait| wait.on().job.0 >= id || !tables.jobs.contains(wait.on().job.0))
+        {
+            return Err(DecodeError::Malformed("a job that waits for none before it"));
         }
         if job
             .spec

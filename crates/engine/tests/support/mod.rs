@@ -7,7 +7,7 @@ use hesuan_engine::command::{
 };
 use hesuan_engine::outcome::{Effect, Outcome, Rejection, Reply};
 use hesuan_engine::state::{Genesis, Limits, State};
-use hesuan_engine::types::{Funding, HostId, JobId, OnSiteLost, PrincipalId, RequestId, Resources, TaskId};
+use hesuan_engine::types::{Funding, Gates, HostId, JobId, OnSiteLost, PrincipalId, RequestId, Resources, TaskId};
 use hesuan_ledger::types::{BasisPoints, Fen, Grant, RegionCode, Sku, Timestamp};
 use hesuan_ledger::{BudgetPolicy, Funder, NewOrg, NewProgramme, NewVoucher, OrgKind, Rate, Redemption, Terms};
 
@@ -225,6 +225,25 @@ impl World {
         outcome
     }
 
+    /// The same without looking at all of the state before and after, for tests of size.
+    pub(crate) fn apply_unchecked(&mut self, name: &str, body: Body) {
+        let principal = self.who(name);
+        let request_id = (principal != 0).then(|| self.request_id());
+        let principal = PrincipalId(principal);
+        let command = Command {
+            principal,
+            request_id,
+            digest: [0; 16],
+            body,
+        };
+        self.index += 1;
+        self.state.begin_entry(self.index, Timestamp(self.at));
+        self.last_effects.clear();
+        let outcome = self.state.apply(Timestamp(self.at), &command, &mut self.last_effects);
+        outcome.reply.unwrap_or_else(|refused| panic!("{refused:?}"));
+        self.state.end_entry(self.index);
+    }
+
     pub(crate) fn must(&mut self, principal: u32, body: Body) -> Reply {
         self.send(principal, body)
             .reply
@@ -377,6 +396,8 @@ pub(crate) fn job() -> SubmitJob {
         on_site_lost: OnSiteLost::Hold,
         funding: Funding::default(),
         labels: Vec::new(),
+        gates: Gates::NONE,
+        archived: Vec::new(),
         quote: None,
         validate_only: false,
     }

@@ -6,18 +6,20 @@ use std::sync::Arc;
 
 const PAGE: u64 = 128;
 
+// The count stands in the directory and the slots right behind their `Arc`: of a record that is not cached nothing else is waited for.
 #[derive(Clone, Debug)]
 struct Page<T> {
     live: u32,
-    slots: Vec<Option<T>>,
+    slots: Arc<[Option<T>]>,
 }
 
-/// Records under ids 0, 1, 2, … in copy-on-write pages of 128. Ids only grow; `push` and `insert` never reuse one.
+/// Records under ids 0, 1, 2, … in copy-on-write pages of 128. Ids only grow, `push` and `insert` never reuse one; `put` is for tables of what
+/// has its id from elsewhere.
 #[derive(Clone, Debug)]
 pub struct PagedVec<T> {
     // Pages of ids below `first_page * PAGE` have been given back for good.
     first_page: u64,
-    pages: VecDeque<Option<Arc<Page<T>>>>,
+    pages: VecDeque<Option<Page<T>>>,
     // Of the first record; meaningless in an empty table. Kept, because what is first in, first out would be searched for each time.
     first_id: u64,
     next_id: u64,
@@ -69,7 +71,7 @@ impl<T> PagedVec<T> {
 
     /// The record under `id`, if present.
     pub fn get(&self, id: u64) -> Option<&T> {
-        let page = self.pages.get(self.page_index(id)?)?.as_deref()?;
+        let page = self.pages.get(self.page_index(id)?)?.as_ref()?;
         page.slots.get((id % PAGE) as usize)?.as_ref()
     }
 
@@ -81,7 +83,7 @@ impl<T> PagedVec<T> {
     /// Records in order of id.
     pub fn iter(&self) -> impl Iterator<Item = (u64, &T)> {
         self.pages.iter().zip(self.first_page..).flat_map(|(page, number)| {
-            let slots = page.as_deref().map_or(&[][..], |page| &page.slots);
+            let slots = self.given(page, number);
             slots
                 .iter()
                 .zip(number * PAGE..)
@@ -98,7 +100,7 @@ impl<T> PagedVec<T> {
             .zip(self.first_page..)
             .skip(skip)
             .flat_map(move |(page, number)| {
-                let slots = page.as_deref().map_or(&[][..], |page| &page.slots);
+                let slots = self.given(page, number);
                 let first = (start.saturating_sub(number * PAGE) as usize).min(slots.len());
                 slots[first..]
                     .iter()
@@ -118,7 +120,7 @@ impl<T> PagedVec<T> {
         pages
             .skip_while(move |(_, number)| *number > id / PAGE)
             .flat_map(|(page, number)| {
-                let slots = page.as_deref().map_or(&[][..], |page| &page.slots);
+                let slots = self.given(page, number);
                 slots
                     .iter()
                     .enumerate()
@@ -133,6 +135,12 @@ impl<T> PagedVec<T> {
         Some((self.first_id, self.get(self.first_id)?))
     }
 
+    // The slots of a page whose ids are given: of the last page what comes after them is not looked at.
+    fn given<'a>(&self, page: &'a Option<Page<T>>, number: u64) -> &'a [Option<T>] {
+        let given = (self.next_id - number * PAGE).min(PAGE) as usize;
+        page.as_ref().map_or(&[][..], |page| &page.slots[..given])
+    }
+
     fn page_index(&self, id: u64) -> Option<usize> {
         usize::try_from((id / PAGE).checked_sub(self.first_page)?).ok()
     }
@@ -142,8 +150,8 @@ impl<T: Clone> PagedVec<T> {
     /// The record under `id` for writing; copies its page first when a clone of the table still shares it.
     pub fn get_mut(&mut self, id: u64) -> Option<&mut T> {
         let index = self.page_index(id)?;
-        let page = Arc::make_mut(self.pages.get_mut(index)?.as_mut()?);
-        page.slots.get_mut((id % PAGE) as usize)?.as_mut()
+        let page = self.pages.get_mut(index)?.as_mut()?;
+        Arc::make_mut(&mut page.slots)[(id % PAGE) as usize].as_mut()
     }
 
     /// Adds a record under the next id and returns the id.
@@ -172,31 +180,47 @@ impl<T: Clone> PagedVec<T> {
         if self.len == 0 {
             self.first_id = id;
         }
+        self.fill(id, value);
+        self.next_id = id + 1;
+    }
+
+    /// Puts a record under any id and returns what was there.
+    pub fn put(&mut self, id: u64, value: T) -> Option<T> {
+        if let Some(known) = self.get_mut(id) {
+            return Some(std::mem::replace(known, value));
+        }
+        if self.pages.is_empty() {
+            self.first_page = id / PAGE;
+        }
+        while id / PAGE < self.first_page {
+            self.pages.push_front(None);
+            self.first_page -= 1;
+        }
+        self.first_id = if self.len == 0 { id } else { self.first_id.min(id) };
+        self.fill(id, value);
+        self.next_id = self.next_id.max(id + 1);
+        None
+    }
+
+    fn fill(&mut self, id: u64, value: T) {
         let index = (id / PAGE - self.first_page) as usize;
         while self.pages.len() <= index {
             self.pages.push_back(None);
         }
-        let page = self.pages[index].get_or_insert_with(|| {
-            Arc::new(Page {
-                live: 0,
-                slots: Vec::with_capacity(PAGE as usize),
-            })
+        let page = self.pages[index].get_or_insert_with(|| Page {
+            live: 0,
+            slots: std::iter::repeat_with(|| None).take(PAGE as usize).collect(),
         });
-        let page = Arc::make_mut(page);
-        while (page.slots.len() as u64) < id % PAGE {
-            page.slots.push(None);
-        }
-        page.slots.push(Some(value));
+        Arc::make_mut(&mut page.slots)[(id % PAGE) as usize] = Some(value);
         page.live += 1;
-        self.next_id = id + 1;
         self.len += 1;
     }
 
     /// Takes the record out; its id stays used.
     pub fn remove(&mut self, id: u64) -> Option<T> {
         let index = self.page_index(id)?;
-        let page = Arc::make_mut(self.pages.get_mut(index)?.as_mut()?);
-        let value = page.slots.get_mut((id % PAGE) as usize)?.take()?;
+        let page = self.pages.get_mut(index)?.as_mut()?;
+        let value = Arc::make_mut(&mut page.slots)[(id % PAGE) as usize].take()?;
         page.live -= 1;
         self.len -= 1;
         // The last page is about to be used again.
@@ -276,6 +300,28 @@ mod tests {
         table.skip_to(1_000_000);
         assert_eq!(table.push(1), 1_000_000);
         assert_eq!(table.get(999_999), None);
+    }
+
+    #[test]
+    fn ids_from_elsewhere_come_in_any_order() {
+        let mut table = PagedVec::new();
+        let mut model = std::collections::BTreeMap::new();
+        for n in 0..4_000u64 {
+            let id = 7_000 + n * 2_654_435_761 % 3_000;
+            if n % 3 == 2 {
+                assert_eq!(table.remove(id), model.remove(&id));
+            } else {
+                assert_eq!(table.put(id, n), model.insert(id, n));
+            }
+            assert_eq!(table.first(), model.first_key_value().map(|(id, n)| (*id, n)));
+        }
+        assert!(table.iter().eq(model.iter().map(|(id, n)| (*id, n))));
+        assert!(table.iter_from(8_000).eq(model.range(8_000..).map(|(id, n)| (*id, n))));
+        assert_eq!(table.len(), model.len());
+        for id in 0..20_000 {
+            assert_eq!(table.remove(id), model.remove(&id));
+        }
+        assert_eq!(table.first(), None);
     }
 
     #[test]

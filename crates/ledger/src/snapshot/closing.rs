@@ -367,9 +367,9 @@ pub(super) fn load_holder_totals(ledger: &mut Ledger, record: HolderTotalsRecord
         refunded,
         to_wallet,
     };
-    ledger
-        .holder_totals
-        .insert((record.period, OrgId(record.payer)), totals);
+    let payer = OrgId(record.payer);
+    ledger.org(payer).ok_or("an unknown organisation")?;
+    *ledger.holder_totals.of(record.period, payer) = totals;
     Ok(())
 }
 

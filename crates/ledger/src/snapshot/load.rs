@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::SnapshotError;
 use super::closing;
 use super::records::*;
-use crate::account::LAST_DEBIT_KIND;
 use crate::agreement::{Agreement, NewAgreement};
 use crate::bill::Bill;
 use crate::hold::{BoundQuote, Hold, Pinned};
@@ -13,6 +12,7 @@ use crate::journal::{Journal, JournalEntry};
 use crate::ledger::{JobCap, JobUse, KeyState, Ledger};
 use crate::paged::PagedVec;
 use crate::party::{Group, NewOrg, Org, OrgKind, Site};
+use crate::posting::Totals;
 use crate::price::{Price, PriceSheets, PricedLine};
 use crate::programme::{
     BudgetPolicy, Denomination, ExpiryBasis, Funder, Programme, Rate, Redemption, Revision, Stacking, Terms,
@@ -81,26 +81,18 @@ impl Loader {
         self.ledger.captures.skip_to(captures);
         self.ledger.claims.skip_to(claims);
         closing::check_loaded(&self.ledger).map_err(impossible)?;
-        let (mut totals, mut unit_totals) = ([0; crate::account::KINDS], [0; crate::account::KINDS]);
+        let mut totals = Totals::default();
         for account in self.ledger.accounts() {
             let balance = self.ledger.balance(account);
             if balance < 0 {
                 return Err(impossible("a balance is negative"));
             }
-            let totals = if self.ledger.in_unit_hours(account) {
-                &mut unit_totals
-            } else {
-                &mut totals
-            };
-            totals[account.kind()] += i128::from(balance);
+            totals.add(self.ledger.in_unit_hours(account), account, balance);
         }
-        for totals in [&totals, &unit_totals] {
-            if totals[..=LAST_DEBIT_KIND].iter().sum::<i128>() != totals[LAST_DEBIT_KIND + 1..].iter().sum() {
-                return Err(impossible("debits and credits differ"));
-            }
+        if !totals.are_balanced() {
+            return Err(impossible("debits and credits differ"));
         }
-        self.ledger.totals = totals;
-        self.ledger.unit_totals = unit_totals;
+        self.ledger.journal.totals = totals;
         Ok(self.ledger)
     }
 

@@ -151,7 +151,7 @@ impl Ledger {
             writer.write(Table::Tally(closing::tally_record(key, tally)));
         }
         for (key, totals) in self.holder_totals.iter() {
-            writer.write(Table::HolderTotals(closing::holder_totals_record(*key, totals)));
+            writer.write(Table::HolderTotals(closing::holder_totals_record(key, totals)));
         }
         for (_, settlement) in self.settlements.iter() {
             writer.write(Table::Settlement(closing::settlement_record(settlement)));

@@ -1,12 +1,12 @@
 //! Jobs that have left State: read from this replica's archive, where names stand instead of numbers.
 
 use hesuan_api::answer::{self, ATTEMPTS_MAX, RECEIPTS_MAX};
+use hesuan_api::internal::v1 as wire;
 use hesuan_api::v1;
 use hesuan_engine::state::access::{self, Kind, Scope};
-use hesuan_engine::state::archive::{AttemptRecord, JobRecord, JobSummary, ReceiptRecord, state_of};
-use hesuan_engine::state::{Receipt, State};
+use hesuan_engine::state::archive::{AttemptRecord, DependencyRecord, JobRecord, JobSummary, ReceiptRecord, state_of};
+use hesuan_engine::state::{DEPENDENCIES_MAX, State};
 use hesuan_engine::types::{JobId, PrincipalId};
-use hesuan_ledger::Leg;
 use prost::Message as _;
 use tonic::{Code, Status};
 
@@ -27,18 +27,7 @@ impl Core {
         answer: impl FnOnce(&State, &JobRecord) -> T + Send + 'static,
     ) -> Result<T, Status> {
         let unknown = || hesuan_api::refusal::status(&unknown(id));
-        let found = self.disk.run(move |disk| disk.archive().find_job(id.0)).await;
-        let found = found.map_err(|error| Status::new(Code::DataLoss, error.to_string()))?;
-        // A job with many attempts left in parts; only the last one says what it was.
-        let mut record = JobRecord::default();
-        for part in found {
-            let part = JobRecord::decode(&*part.bytes);
-            let part = part
-                .map_err(|error| Status::new(Code::DataLoss, format!("the archived job cannot be decoded: {error}")))?;
-            record.job = part.job;
-            record.summary = part.summary.or(record.summary);
-            record.attempts.extend(part.attempts);
-        }
+        let record = self.archived_record(id).await?;
         let seen = self.look(deadline, move |view: &View<'_>| {
             let org = record
                 .summary
@@ -48,6 +37,55 @@ impl Core {
                 .then(|| answer(view.state, &record))
         });
         seen.await?.ok_or_else(unknown)
+    }
+}
+
+impl Core {
+    // A job with many attempts left in parts; only the last one says what it was. Without a summary it is not in the archive.
+    async fn archived_record(&self, id: JobId) -> Result<JobRecord, Status> {
+        let found = self.disk.run(move |disk| disk.archive().find_job(id.0)).await;
+        let found = found.map_err(|error| Status::new(Code::DataLoss, error.to_string()))?;
+        let mut record = JobRecord::default();
+        for part in found {
+            let part = JobRecord::decode(&*part.bytes);
+            let part = part
+                .map_err(|error| Status::new(Code::DataLoss, format!("the archived job cannot be decoded: {error}")))?;
+            record.job = part.job;
+            record.summary = part.summary.or(record.summary);
+            record.attempts.extend(part.attempts);
+        }
+        Ok(record)
+    }
+
+    /// What the archive says of the jobs that this one is to run after and that have left State. Who may name them is for apply to judge.
+    pub(super) async fn archived_dependencies(
+        &self,
+        deadline: Deadline,
+        request: &v1::SubmitJobRequest,
+    ) -> Result<Vec<wire::ArchivedJob>, Status> {
+        let after = request.spec.iter().flat_map(|spec| &spec.after);
+        let named: Vec<JobId> = after.take(DEPENDENCIES_MAX).map(|on| JobId(on.job_id)).collect();
+        if named.is_empty() {
+            return Ok(Vec::new());
+        }
+        let gone = |view: &View<'_>| {
+            let gone = named.into_iter().filter(|id| view.state.job(*id).is_none());
+            gone.collect::<Vec<_>>()
+        };
+        let mut archived = Vec::new();
+        for id in self.look(deadline, gone).await? {
+            let Some(summary) = self.archived_record(id).await?.summary else {
+                continue;
+            };
+            archived.push(wire::ArchivedJob {
+                job: id.0,
+                org: summary.org,
+                state: state_number(summary.state),
+                tasks: summary.tasks,
+                succeeded: summary.succeeded,
+            });
+        }
+        Ok(archived)
     }
 }
 
@@ -61,7 +99,7 @@ fn state_number(number: u32) -> i32 {
 pub(super) fn job(record: &JobRecord) -> v1::Job {
     let summary = record.summary.clone().unwrap_or_default();
     let spec = spec(&summary);
-    let over = summary.cancelled + summary.time_limit + summary.lost;
+    let over = summary.cancelled + summary.time_limit + summary.lost + summary.deadline;
     let latest = record.attempts.len().saturating_sub(ATTEMPTS_MAX);
     v1::Job {
         id: record.job,
@@ -80,6 +118,10 @@ pub(super) fn job(record: &JobRecord) -> v1::Job {
         copay_fen: summary.copay_fen,
         cancel_requested: summary.cancel_requested,
         exit_code: summary.exit_code,
+        ended_because: (!summary.ended_because_code.is_empty()).then_some(v1::Reason {
+            code: summary.ended_because_code,
+            text: summary.ended_because_text,
+        }),
         ..v1::Job::default()
     }
 }
@@ -119,7 +161,19 @@ fn spec(summary: &JobSummary) -> v1::JobSpec {
                 value: pair[1].clone(),
             })
             .collect(),
+        not_before_ms: summary.not_before_ms,
+        done_by_ms: summary.done_by_ms,
+        after: summary.after.iter().map(dependency).collect(),
         ..v1::JobSpec::default()
+    }
+}
+
+fn dependency(record: &DependencyRecord) -> v1::Dependency {
+    v1::Dependency {
+        job_id: record.job,
+        // The same numbers.
+        after: i32::try_from(record.after).unwrap_or_default(),
+        per_element: record.per_element,
     }
 }
 
@@ -152,7 +206,7 @@ pub(super) fn receipt(state: &State, record: &JobRecord) -> v1::GetReceiptRespon
         let Some(receipt) = one.receipt.as_ref().map(ReceiptRecord::read) else {
             continue;
         };
-        let price = price(state, &receipt);
+        let price = answer::price(state, receipt.gross, &receipt.legs, receipt.copay);
         add(&mut total, &price);
         attempts.push(v1::AttemptReceipt {
             task: one.task,
@@ -167,6 +221,7 @@ pub(super) fn receipt(state: &State, record: &JobRecord) -> v1::GetReceiptRespon
     attempts.drain(..surplus);
     if let Some(summary) = &record.summary {
         total.gross_fen = summary.gross_fen;
+        total.wallet_fen += summary.copay_fen - total.copay_fen;
         total.copay_fen = summary.copay_fen;
     }
     v1::GetReceiptResponse {
@@ -177,38 +232,11 @@ pub(super) fn receipt(state: &State, record: &JobRecord) -> v1::GetReceiptRespon
     }
 }
 
-fn leg(state: &State, leg: &Leg) -> v1::PriceLeg {
-    v1::PriceLeg {
-        voucher_id: leg.voucher.0,
-        programme: state
-            .ledger()
-            .programme(leg.programme)
-            .map_or_else(String::new, |programme| programme.name.to_string()),
-        agreement_id: leg.agreement.0,
-        rate_bp: leg.rate.0,
-        amount_fen: leg.amount.0,
-        taken: leg.grant.0,
-    }
-}
-
-fn price(state: &State, receipt: &Receipt) -> v1::Price {
-    v1::Price {
-        gross_fen: receipt.gross.0,
-        // A leg that paid nothing is no news.
-        legs: receipt
-            .legs
-            .iter()
-            .filter(|leg| leg.amount.0 != 0)
-            .map(|one| leg(state, one))
-            .collect(),
-        copay_fen: receipt.copay.0,
-    }
-}
-
 /// Adds a price; legs of one voucher under one agreement become one.
 fn add(total: &mut v1::Price, price: &v1::Price) {
     total.gross_fen += price.gross_fen;
     total.copay_fen += price.copay_fen;
+    total.wallet_fen += price.wallet_fen;
     for leg in &price.legs {
         let same =
             |there: &&mut v1::PriceLeg| (there.voucher_id, there.agreement_id) == (leg.voucher_id, leg.agreement_id);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use hesuan_api::answer;
+use hesuan_api::codec::encode_submit;
 use hesuan_api::convert;
 use hesuan_api::internal::v1::command::Body;
 use hesuan_api::refusal::status;
@@ -35,10 +36,14 @@ impl JobService for Services {
     ) -> Result<Response<v1::SubmitJobResponse>, Status> {
         let deadline = Deadline::of(request.metadata());
         let caller = self.0.caller(request.metadata()).await?;
+        let request = request.into_inner();
+        let archived = self.0.archived_dependencies(deadline, &request).await?;
+        let command = encode_submit(caller, request, archived).map_err(|rejection| status(&rejection))?;
         match self
             .0
-            .mutate(caller, deadline, Body::SubmitJob(request.into_inner()))
+            .command(deadline, command)
             .await?
+            .map_err(|rejection| status(&rejection))?
         {
             Reply::Job(job) => Ok(Response::new(v1::SubmitJobResponse { job_id: job.0 })),
             other => Err(unexpected(&other)),

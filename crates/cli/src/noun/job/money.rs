@@ -18,12 +18,14 @@ pub(crate) fn price_json(price: &v1::Price) -> Value {
             "rate_bp": leg.rate_bp,
             "amount_fen": leg.amount_fen,
             "taken": leg.taken,
+            "advanced": leg.advanced,
         })
     };
     json!({
         "gross_fen": price.gross_fen,
         "legs": price.legs.iter().map(leg).collect::<Vec<_>>(),
         "copay_fen": price.copay_fen,
+        "wallet_fen": price.wallet_fen,
     })
 }
 
@@ -37,8 +39,13 @@ fn leg_line(leg: &v1::PriceLeg) -> String {
         0 => String::new(),
         agreement => format!(", agreement {agreement}"),
     };
+    let how = if leg.advanced {
+        ", advanced by you and claimed back"
+    } else {
+        ""
+    };
     format!(
-        "{} by voucher {} ({}{by}, {})",
+        "{} by voucher {} ({}{by}, {}{how})",
         show_money(leg.amount_fen),
         leg.voucher_id,
         leg.programme,
@@ -58,6 +65,7 @@ pub(super) fn quote_text(answer: &v1::QuoteJobResponse) -> String {
                 show_money(price.gross_fen),
                 show_money(subsidy(price)),
                 show_money(price.copay_fen),
+                show_money(price.wallet_fen),
                 legs.join("; "),
             ]
         }
@@ -75,11 +83,21 @@ pub(super) fn quote_text(answer: &v1::QuoteJobResponse) -> String {
                 none(),
                 none(),
                 none(),
+                none(),
                 reasons.join("; "),
             ]
         }
     };
-    let header = ["SITE", "REGION", "FITS", ">PRICE", ">VOUCHERS", ">YOU PAY", "HOW"];
+    let header = [
+        "SITE",
+        "REGION",
+        "FITS",
+        ">PRICE",
+        ">VOUCHERS",
+        ">YOU PAY",
+        ">HELD",
+        "HOW",
+    ];
     let mut text = table(&header, answer.sites.iter().map(row));
     text.push_str("\namounts are yuan, held for the whole time limit; what is not used is not billed");
     if let Some(nearest) = &answer.nearest {
@@ -163,6 +181,9 @@ fn receipt_text(answer: &v1::GetReceiptResponse) -> String {
         text.push_str(&format!("voucher     {}\n", leg_line(leg)));
     }
     text.push_str(&format!("co-pay      {}", show_money(total.copay_fen)));
+    if total.wallet_fen != total.copay_fen {
+        text.push_str(&format!("\nfrom wallet {}", show_money(total.wallet_fen)));
+    }
     if answer.held_fen != 0 {
         text.push_str(&format!("\nstill held  {}", show_money(answer.held_fen)));
     }

@@ -31,6 +31,8 @@ pub enum State {
     TimeLimit,
     /// A task was lost with its site.
     Lost,
+    /// A task could not be done in time any more.
+    Deadline,
 }
 
 impl State {
@@ -43,6 +45,7 @@ impl State {
             State::Cancelled => v1::JobState::Cancelled,
             State::TimeLimit => v1::JobState::TimeLimit,
             State::Lost => v1::JobState::Lost,
+            State::Deadline => v1::JobState::Deadline,
         }
     }
 }
@@ -150,6 +153,7 @@ fn job_json(job: &v1::Job) -> Value {
         "copay_fen": job.copay_fen,
         "cancel_requested": job.cancel_requested,
         "exit_code": job_exit(job),
+        "ended_because": job.ended_because.as_ref().map(reason_json),
     })
 }
 
@@ -208,7 +212,37 @@ fn spec_json(spec: &v1::JobSpec) -> Value {
             "copay_fen_max": funding.copay_fen_max,
         },
         "labels": pairs(&spec.labels),
+        "not_before": rfc3339(spec.not_before_ms),
+        "done_by": rfc3339(spec.done_by_ms),
+        "after": spec.after.iter().map(dependency_json).collect::<Vec<_>>(),
     })
+}
+
+fn reason_json(reason: &v1::Reason) -> Value {
+    json!({ "code": reason.code, "text": reason.text })
+}
+
+/// Why tasks were given up before they ran.
+fn because(reason: Option<&v1::Reason>) -> String {
+    reason.map_or_else(String::new, |reason| format!("{} [{}]", reason.text, reason.code))
+}
+
+fn dependency_json(on: &v1::Dependency) -> Value {
+    json!({ "job_id": on.job_id, "after": after_word(on), "per_element": on.per_element })
+}
+
+fn dependency_text(on: &v1::Dependency) -> String {
+    let elements = if on.per_element { "[*]" } else { "" };
+    format!("{} {}{elements}", after_word(on), on.job_id)
+}
+
+fn after_word(on: &v1::Dependency) -> &'static str {
+    match on.after() {
+        v1::After::Unspecified => "-",
+        v1::After::Ok => "ok",
+        v1::After::Any => "any",
+        v1::After::NotOk => "not-ok",
+    }
 }
 
 fn attempt_json(attempt: &v1::Attempt) -> Value {
@@ -308,19 +342,19 @@ fn job_text(job: &v1::Job) -> String {
                 spec.priority.to_string()
             },
         ),
+        ("not before", time_or_nothing(spec.not_before_ms)),
+        ("done by", time_or_nothing(spec.done_by_ms)),
+        (
+            "after",
+            spec.after.iter().map(dependency_text).collect::<Vec<_>>().join(", "),
+        ),
         ("sites", spec.sites.join(", ")),
         ("regions", regions.join(", ")),
         ("labels", pairs(&spec.labels)),
         ("tasks", only_with_tasks(tasks)),
         ("submitted", local(job.submitted_at_ms)),
-        (
-            "ended",
-            if job.ended_at_ms == 0 {
-                String::new()
-            } else {
-                local(job.ended_at_ms)
-            },
-        ),
+        ("ended", time_or_nothing(job.ended_at_ms)),
+        ("given up", because(job.ended_because.as_ref())),
         ("exit code", exit),
         ("settled", if job.gross_fen == 0 { String::new() } else { paid }),
     ]);
@@ -329,6 +363,10 @@ fn job_text(job: &v1::Job) -> String {
         text.push_str(&attempts_table(&job.attempts));
     }
     text
+}
+
+fn time_or_nothing(ms: u64) -> String {
+    if ms == 0 { String::new() } else { local(ms) }
 }
 
 /// Of an array's tasks each may have its own by now; those stand in the table.
@@ -443,6 +481,7 @@ pub(super) async fn explain(context: &Context, job: u64) -> Outcome<()> {
         "sites": answer.sites.iter().map(site).collect::<Vec<_>>(),
         "applied_index": answer.applied_index,
         "running": answer.running.iter().map(attempt_json).collect::<Vec<_>>(),
+        "ended_because": answer.ended_because.as_ref().map(reason_json),
     });
     context.output.show(&value, || explain_text(job, &answer))
 }
@@ -475,6 +514,9 @@ fn explain_text(job: u64, answer: &v1::ExplainJobResponse) -> String {
             show_time_roughly(answer.waiting_ms),
             answer.position
         ));
+    }
+    if let Some(reason) = &answer.ended_because {
+        text.push_str(&format!("\n{}", because(Some(reason))));
     }
     let mut rows = Vec::new();
     for one in &answer.sites {
@@ -543,7 +585,7 @@ mod tests {
                 ),
             ],
             applied_index: 9,
-            running: Vec::new(),
+            ..Default::default()
         };
         let expected = "\
 job 4711  PENDING 12m5s  position 4

@@ -45,6 +45,21 @@ pub struct SpecArgs {
     /// Further attempts after a failure
     #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
     pub retries: Option<u32>,
+    /// Not before this time: 2026-05-01T22:00:00+08:00, 2026-05-01 22:00 of this machine's zone, or from now on: +2h
+    #[arg(long, value_name = "TIME|+DURATION", value_parser = units::parse_when)]
+    pub not_before: Option<u64>,
+    /// Do not begin what would not end by this time; written as for --not-before
+    #[arg(long, value_name = "TIME|+DURATION", value_parser = units::parse_when)]
+    pub done_by: Option<u64>,
+    /// Run it only after this job, and only if that one ends well; 4711[*]: each task after the task of the same number
+    #[arg(long, value_name = "JOB|JOB[*]", value_delimiter = ',', value_parser = parse_after)]
+    pub after_ok: Vec<(u64, bool)>,
+    /// Run it only after this job, however that one ends
+    #[arg(long, value_name = "JOB|JOB[*]", value_delimiter = ',', value_parser = parse_after)]
+    pub after_any: Vec<(u64, bool)>,
+    /// Run it only after this job, and only if that one does not end well
+    #[arg(long, value_name = "JOB|JOB[*]", value_delimiter = ',', value_parser = parse_after)]
+    pub after_not_ok: Vec<(u64, bool)>,
     /// When its site is lost: wait for the site, or run it elsewhere [default: hold]
     #[arg(long, value_name = "WHAT")]
     pub on_site_lost: Option<OnSiteLost>,
@@ -113,6 +128,15 @@ fn parse_gpus(text: &str) -> Result<Gpus, String> {
     Ok(Gpus { milli, models })
 }
 
+/// `4711`, or `4711[*]` for element by element.
+fn parse_after(text: &str) -> Result<(u64, bool), String> {
+    let (number, per_element) = text.strip_suffix("[*]").map_or((text, false), |number| (number, true));
+    let job = number.parse().ok().filter(|job| *job > 0);
+    job.map(|job| (job, per_element)).ok_or_else(|| {
+        format!("\"{text}\" is no job: write 4711, or 4711[*] for task by task of an array of equal length")
+    })
+}
+
 fn parse_amount(text: &str) -> Result<(String, u64), String> {
     let (name, amount) = parse_pair(text)?;
     amount
@@ -160,7 +184,7 @@ struct Words {
 }
 
 /// Options with one value that the environment may give, as `HESUAN_SUBMIT_` and the name in capitals.
-const FROM_ENVIRONMENT: [&str; 15] = [
+const FROM_ENVIRONMENT: [&str; 20] = [
     "name",
     "cpus",
     "mem",
@@ -171,6 +195,11 @@ const FROM_ENVIRONMENT: [&str; 15] = [
     "site",
     "region",
     "retries",
+    "not-before",
+    "done-by",
+    "after-ok",
+    "after-any",
+    "after-not-ok",
     "on-site-lost",
     "voucher",
     "max-copay",
@@ -229,6 +258,11 @@ impl SpecArgs {
             sites: list(self.sites, other.sites),
             regions: list(self.regions, other.regions),
             retries: self.retries.or(other.retries),
+            not_before: self.not_before.or(other.not_before),
+            done_by: self.done_by.or(other.done_by),
+            after_ok: list(self.after_ok, other.after_ok),
+            after_any: list(self.after_any, other.after_any),
+            after_not_ok: list(self.after_not_ok, other.after_not_ok),
             on_site_lost: self.on_site_lost.or(other.on_site_lost),
             vouchers: if funding_given { self.vouchers } else { other.vouchers },
             wallet_only: if funding_given {
@@ -264,6 +298,17 @@ impl SpecArgs {
             count: 0,
             parallel_max: 0,
         });
+        let dependency = |after: v1::After| {
+            move |(job_id, per_element): (u64, bool)| v1::Dependency {
+                job_id,
+                after: after.into(),
+                per_element,
+            }
+        };
+        let ok = self.after_ok.into_iter().map(dependency(v1::After::Ok));
+        let any = self.after_any.into_iter().map(dependency(v1::After::Any));
+        let not_ok = self.after_not_ok.into_iter().map(dependency(v1::After::NotOk));
+        let after = ok.chain(any).chain(not_ok).collect();
         v1::JobSpec {
             name: self.name.unwrap_or_default(),
             org: self.org.unwrap_or_default(),
@@ -297,6 +342,9 @@ impl SpecArgs {
                 allow_partial: self.allow_partial,
             }),
             labels: self.labels.into_iter().map(pair).collect(),
+            not_before_ms: self.not_before.unwrap_or(0),
+            done_by_ms: self.done_by.unwrap_or(0),
+            after,
         }
     }
 }
@@ -386,6 +434,22 @@ mod tests {
             assert!(parse_array(text).is_err(), "{text}");
         }
         assert_eq!(flags(&["--priority", "-5"]).priority, Some(-5));
+    }
+
+    #[test]
+    fn jobs_to_run_after_are_read_as_documented() {
+        let spec =
+            flags(&["--after-ok", "4711,4712[*]", "--after-not-ok", "7"]).into_spec(Work::Command(vec!["true".into()]));
+        let after: Vec<_> = spec
+            .after
+            .iter()
+            .map(|on| (on.job_id, on.after(), on.per_element))
+            .collect();
+        let (ok, not_ok) = (v1::After::Ok, v1::After::NotOk);
+        assert_eq!(after, [(4711, ok, false), (4712, ok, true), (7, not_ok, false)]);
+        for text in ["", "0", "-1", "5[3]", "[*]", "x"] {
+            assert!(parse_after(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -87,8 +87,8 @@ pub struct IssueArgs {
 pub struct ReasonArgs {
     /// The voucher's code
     code: String,
-    /// For the record
-    #[arg(long, default_value = "", hide_default_value = true)]
+    /// Why, for the record
+    #[arg(long)]
     reason: String,
 }
 

@@ -1,9 +1,11 @@
 //! A small world to schedule in: sites with hosts, orgs with money, jobs in a line each; decisions go through apply.
 
 mod explain;
+mod gates;
 mod limits;
 mod money;
 mod order;
+mod packing;
 mod properties;
 mod speed;
 mod wake;
@@ -19,7 +21,9 @@ use crate::command::{
 };
 use crate::outcome::{Effect, Reply};
 use crate::state::{Genesis, JobState, Limits, State};
-use crate::types::{Fen, Funding, JobId, OnSiteLost, PrincipalId, RegionCode, Resources, SiteId, TaskId, Timestamp};
+use crate::types::{
+    Fen, Funding, Gates, JobId, OnSiteLost, PrincipalId, RegionCode, Resources, SiteId, TaskId, Timestamp,
+};
 
 pub(super) const HOUR: u64 = 3_600_000;
 
@@ -63,6 +67,8 @@ pub(super) fn job() -> SubmitJob {
         on_site_lost: OnSiteLost::Hold,
         funding: Funding::default(),
         labels: Vec::new(),
+        gates: Gates::NONE,
+        archived: Vec::new(),
         quote: None,
         validate_only: false,
     }

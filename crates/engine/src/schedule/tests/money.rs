@@ -91,13 +91,42 @@ fn a_voucher_makes_the_dearer_site_the_cheaper_one_until_it_is_used_up() {
     // Pays 60 of 120 three times; of the fourth it could pay 10, and 110 is more than 100.
     world.voucher(310117, 190);
     for _ in 0..5 {
-        world.submit(job());
+        world.submit(for_at_most(120));
     }
     let placed = world.settle();
     assert_eq!(
         world.sites(&placed),
         [songjiang, songjiang, songjiang, hangzhou, hangzhou]
     );
+}
+
+/// What the payer allows in so many words.
+fn for_at_most(fen: i64) -> SubmitJob {
+    let mut bounded = job();
+    bounded.funding.copay_max = Some(Fen(fen));
+    bounded
+}
+
+/// Two jobs were quoted 60 with the voucher; after the first it has 10 left. The second would have started for 110 with nobody asked.
+#[test]
+fn a_job_whose_voucher_is_used_up_meanwhile_waits_and_does_not_start_at_full_price() {
+    let mut world = World::new();
+    let songjiang = world.site("songjiang", 310117, 120, &[host(64)]);
+    world.voucher(310117, 70);
+    let jobs = [world.submit(job()), world.submit(job())];
+    let placed = world.settle();
+    assert_eq!(world.sites(&placed), [songjiang]);
+    let sites = world.explain(jobs[1]).sites;
+    let codes: Vec<&str> = sites
+        .iter()
+        .flat_map(|site| &site.reasons)
+        .map(|reason| reason.code())
+        .collect();
+    assert_eq!(codes, ["COPAY_OVER_QUOTED"]);
+    // Whoever says what it may cost does not wait.
+    world.submit(for_at_most(110));
+    let placed = world.settle();
+    assert_eq!(world.sites(&placed), [songjiang]);
 }
 
 #[test]
@@ -190,8 +219,8 @@ fn two_jobs_and_budget_for_one() -> World {
     let mut world = World::new();
     world.site("songjiang", 310117, 100, &[host(64)]);
     world.voucher_of(310117, 10_000, 60, BudgetPolicy::CommitAtHold);
-    world.submit(job());
-    world.submit(job());
+    world.submit(for_at_most(90));
+    world.submit(for_at_most(90));
     // Both are planned in one pass, of which apply takes the first: what is left of the budget is not the subsidy that the rates give.
     let decisions = world.plan();
     assert_eq!(world.judge(decisions), (1, 1));

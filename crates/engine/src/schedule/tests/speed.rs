@@ -6,8 +6,19 @@ use super::*;
 
 const SITES: u32 = 12;
 
+/// What the jobs of a class ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ask {
+    /// Up to 4 cores, in every fifth class half a GPU.
+    Small,
+    /// 60 cores: one fills a host.
+    Wide,
+    /// Every class other amounts.
+    Various,
+}
+
 /// Sites with hosts of 64 cores, every third one with GPUs; pending jobs spread over classes that differ in time limit.
-fn world(hosts: usize, jobs: usize, classes: u64, wide: bool) -> World {
+fn world(hosts: usize, jobs: usize, classes: u64, ask: Ask) -> World {
     let mut world = World::new();
     world.top_up("lab", 90_000_000_000_000);
     for site in 0..SITES {
@@ -23,9 +34,13 @@ fn world(hosts: usize, jobs: usize, classes: u64, wide: bool) -> World {
     }
     for job in 0..jobs as u64 {
         let class = job % classes;
-        let mut wanted = cores(if wide { 60 } else { 1 + class % 4 });
+        let mut wanted = cores(if ask == Ask::Wide { 60 } else { 1 + class % 4 });
         wanted.walltime_ms_max = HOUR + class * 1000;
         wanted.resources.gpu_milli = if class % 5 == 4 { 500 } else { 0 };
+        if ask == Ask::Various {
+            wanted.resources.memory_mib += class;
+            wanted.resources.gpu_milli = [0, 0, 1000, 0, 100 + class % 700, 2000, 0, 810][(class % 8) as usize];
+        }
         world.submit(wanted);
     }
     world
@@ -44,13 +59,15 @@ fn timed<T>(run: impl FnOnce() -> T) -> (T, Duration) {
 #[test]
 #[ignore = "a measurement: minutes without optimisation"]
 fn decisions_a_second() {
-    for (hosts, jobs, classes) in [
-        (1_000, 10_000, 1),
-        (10_000, 100_000, 1),
-        (10_000, 300_000, 100),
-        (10_000, 300_000, 10_000),
+    for (hosts, jobs, classes, ask) in [
+        (1_000, 10_000, 1, Ask::Small),
+        (10_000, 100_000, 1, Ask::Small),
+        (10_000, 300_000, 100, Ask::Small),
+        (10_000, 300_000, 100, Ask::Various),
+        (10_000, 300_000, 10_000, Ask::Small),
+        (10_000, 300_000, 10_000, Ask::Various),
     ] {
-        let (mut world, built) = timed(|| world(hosts, jobs, classes, false));
+        let (mut world, built) = timed(|| world(hosts, jobs, classes, ask));
         let (mut decided, mut planning, mut worst, mut applying) = (0, Duration::ZERO, Duration::ZERO, Duration::ZERO);
         while decided < 50_000.min(jobs) {
             let (decisions, took) = timed(|| world.plan_at_most(500));
@@ -64,7 +81,7 @@ fn decisions_a_second() {
         }
         let (_, quiet) = timed(|| world.plan_at_most(0));
         println!(
-            "{hosts} hosts, {jobs} jobs in {classes} classes: {:.0} decisions/s, a pass of 500 at most {worst:?}, a quiet pass {quiet:?}, \
+            "{hosts} hosts, {jobs} jobs in {classes} classes, {ask:?}: {:.0} decisions/s, a pass of 500 at most {worst:?}, a quiet pass {quiet:?}, \
              apply {:.0}/s, built in {built:?}",
             decided as f64 / planning.as_secs_f64(),
             decided as f64 / applying.as_secs_f64(),
@@ -77,7 +94,7 @@ fn decisions_a_second() {
 fn one_event_to_its_decisions() {
     for (hosts, classes) in [(1_000, 100), (10_000, 100), (10_000, 10_000)] {
         let wide = 2 * hosts.max(classes as usize);
-        let mut world = world(hosts, wide, classes, true);
+        let mut world = world(hosts, wide, classes, Ask::Wide);
         let wide = wide as u64;
         let mut filling = Duration::ZERO;
         loop {
