@@ -122,14 +122,7 @@ impl Bookkeeper {
                 let Some(seen) = self.seen.get(&(job, place)) else {
                     break;
                 };
-                let legs = seen
-                    .legs
-                    .iter()
-                    .map(|leg| Leg {
-                        amount: Fen(0),
-                        ..leg.clone()
-                    })
-                    .collect();
+                let legs = seen.legs.iter().map(|leg| Leg { amount: Fen(0), ..*leg }).collect();
                 self.change(ledger, (job, place), legs, (0, 0));
             }
         }
