@@ -300,12 +300,12 @@ fn close(people: &People<'_>, job: &str) -> anyhow::Result<()> {
         "{csv}"
     );
 
-    // Nothing is paid out of other people's deposits.
+    // Nothing is paid out before the funders have paid in.
     people.reviewer.text(&["settlement", "review", "1", PROVIDER])?;
     let (code, error) = people.reviewer.refused(&["settlement", "pay", "1", PROVIDER])?;
     ensure!(code == 4, "{error}");
     let (code, error) = people.treasurer.refused(&["settlement", "pay", "1", PROVIDER])?;
-    ensure!(code == 6 && error["code"] == "TREASURY_SHORT", "{error}");
+    ensure!(code == 6 && error["code"] == "FUNDERS_DUE", "{error}");
     pay_in(people, "1")?;
     let paid = people
         .treasurer

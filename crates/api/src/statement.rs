@@ -84,8 +84,20 @@ struct Hold {
     skus: Vec<String>,
     milli_units: Vec<u64>,
     open: VecDeque<Slice>,
-    /// Of each captured cell: its legs.
-    cells: Vec<Vec<Leg>>,
+    cells: Vec<Cell>,
+}
+
+/// A captured cell: what it cost, and who paid.
+#[derive(Clone, Debug, Default)]
+struct Cell {
+    period: u32,
+    from_ms: u64,
+    until_ms: u64,
+    gross: i64,
+    wallet: i64,
+    slice: Slice,
+    /// Per leg of the slice: the amount, and what was taken of the grant.
+    amounts: Vec<(i64, i64)>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -178,7 +190,12 @@ impl Reader {
             kind if kind == EntryKind::Settle as u32 => {
                 let hold = facts.next()?;
                 facts.skip(1)?;
-                self.cells(entry, hold, &mut facts, rows)
+                self.cells(entry, hold, &mut facts, rows)?;
+                self.counted_anew(entry, hold, &mut facts, rows)
+            }
+            kind if kind == EntryKind::Release as u32 => {
+                let hold = facts.next()?;
+                self.counted_anew(entry, hold, &mut facts, rows)
             }
             kind if kind == EntryKind::Capture as u32 => {
                 let hold = facts.next()?;
@@ -290,13 +307,14 @@ impl Reader {
         rows: &mut Vec<Row>,
     ) -> Result<(), Unreadable> {
         let count = facts.next()?;
-        let Some(hold) = self.holds.get_mut(&number) else {
-            let seen = self.first_hold.is_some_and(|first| number >= first) && !self.unknown.contains(&number);
-            self.began_too_late |= !seen && count > 0 && entry.index >= self.first_entry;
+        if !self.holds.contains_key(&number) {
+            self.unknown_hold(entry, number, count);
             return Ok(());
-        };
+        }
         for _ in 0..count {
-            let slice = hold.open.pop_front().ok_or(Unreadable { entry: entry.index })?;
+            let unreadable = Unreadable { entry: entry.index };
+            let hold = self.holds.get_mut(&number).ok_or(unreadable)?;
+            let slice = hold.open.pop_front().ok_or(unreadable)?;
             let (from_ms, until_ms) = (facts.next()?, facts.next()?);
             let period = facts.small()?;
             let (gross, wallet) = (facts.amount()?, facts.amount()?);
@@ -304,59 +322,161 @@ impl Reader {
             for _ in &slice.legs {
                 amounts.push((facts.amount()?, facts.amount()?));
             }
-            let cell = hold.cells.len() as u32;
-            hold.cells.push(slice.legs.clone());
-            if period != self.period || gross == 0 {
+            let cell = Cell {
+                period,
+                from_ms,
+                until_ms,
+                gross,
+                wallet,
+                slice,
+                amounts,
+            };
+            let place = hold.cells.len() as u32;
+            hold.cells.push(cell.clone());
+            if period == self.period {
+                self.usage(entry, number, place, &cell, rows);
+            }
+        }
+        Ok(())
+    }
+
+    // Lines of a hold that the reading has not seen opened: another payer's, or the reading began too late.
+    fn unknown_hold(&mut self, entry: &Entry, number: u64, count: u64) {
+        let seen = self.first_hold.is_some_and(|first| number >= first) && !self.unknown.contains(&number);
+        self.began_too_late |= !seen && count > 0 && entry.index >= self.first_entry;
+    }
+
+    /// A row of a cell, and one of each leg that paid.
+    fn usage(&mut self, entry: &Entry, number: u64, place: u32, cell: &Cell, rows: &mut Vec<Row>) {
+        let Some(hold) = self.holds.get(&number).filter(|_| cell.gross != 0) else {
+            return;
+        };
+        let subsidy: i64 = cell.amounts.iter().map(|(amount, _)| amount).sum();
+        let (job_id, task, attempt) = hold.key;
+        rows.push(Row::Usage(v1::StatementUsage {
+            journal_entry: entry.index,
+            booked_at_ms: entry.stamp.at.0,
+            job_id,
+            task,
+            attempt,
+            cell: place,
+            site: self.names.sites.get(&hold.site).cloned().unwrap_or_default(),
+            from_ms: hold.opened_at_ms + cell.from_ms,
+            until_ms: hold.opened_at_ms + cell.until_ms,
+            skus: skus(hold, &cell.slice),
+            gross_fen: cell.gross,
+            copay_fen: cell.gross - subsidy,
+            wallet_fen: cell.wallet,
+        }));
+        for (leg, (amount_fen, taken)) in cell.slice.legs.iter().zip(&cell.amounts) {
+            if *amount_fen == 0 {
                 continue;
             }
-            let subsidy: i64 = amounts.iter().map(|(amount, _)| amount).sum();
-            let (job_id, task, attempt) = hold.key;
-            rows.push(Row::Usage(v1::StatementUsage {
+            let redemption = if leg.holder_redeemed {
+                v1::Redemption::Holder
+            } else {
+                v1::Redemption::Provider
+            };
+            rows.push(Row::Credit(v1::StatementCredit {
                 journal_entry: entry.index,
-                booked_at_ms: entry.stamp.at.0,
                 job_id,
                 task,
                 attempt,
-                cell,
-                site: self.names.sites.get(&hold.site).cloned().unwrap_or_default(),
-                from_ms: hold.opened_at_ms + from_ms,
-                until_ms: hold.opened_at_ms + until_ms,
-                skus: skus(hold, &slice),
-                gross_fen: gross,
-                copay_fen: gross - subsidy,
-                wallet_fen: wallet,
+                cell: place,
+                voucher_id: leg.voucher,
+                programme: self.names.programmes.get(&leg.programme).cloned().unwrap_or_default(),
+                revision: leg.revision,
+                agreement_id: leg.agreement,
+                redemption: redemption.into(),
+                amount_fen: *amount_fen,
+                taken: *taken,
             }));
-            for (leg, (amount_fen, taken)) in slice.legs.iter().zip(amounts) {
-                if amount_fen == 0 {
-                    continue;
+        }
+        self.sum.cells += 1;
+        self.sum.gross_fen += cell.gross;
+        self.sum.subsidy_fen += subsidy;
+        self.sum.copay_fen += cell.gross - subsidy;
+        self.sum.wallet_fen += cell.wallet;
+    }
+
+    /// Cells of which less was used than had been captured at a month's end: by how much each of those who paid pays less is a row as of a refund, by how
+    /// much one pays more through a rounding is a row of use.
+    fn counted_anew(
+        &mut self,
+        entry: &Entry,
+        number: u64,
+        facts: &mut Facts<'_>,
+        rows: &mut Vec<Row>,
+    ) -> Result<(), Unreadable> {
+        let count = facts.next()?;
+        let unreadable = Unreadable { entry: entry.index };
+        if !self.holds.contains_key(&number) {
+            self.unknown_hold(entry, number, count);
+            return Ok(());
+        }
+        for _ in 0..count {
+            let (place, booked_in, until_ms) = (facts.small()?, facts.small()?, facts.next()?);
+            let (gross, wallet) = (facts.amount()?, facts.amount()?);
+            let known = self
+                .holds
+                .get_mut(&number)
+                .and_then(|hold| hold.cells.get_mut(place as usize));
+            let cell = known.ok_or(unreadable)?;
+            let mut more = Cell {
+                period: booked_in,
+                until_ms,
+                wallet: (wallet - cell.wallet).max(0),
+                amounts: Vec::with_capacity(cell.amounts.len()),
+                ..cell.clone()
+            };
+            let (mut less_subsidy, mut more_subsidy) = (0, 0);
+            let (mut before, mut after) = (cell.wallet, wallet);
+            for (leg, (amount, grant)) in cell.slice.legs.iter().zip(&mut cell.amounts) {
+                let (now, taken) = (facts.amount()?, facts.amount()?);
+                less_subsidy += (*amount - now).max(0);
+                more_subsidy += (now - *amount).max(0);
+                more.amounts.push(((now - *amount).max(0), (taken - *grant).max(0)));
+                if leg.holder_redeemed {
+                    before -= *amount;
+                    after -= now;
                 }
-                let redemption = if leg.holder_redeemed {
-                    v1::Redemption::Holder
-                } else {
-                    v1::Redemption::Provider
-                };
-                rows.push(Row::Credit(v1::StatementCredit {
-                    journal_entry: entry.index,
-                    job_id,
-                    task,
-                    attempt,
-                    cell,
-                    voucher_id: leg.voucher,
-                    programme: self.names.programmes.get(&leg.programme).cloned().unwrap_or_default(),
-                    revision: leg.revision,
-                    agreement_id: leg.agreement,
-                    redemption: redemption.into(),
-                    amount_fen,
-                    taken,
-                }));
+                (*amount, *grant) = (now, taken);
             }
-            self.sum.cells += 1;
-            self.sum.gross_fen += gross;
-            self.sum.subsidy_fen += subsidy;
-            self.sum.copay_fen += gross - subsidy;
-            self.sum.wallet_fen += wallet;
+            // Without what was advanced: the co-pay.
+            more.gross = more_subsidy + (after - before).max(0);
+            let refund = v1::StatementRefund {
+                journal_entry: entry.index,
+                booked_at_ms: entry.stamp.at.0,
+                cell: place,
+                of_period: cell.period,
+                amount_fen: less_subsidy + (before - after).max(0),
+                wallet_fen: (cell.wallet - wallet).max(0),
+                subsidy_fen: less_subsidy,
+                reason: "not used".to_owned(),
+                ..v1::StatementRefund::default()
+            };
+            (cell.until_ms, cell.gross, cell.wallet) = (until_ms, gross, wallet);
+            if booked_in == self.period {
+                self.refunded(self.holds[&number].key, refund, rows);
+                self.usage(entry, number, place, &more, rows);
+            }
         }
         Ok(())
+    }
+
+    fn refunded(&mut self, (job_id, task, attempt): Key, refund: v1::StatementRefund, rows: &mut Vec<Row>) {
+        if refund.amount_fen == 0 {
+            return;
+        }
+        self.sum.refunds += 1;
+        self.sum.refunded_fen += refund.amount_fen;
+        self.sum.refunded_to_wallet_fen += refund.wallet_fen;
+        rows.push(Row::Refund(v1::StatementRefund {
+            job_id,
+            task,
+            attempt,
+            ..refund
+        }));
     }
 
     fn refund(&mut self, entry: &Entry, facts: &mut Facts<'_>, rows: &mut Vec<Row>) -> Result<(), Unreadable> {
@@ -365,36 +485,33 @@ impl Reader {
             self.began_too_late |= !self.foreign_jobs.contains(&key.0) && entry.index >= self.first_entry;
             return Ok(());
         };
+        let mut found = Vec::new();
         for _ in 0..facts.next()? {
             let cell = facts.small()?;
             let (of_period, booked_in) = (facts.small()?, facts.small()?);
             let (amount_fen, wallet_fen) = (facts.amount()?, facts.amount()?);
-            let legs = hold.cells.get(cell as usize).ok_or(Unreadable { entry: entry.index })?;
+            let known = hold.cells.get(cell as usize).ok_or(Unreadable { entry: entry.index })?;
             let mut subsidy_fen = 0;
-            for _ in legs {
+            for _ in &known.amounts {
                 subsidy_fen += facts.amount()?;
                 facts.skip(2)?;
             }
-            if booked_in != self.period || amount_fen == 0 {
-                continue;
+            if booked_in == self.period {
+                found.push(v1::StatementRefund {
+                    journal_entry: entry.index,
+                    booked_at_ms: entry.stamp.at.0,
+                    cell,
+                    of_period,
+                    amount_fen,
+                    wallet_fen,
+                    subsidy_fen,
+                    reason: entry.texts.first().cloned().unwrap_or_default(),
+                    ..v1::StatementRefund::default()
+                });
             }
-            let (job_id, task, attempt) = key;
-            rows.push(Row::Refund(v1::StatementRefund {
-                journal_entry: entry.index,
-                booked_at_ms: entry.stamp.at.0,
-                job_id,
-                task,
-                attempt,
-                cell,
-                of_period,
-                amount_fen,
-                wallet_fen,
-                subsidy_fen,
-                reason: entry.texts.first().cloned().unwrap_or_default(),
-            }));
-            self.sum.refunds += 1;
-            self.sum.refunded_fen += amount_fen;
-            self.sum.refunded_to_wallet_fen += wallet_fen;
+        }
+        for refund in found {
+            self.refunded(key, refund, rows);
         }
         Ok(())
     }

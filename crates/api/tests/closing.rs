@@ -148,7 +148,7 @@ fn a_closed_period_is_shown_settled_and_stated_to_the_fen() {
         .try_as("till", Body::PaySettlement(pay))
         .expect_err("the subsidy is not paid in");
     let figures = poor.figures.expect("it is about an amount");
-    assert_eq!((figures.needed, figures.available), (210, 150));
+    assert_eq!((figures.needed, figures.available), (60, 0));
     let pay_in = v1::PayInRequest {
         request_id: c.request_id(),
         programme: "sj-2026".into(),

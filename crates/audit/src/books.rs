@@ -173,6 +173,8 @@ pub(crate) struct Hold {
     /// The open ones.
     pub(crate) slices: Vec<Slice>,
     pub(crate) cells: Vec<Cell>,
+    /// Per cell that was captured while the hold goes on, its slice: if less was used it is counted anew.
+    pub(crate) past: Vec<Slice>,
 }
 
 /// What was captured for a part of a hold's time, and what of it has not gone back.

@@ -81,6 +81,8 @@ pub(crate) struct Claimable {
 pub(crate) struct Closing {
     pub(crate) ended: Vec<Ended>,
     pub(crate) tallies: BTreeMap<TallyKey, Tally>,
+    /// Rows that the close of the next period goes on from.
+    pub(crate) stated: Vec<(TallyKey, Tally)>,
     pub(crate) settlements: BTreeMap<(u32, u32), Settlement>,
     pub(crate) claims: Vec<Claim>,
     /// Per holder and programme.

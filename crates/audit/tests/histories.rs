@@ -141,9 +141,12 @@ impl History {
             }
             10..=15 => {
                 if let Some((id, limit)) = self.world.open_hold(byte(0)) {
-                    self.world
-                        .ledger
-                        .settle(id, limit * u64::from(byte(1)) / 200, self.world.at)?;
+                    let wall_ms = limit * u64::from(byte(1)) / 200;
+                    if byte(2) % 4 > 0 {
+                        let opened_at = self.world.ledger.open_hold(id).expect("it is open").opened_at;
+                        self.world.at = self.world.at.max(Timestamp(opened_at.0 + wall_ms));
+                    }
+                    self.world.ledger.settle(id, wall_ms, self.world.at)?;
                 }
             }
             16 => {
@@ -416,7 +419,8 @@ fn a_cap_per_job_is_forgotten_in_the_journal() {
     ledger.issue_vouchers(programme, &[voucher], at).expect("well formed");
     ledger.redeem_voucher("V", OrgId(2), at).expect("its own");
     // An hour of one core costs 100 fen, of which 50 are subsidised.
-    let hold = |ledger: &mut Ledger, job: u64, attempt: u32| {
+    let hold = |ledger: &mut Ledger, job: u64, attempt: u32, hours: u64| {
+        let at = Timestamp(at.0 + hours * HOUR);
         let hold = HoldRequest {
             key: HoldKey { job, task: 0, attempt },
             request: request(OrgId(2), SiteId(1), [("cpu", 1), ("x", 0), ("y", 0)], 2, false),
@@ -427,13 +431,14 @@ fn a_cap_per_job_is_forgotten_in_the_journal() {
         hold.request.walltime_ms_max = HOUR;
         ledger.hold(&hold, at).expect("there is money")
     };
-    let first = hold(&mut ledger, 1, 1);
-    ledger.settle(first, HOUR, at).expect("it is open");
-    let second = hold(&mut ledger, 1, 2);
-    let other = hold(&mut ledger, 2, 1);
-    ledger.settle(other, HOUR, at).expect("it is open");
-    ledger.release(second, at).expect("it is open");
-    let third = hold(&mut ledger, 1, 3);
+    let first = hold(&mut ledger, 1, 1, 0);
+    let later = |hours: u64| Timestamp(at.0 + hours * HOUR);
+    ledger.settle(first, HOUR, later(1)).expect("it is open");
+    let second = hold(&mut ledger, 1, 2, 1);
+    let other = hold(&mut ledger, 2, 1, 1);
+    ledger.settle(other, HOUR, later(2)).expect("it is open");
+    ledger.release(second, later(2)).expect("it is open");
+    let third = hold(&mut ledger, 1, 3, 2);
     let paid: i64 = ledger
         .open_hold(third)
         .expect("just opened")
@@ -470,6 +475,9 @@ fn amounts(record: &mut Record) -> Vec<&mut u64> {
         15 => vec![2],
         17 | 18 => slices(&record.facts, 9 + lines(&record.facts), lines(&record.facts)),
         20 if record.facts[2] > 0 => vec![6, 7],
+        // Cells that are counted anew.
+        20 if record.facts[3] > 0 => vec![7, 8],
+        21 if record.facts[1] > 0 => vec![5, 6],
         24 => vec![5, 6],
         23 => vec![7, 8],
         34 | 35 => vec![2],

@@ -238,6 +238,7 @@ const CASES: &[Case] = &[
     (13, |r| r.facts[12] = 1, (13, Check::Cell, "from")),
     (13, |r| r.at_ms = story::MONTH_END - HOUR, (13, Check::Cell, "until")),
     (14, |r| r.facts[1] = 36_000_001, (14, Check::Cell, "wall time")),
+    (14, |r| r.at_ms -= HOUR, (14, Check::Cell, "wall time")),
     (14, |r| r.facts[4] = 12_000_001, (14, Check::Cell, "to")),
     (14, |r| r.facts[2] = 0, (14, Check::Cell, "number of cells")),
     (13, |r| r.facts[6] = 2, (13, Check::State, "provider")),

@@ -165,7 +165,7 @@ impl Ledger {
                 available,
             });
         }
-        self.check_cash(amount)?;
+        self.check_withdrawal(org, amount)?;
         self.org_mut(org).withdrawn.0 += amount.0;
         self.post(Account::Wallet(org), Account::Treasury, amount);
         self.journal.fact(org.0);

@@ -78,6 +78,9 @@ impl Ledger {
         for (leg, _) in self.pinned().flat_map(|pinned| &pinned.slices).flat_map(Slice::legs) {
             *held.entry(leg.voucher).or_insert(0) += leg.grant.0;
         }
+        for (leg, _, (_, grant)) in self.holds.iter().flat_map(|(_, hold)| hold.kept()) {
+            *held.entry(leg.voucher).or_insert(0) += grant.0;
+        }
         for (_, voucher) in self.vouchers.iter() {
             voucher.assert_whole();
             let open = held.remove(&voucher.id).unwrap_or(0);
@@ -128,6 +131,13 @@ impl Ledger {
                 from_ms = slice.until_ms;
                 *held.entry(pinned.payer).or_insert(0) += slice.wallet.0;
             }
+        }
+        for (_, hold) in self.holds.iter() {
+            assert!(
+                hold.past.len() == hold.cells.len(),
+                "a cell without its slice: {hold:?}"
+            );
+            *held.entry(hold.pinned.payer).or_insert(0) += hold.kept_in_wallet().0;
         }
         for (_, org) in self.orgs.iter() {
             let open = held.remove(&org.id).unwrap_or(0);
@@ -224,16 +234,20 @@ impl Ledger {
     fn check_counters(&self) {
         let mut group_min = BTreeMap::new();
         let mut jobs: BTreeMap<_, JobUse> = BTreeMap::new();
-        let mut count_job = |job: u64, leg: &Leg, pin: &LegPin, (amount, grant): (Fen, Grant)| {
+        let mut count_job = |job: u64, leg: &Leg, pin: &LegPin, (amount, grant): (Fen, Grant), records: u32| {
             for cap in job_caps(leg, pin) {
                 let entry = jobs.entry((job, cap)).or_default();
                 entry.used += cap.counts(amount, grant);
-                entry.records += 1;
+                entry.records += records;
             }
         };
         for (_, hold) in self.holds.iter() {
             for (leg, pin) in hold.pinned.slices.iter().flat_map(Slice::legs) {
-                count_job(hold.key.job, leg, pin, (leg.amount, leg.grant));
+                count_job(hold.key.job, leg, pin, (leg.amount, leg.grant), 1);
+            }
+            for (leg, pin, rest) in hold.kept() {
+                count_job(hold.key.job, leg, pin, rest, 0);
+                *group_min.entry((leg.programme, pin.group, pin.year)).or_insert(0) += rest.1.0;
             }
         }
         for (job, cell) in self.cells() {
@@ -245,7 +259,7 @@ impl Ledger {
                     "more went back of a leg than it paid: {leg:?}"
                 );
                 *group_min.entry((leg.programme, pin.group, pin.year)).or_insert(0) += net.1.0;
-                count_job(job, leg, pin, net);
+                count_job(job, leg, pin, net, 1);
             }
         }
         for (leg, pin) in self.pinned().flat_map(|pinned| &pinned.slices).flat_map(Slice::legs) {

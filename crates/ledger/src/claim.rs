@@ -211,6 +211,7 @@ impl Ledger {
         let (holder, programme, due) = (claim.holder, claim.programme, claim.due());
         let set_off = due.min(self.money(Account::Owes(holder)));
         let cash = Fen(due.0 - set_off.0);
+        self.check_claim_paid_in(programme, cash)?;
         self.check_treasury(cash)?;
 
         self.roll_periods(by);

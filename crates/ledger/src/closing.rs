@@ -14,6 +14,9 @@ use crate::settlement::Settlement;
 use crate::tally::{Tally, TallyKey, add};
 use crate::types::{Fen, OrgId, ProgrammeId, Stamp};
 
+/// The most rows of a closed period in one entry, which stays below a mebibyte.
+const ENTRY_ROWS_MAX: usize = 4_096;
+
 impl Ledger {
     /// Closes a period that has ended, in order. Its statements never change again; what is refunded of its lines from now on is a
     /// correction in a later one.
@@ -47,6 +50,13 @@ impl Ledger {
             };
             self.settlements.insert((number, provider), settlement);
         }
+        let rows: Vec<Vec<u64>> = self.tallies(number).map(row).collect();
+        let mut rows = &rows[..];
+        while rows.len() > ENTRY_ROWS_MAX {
+            let (some, rest) = rows.split_at(ENTRY_ROWS_MAX);
+            self.write_rows(EntryKind::PeriodRows, number, some, by);
+            rows = rest;
+        }
         let closed = Closed {
             at: by.at,
             actor: by.actor,
@@ -55,12 +65,14 @@ impl Ledger {
         };
         let period = self.periods.get_mut(u64::from(number)).expect("found above");
         period.closed = Some(closed);
-        let rows: Vec<u64> = self.tallies(number).flat_map(row).collect();
-        self.journal
-            .facts([u64::from(number), self.tallies(number).count() as u64]);
-        self.journal.facts(rows);
-        self.write(EntryKind::ClosePeriod, by);
+        self.write_rows(EntryKind::ClosePeriod, number, rows, by);
         Ok(())
+    }
+
+    fn write_rows(&mut self, kind: EntryKind, period: u32, rows: &[Vec<u64>], by: Stamp) {
+        self.journal.facts([u64::from(period), rows.len() as u64]);
+        self.journal.facts(rows.iter().flatten().copied());
+        self.write(kind, by);
     }
 
     /// Net of each provider's lines in a period: the subsidies that providers are paid, and the payers' own money.

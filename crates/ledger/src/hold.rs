@@ -65,6 +65,8 @@ pub struct Hold {
     pub pinned: Pinned,
     /// What was captured while it is open: months that are over, covers that ended.
     pub cells: Vec<Cell>,
+    /// Per cell the slice it was captured of, with what it held then: the report may still say that less was used.
+    pub past: Vec<Slice>,
 }
 
 /// A binding quote: the money is held before there is a job.
@@ -217,6 +219,7 @@ impl Ledger {
             quote: None,
             pinned,
             cells: Vec::new(),
+            past: Vec::new(),
         });
         self.write(EntryKind::Hold, by);
         Ok(id)
@@ -271,6 +274,7 @@ impl Ledger {
             quote: Some(quote),
             pinned,
             cells: Vec::new(),
+            past: Vec::new(),
         });
         self.write(EntryKind::TakeUpQuote, by);
         Ok(id)
@@ -448,8 +452,12 @@ impl Pinned {
 impl Hold {
     /// What the wallet has paid for it and holds for it still.
     pub(crate) fn wallet_so_far(&self) -> Fen {
-        let paid: i64 = self.cells.iter().map(|cell| cell.wallet.0).sum();
-        Fen(paid + self.pinned.wallet().0)
+        Fen(self.past_wallet().0 + self.pinned.wallet().0)
+    }
+
+    /// What the wallet has paid, and holds still, of what was captured.
+    pub(crate) fn past_wallet(&self) -> Fen {
+        Fen(self.past.iter().map(|slice| slice.wallet.0).sum())
     }
 }
 

@@ -59,18 +59,20 @@ pub enum EntryKind {
     HoldQuote = 18,
     /// facts: hold, job, task, attempt, quote, time limit. Slices after the limit are released, the last one before it is cut there.
     TakeUpQuote = 19,
-    /// facts: hold, wall time, number of cells, the cells. What is still held is released.
+    /// facts: hold, wall time, number of cells, the cells, number of cells of earlier entries that end after the wall time, per such cell (its place in
+    /// its hold from 0, the period the difference is booked in, to ms, list price, paid from the wallet, per leg (amount, grant taken)): they are counted anew, as if
+    /// their slices had been captured now. What is still held is released.
     Settle = 20,
-    /// facts: hold. What is still held is released.
+    /// facts: hold, number of cells of earlier entries, per cell as in [`EntryKind::Settle`]: nothing was used. What is still held is released.
     Release = 21,
     /// facts: quote.
     ReleaseQuote = 22,
     /// facts: job, task, attempt, number of cells, per cell (its place in its hold from 0, its period, the period this is booked in, back in all, back
     /// to the wallet, per leg (amount, grant, 1 if back on the voucher)); texts: reason.
     Refund = 23,
-    /// facts: hold, number of cells (1), the cell: a slice is over, the hold goes on.
+    /// facts: hold, number of cells (1), the cell: a slice is over, the hold goes on. What the slice holds beside the cell stays held until the hold ends.
     Capture = 24,
-    /// A cover ended under an open hold. facts: hold, the instant in ms from the hold's beginning, number of cells, the cells, new time limit, number of slices, the
+    /// A cover ended under an open hold: a slice that is captured ends there and holds no more than its cell. facts: hold, the instant in ms from the hold's beginning, number of cells, the cells, new time limit, number of slices, the
     /// slices, which replace all that were open.
     Repin = 25,
     /// facts: hold, new time limit, number of slices, the slices added.
@@ -79,7 +81,7 @@ pub enum EntryKind {
     UpdateOrg = 27,
     /// facts: period, its end. The cluster writes it when a month is over, a principal when it ends the period earlier.
     EndPeriod = 28,
-    /// facts: period, number of rows, rows; a row is of, programme, agreement, site, payee region, captured, refunded, captures, refunds,
+    /// facts: period, number of rows, rows, after those of the entries of [`EntryKind::PeriodRows`] before it; a row is of, programme, agreement, site, payee region, captured, refunded, captures, refunds,
     /// number of funders, net of each (zigzag).
     ClosePeriod = 29,
     /// facts: claim, org, programme, amount.
@@ -100,6 +102,8 @@ pub enum EntryKind {
     RepayFund = 37,
     /// The last record of a job left the settlement window, and with it what it had used of a cap. facts: job, programme or 0, agreement or 0.
     ForgetJobCap = 38,
+    /// Rows of a period that the entries after this one close, when they are too many for one. facts: period, number of rows, rows.
+    PeriodRows = 39,
 }
 
 /// An entry as it is written: its record and its place in the chain.

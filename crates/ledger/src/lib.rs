@@ -31,6 +31,7 @@ mod price;
 mod programme;
 mod quote;
 mod reconcile;
+mod recount;
 mod refund;
 mod rejection;
 mod settle;

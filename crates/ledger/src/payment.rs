@@ -1,5 +1,11 @@
 //! Money that finance moves in the world, as the books are told of it: funders pay in, organisations pay back what they owe, funds are
-//! repaid. Deposits in wallets are ring-fenced: nothing but a withdrawal may take the treasury below them.
+//! repaid.
+//!
+//! The treasury is one sum of cash, and each part of it is somebody's. Deposits in wallets are their holders': nothing that is paid out takes the
+//! treasury below them, and a withdrawal leaves all others' deposits, and what funders and payers have paid in for payees, where they are. A programme's
+//! subsidies are paid out only when its own funders have paid in for them. A fund is repaid from what debtors have paid back.
+
+use std::collections::BTreeMap;
 
 use crate::account::Account;
 use crate::journal::EntryKind;
@@ -91,7 +97,7 @@ impl Ledger {
         check_amount("amount", amount)?;
         check_text("reference", reference)?;
         self.check_balance(Account::Recovery(programme), amount)?;
-        self.check_treasury(amount)?;
+        check_cash(amount, Fen(self.treasury_free().0 - self.for_payees().0))?;
         self.post(Account::Recovery(programme), Account::Treasury, amount);
         self.journal.facts([u64::from(programme.0), amount.0 as u64]);
         self.journal.text(reference);
@@ -104,6 +110,13 @@ impl Ledger {
         let money = &self.journal.totals.money;
         let deposits = money[Account::Wallet(OrgId(0)).kind()] + money[Account::WalletHeld(OrgId(0)).kind()];
         Fen((i128::from(self.treasury.0) - deposits).max(0) as i64)
+    }
+
+    // What was paid in for providers and holders and has not been paid out to them.
+    fn for_payees(&self) -> Fen {
+        let sum = |account: Account| self.journal.totals.money[account.kind()];
+        let owed = sum(Account::Receivable(OrgId(0))) + sum(Account::Claim(OrgId(0)));
+        Fen((owed - sum(Account::Due(ProgrammeId(0), 0))).max(0) as i64)
     }
 
     /// Of what a refund takes back from a funder: the part it has not paid in yet. The rest, which is owed back to the fund, is
@@ -143,18 +156,53 @@ impl Ledger {
 
     /// Refuses a payment that would be made from deposits.
     pub(crate) fn check_treasury(&self, needed: Fen) -> Result<(), Rejection> {
-        let available = self.treasury_free();
-        if needed > available {
-            return Err(Rejection::TreasuryShort { needed, available });
+        check_cash(needed, self.treasury_free())
+    }
+
+    /// Refuses a withdrawal of what was paid out to a provider before it was refunded, and that the provider has not paid back: it would be made from the
+    /// deposits of others, or from what was paid in for payees.
+    pub(crate) fn check_withdrawal(&self, org: OrgId, needed: Fen) -> Result<(), Rejection> {
+        let sum = |account: Account| self.journal.totals.money[account.kind()];
+        let own = i128::from(self.money(Account::Wallet(org)).0);
+        let others = sum(Account::Wallet(org)) + sum(Account::WalletHeld(org)) - own;
+        let left = i128::from(self.treasury.0) - others - i128::from(self.for_payees().0);
+        check_cash(needed, Fen(left.clamp(0, own) as i64))
+    }
+
+    /// Refuses to pay a provider while funders of a programme on its sheet have not paid in all that was called from them up to that period.
+    pub(crate) fn check_paid_in(&self, period: u32, provider: OrgId) -> Result<(), Rejection> {
+        let mut nets: BTreeMap<ProgrammeId, i64> = BTreeMap::new();
+        for (key, tally) in self.tallies(period) {
+            if key.programme != ProgrammeId(0) && self.paid_provider(key) == Some(provider) {
+                *nets.entry(key.programme).or_default() += tally.net().0;
+            }
+        }
+        for (programme, _) in nets.into_iter().filter(|(_, net)| *net > 0) {
+            let mut due = self.known_programme(programme)?.due.clone();
+            let later = self.periods_after(period).flat_map(|later| self.tallies(later.number));
+            for (_, tally) in later.filter(|(key, _)| key.programme == programme && key.of > period) {
+                for (due, part) in due.iter_mut().zip(tally.parts()) {
+                    due.0 -= part.0;
+                }
+            }
+            let needed = Fen(due.iter().map(|due| due.0.max(0)).sum());
+            if needed > Fen::ZERO {
+                return Err(Rejection::FundersDue { programme, needed });
+            }
         }
         Ok(())
     }
 
-    /// Refuses a withdrawal of money that was paid out to a provider before it was refunded, and that the provider has not paid back.
-    pub(crate) fn check_cash(&self, needed: Fen) -> Result<(), Rejection> {
-        let available = self.treasury;
-        if needed > available {
-            return Err(Rejection::TreasuryShort { needed, available });
+    /// Refuses to pay a claim with more than the programme's funders have paid in for its holders.
+    pub(crate) fn check_claim_paid_in(&self, programme: ProgrammeId, cash: Fen) -> Result<(), Rejection> {
+        let of_programme = self.claimable.iter().filter(|((_, of), _)| *of == programme);
+        let owed: i64 = of_programme
+            .map(|(_, account)| account.claimable.0 + account.filed.0)
+            .sum();
+        let due: i64 = self.known_programme(programme)?.due.iter().map(|due| due.0).sum();
+        let needed = Fen(cash.0 - (owed - due));
+        if cash > Fen::ZERO && needed > Fen::ZERO {
+            return Err(Rejection::FundersDue { programme, needed });
         }
         Ok(())
     }
@@ -170,4 +218,12 @@ impl Ledger {
         change(&mut account);
         self.provider_accounts.insert(provider, account);
     }
+}
+
+fn check_cash(needed: Fen, available: Fen) -> Result<(), Rejection> {
+    let available = available.max(Fen::ZERO);
+    if needed > available {
+        return Err(Rejection::TreasuryShort { needed, available });
+    }
+    Ok(())
 }

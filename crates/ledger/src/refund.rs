@@ -11,8 +11,8 @@ use crate::quote::{Leg, LegPin, merged};
 use crate::rejection::{Rejection, Subject};
 use crate::settle::Settled;
 use crate::slice::{Cell, LegRefunded, advanced};
-use crate::tally::{CellLine, LegLine};
-use crate::types::{Fen, Grant, HoldKey, ProgrammeId, Stamp};
+use crate::tally::{CellLine, LegLine, add};
+use crate::types::{Fen, Grant, HoldKey, OrgId, ProgrammeId, Stamp};
 use crate::voucher::VoucherState;
 
 /// What went back: `amount = Σ legs + copay`.
@@ -66,13 +66,6 @@ impl Ledger {
         Ok(self.give_refund(id, amount, reason, by))
     }
 
-    /// Gives back what was captured and not used after all.
-    pub(crate) fn refund_unused(&mut self, settled: u64, amount: Fen, by: Stamp) {
-        if amount > Fen::ZERO {
-            self.give_refund(settled, amount, "not used", by);
-        }
-    }
-
     fn give_refund(&mut self, id: u64, amount: Fen, reason: &str, by: Stamp) -> Refund {
         self.roll_periods(by);
         let settled = self.captures.get(id).expect("the caller found it").clone();
@@ -109,13 +102,7 @@ impl Ledger {
     }
 
     fn refund_cell(&mut self, settled: &Settled, place: usize, cell: &mut Cell, amount: Fen, by: Stamp) -> Refund {
-        if cell.legs_refunded.is_empty() {
-            let nothing = |leg: &Leg| LegRefunded {
-                funders: vec![Fen::ZERO; self.programme(leg.programme).map_or(0, |known| known.funders.len())],
-                ..LegRefunded::default()
-            };
-            cell.legs_refunded = cell.legs.iter().map(nothing).collect();
-        }
+        self.begin_refunds(cell);
         let refund = shares(cell, amount);
         let line = CellLine {
             period: cell.period,
@@ -145,6 +132,17 @@ impl Ledger {
         refund
     }
 
+    /// From now on what goes back of a cell is counted leg by leg.
+    pub(crate) fn begin_refunds(&self, cell: &mut Cell) {
+        if cell.legs_refunded.is_empty() {
+            let nothing = |leg: &Leg| LegRefunded {
+                funders: vec![Fen::ZERO; self.programme(leg.programme).map_or(0, |known| known.funders.len())],
+                ..LegRefunded::default()
+            };
+            cell.legs_refunded = cell.legs.iter().map(nothing).collect();
+        }
+    }
+
     // Takes a subsidy back from whoever was paid it; `true` if it went back on the voucher.
     fn refund_leg(&mut self, settled: &Settled, cell: &mut Cell, index: usize, leg: &Leg, by: Stamp) -> bool {
         let (pin, captured) = (&cell.pins[index], cell.legs[index].amount);
@@ -167,26 +165,51 @@ impl Ledger {
             }
         };
         let owed = Fen(leg.amount.0 - unpaid.0);
-        self.uncall(leg.programme, &parts, [(payee, unpaid), (Account::Owes(debtor), owed)]);
+        let debits = [(payee, unpaid), (Account::Owes(debtor), owed)];
+        self.take_back(leg, &parts, debits, debtor);
         let site = (
             settled.site,
             self.site(settled.site).expect("sites are never removed").region,
         );
         let line = LegLine::new(leg, settled.payer, settled.payer_region, site, cell.period);
         self.tally_refund(&LegLine { parts: &parts, ..line });
-        let voucher = self.voucher_mut(leg.voucher);
-        voucher.paid.0 -= leg.amount.0;
-        let (fraud, holder) = (voucher.fraud, voucher.holder);
+        self.voucher_mut(leg.voucher).paid.0 -= leg.amount.0;
         self.programme_mut(leg.programme).paid.0 -= leg.amount.0;
-        if fraud {
-            // The holder owes the fund only what it was not given back.
-            let owes = self
-                .balance(Account::Owes(holder))
-                .min(self.balance(Account::Recovery(leg.programme)));
-            let less = leg.amount.min(Fen(owes));
-            self.post(Account::Recovery(leg.programme), Account::Owes(holder), less);
-        }
         reinstate
+    }
+
+    /// What comes back of a leg goes to the funders that paid it. Of a voucher that was revoked for fraud its holder owes that to the fund: its debt shrinks
+    /// instead; and where it has paid the debt already the fund has its money, and what comes back is the holder's.
+    pub(crate) fn take_back(&mut self, leg: &Leg, parts: &[Fen], mut debits: [(Account, Fen); 2], debtor: OrgId) {
+        let known = self.voucher(leg.voucher).expect("vouchers are never removed");
+        let (fraud, holder, programme) = (known.fraud, known.holder, leg.programme);
+        if !fraud {
+            self.uncall(programme, parts, (Account::Wallet(holder), Fen::ZERO), &debits);
+            return;
+        }
+        let back = Fen(debits.iter().map(|(_, amount)| amount.0).sum());
+        let owes = self
+            .money(Account::Owes(holder))
+            .min(self.money(Account::Recovery(programme)));
+        let shrinks = back.min(owes);
+        let mut paid_before = Fen(back.0 - shrinks.0);
+        let weights: Vec<u64> = parts.iter().map(|part| part.0.max(0) as u64).collect();
+        let mut parts = parts.to_vec();
+        for (funder, kept) in split(paid_before, &weights).into_iter().enumerate() {
+            parts[funder].0 -= kept.0;
+            if kept > Fen::ZERO {
+                self.change_funder((programme, funder as u8), |account| add(&mut account.given_back, kept));
+            }
+        }
+        if debtor == holder {
+            // It would owe what it gets.
+            let both = debits[1].1.min(paid_before);
+            debits[1].1.0 -= both.0;
+            paid_before.0 -= both.0;
+        }
+        self.uncall(programme, &parts, (Account::Wallet(holder), paid_before), &debits);
+        add(&mut self.org_mut(holder).topped_up, paid_before);
+        self.post(Account::Recovery(programme), Account::Owes(holder), shrinks);
     }
 
     // The grant goes back to the budget, or on the voucher while it lives and the programme says so.
@@ -252,18 +275,26 @@ impl Ledger {
         parts
     }
 
-    // What comes back from the debits, in their order, no longer is due from the funders, in theirs; what a funder has paid in already is
-    // owed back to the fund.
-    fn uncall(&mut self, programme: ProgrammeId, parts: &[Fen], debits: [(Account, Fen); 2]) {
-        let mut credits = Vec::with_capacity(parts.len() + 1);
+    /// What comes back from the debits, in their order, no longer is due from the funders, in theirs; what a funder has paid in already is owed back to the
+    /// fund. A funder whose part is below zero pays more. `more` is another credit.
+    pub(crate) fn uncall(
+        &mut self,
+        programme: ProgrammeId,
+        parts: &[Fen],
+        more: (Account, Fen),
+        debits: &[(Account, Fen)],
+    ) {
+        let mut credits = Vec::with_capacity(parts.len() + 2);
         let mut paid_in = 0;
         for (funder, part) in parts.iter().enumerate() {
-            let not_paid = self.take_due(programme, funder as u8, *part);
+            let part = Fen(part.0.max(0));
+            let not_paid = self.take_due(programme, funder as u8, part);
             credits.push((Account::Due(programme, funder as u8), not_paid));
             paid_in += part.0 - not_paid.0;
         }
-        credits.push((Account::Recovery(programme), Fen(paid_in)));
-        let mut debits = debits.into_iter();
+        credits.extend([(Account::Recovery(programme), Fen(paid_in)), more]);
+        let pays_more = |(funder, part): (usize, &Fen)| (Account::Due(programme, funder as u8), Fen((-part.0).max(0)));
+        let mut debits = debits.iter().copied().chain(parts.iter().enumerate().map(pays_more));
         let mut debit = debits.next();
         for (credit, mut left) in credits {
             while left > Fen::ZERO

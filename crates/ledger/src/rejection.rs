@@ -206,6 +206,13 @@ pub enum Rejection {
         /// What is owed.
         available: Fen,
     },
+    /// Funders of a programme have not paid in what is to be paid out for it.
+    FundersDue {
+        /// The programme.
+        programme: ProgrammeId,
+        /// What they have to pay in first.
+        needed: Fen,
+    },
     /// The treasury has too little, deposits in wallets aside.
     TreasuryShort {
         /// What is to be paid out.
@@ -377,6 +384,7 @@ impl Rejection {
             Rejection::TooManyClaims { .. } => "TOO_MANY_CLAIMS",
             Rejection::SamePrincipal { .. } => "SAME_PRINCIPAL",
             Rejection::OverBalance { .. } => "MORE_THAN_OWED",
+            Rejection::FundersDue { .. } => "FUNDERS_DUE",
             Rejection::TreasuryShort { .. } => "TREASURY_SHORT",
         }
     }
@@ -395,6 +403,7 @@ impl Rejection {
             | Rejection::RefundTooLarge { .. }
             | Rejection::ClaimTooLarge { .. }
             | Rejection::OverBalance { .. }
+            | Rejection::FundersDue { .. }
             | Rejection::TreasuryShort { .. } => RejectionKind::Funds,
             Rejection::NoPrice { .. }
             | Rejection::BudgetCommitted { .. }
@@ -445,6 +454,7 @@ impl Rejection {
             | Rejection::ClaimTooLarge { needed, available, .. }
             | Rejection::OverBalance { needed, available, .. }
             | Rejection::TreasuryShort { needed, available } => Some((needed.0, available.0)),
+            Rejection::FundersDue { needed, .. } => Some((needed.0, 0)),
             Rejection::BudgetExhausted { needed, available, .. } => Some((needed.0, available.0)),
             Rejection::CopayOverMax { needed, allowed } => Some((needed.0, allowed.0)),
             Rejection::BudgetCommitted { needed, committed, .. } => Some((committed.0, needed.0)),
@@ -605,6 +615,10 @@ impl fmt::Display for Rejection {
                 needed,
                 available,
             } => write!(f, "{account}: {available} fen are outstanding, {needed} were given"),
+            Rejection::FundersDue { programme, needed } => write!(
+                f,
+                "the funders of programme {programme} have not paid in {needed} fen of what is to be paid out for it"
+            ),
             Rejection::TreasuryShort { needed, available } => {
                 write!(
                     f,

@@ -167,9 +167,10 @@ impl Parties {
 }
 
 impl Ledger {
-    /// Captures the reserved lines for the time used (capped at the hold's limit), pays, and releases the rest: one step, one entry.
+    /// Captures the reserved lines for the time used (capped at the hold's limit, and at what has passed since it was opened), pays, and releases the rest: one step, one entry.
     ///
-    /// Where more was captured already, because a month ended and the time used turned out to be shorter, a second entry gives the difference back.
+    /// Where more was captured already, because a month ended and the time used turned out to be shorter, it is counted anew: the outcome is that of a
+    /// hold of which nothing was captured before.
     pub fn settle(&mut self, hold: HoldId, wall_ms: u64, by: impl Into<Stamp>) -> Result<Receipt, Rejection> {
         let by = by.into();
         self.assert_time(by);
@@ -177,16 +178,17 @@ impl Ledger {
         self.roll_periods(by);
         self.catch_up(hold, by);
         let mut open = self.holds.remove(hold.0).expect("found above");
-        let wall_ms = wall_ms.min(open.pinned.walltime_ms_max);
+        let passed_ms = by.at.0 - open.opened_at.0;
+        let wall_ms = wall_ms.min(open.pinned.walltime_ms_max).min(passed_ms);
         let mut slices = std::mem::take(&mut open.pinned.slices);
         let cells = self.capture_until(Parties::of(&open), &mut slices, wall_ms, by);
         self.journal.facts([hold.0, wall_ms]);
         self.journal_cells(&cells);
+        let unused = self.recount(&mut open, wall_ms);
         self.write(EntryKind::Settle, by);
         self.forget_legs(open.key.job, slices.iter().flat_map(Slice::legs), by.at);
+        self.forget_legs(open.key.job, unused.iter().flat_map(Cell::legs), by.at);
         let settled = self.keep(hold, open, cells, wall_ms, by);
-        let unused = self.captures.get(settled).expect("just kept").captured_after(wall_ms);
-        self.refund_unused(settled, unused, by);
         Ok(self.captures.get(settled).expect("just kept").receipt())
     }
 
@@ -200,11 +202,11 @@ impl Ledger {
         let mut slices = std::mem::take(&mut open.pinned.slices);
         self.capture_until(Parties::of(&open), &mut slices, 0, by);
         self.journal.fact(hold.0);
+        let unused = self.recount(&mut open, 0);
         self.write(EntryKind::Release, by);
         self.forget_legs(open.key.job, slices.iter().flat_map(Slice::legs), by.at);
-        let settled = self.keep(hold, open, Vec::new(), 0, by);
-        let unused = self.captures.get(settled).expect("just kept").captured_after(0);
-        self.refund_unused(settled, unused, by);
+        self.forget_legs(open.key.job, unused.iter().flat_map(Cell::legs), by.at);
+        self.keep(hold, open, Vec::new(), 0, by);
         Ok(())
     }
 
@@ -364,11 +366,5 @@ impl Settled {
         };
         let legs = |cell: &Cell| cell.legs.iter().zip(&cell.legs_refunded).map(back).collect::<Vec<_>>();
         merged(self.cells.iter().flat_map(legs).collect::<Vec<_>>().iter())
-    }
-
-    // List price of what was captured after an instant.
-    fn captured_after(&self, wall_ms: u64) -> Fen {
-        let after = |cell: &Cell| cell.gross.0 - cell.gross_until(wall_ms).0;
-        Fen(self.cells.iter().map(after).sum())
     }
 }

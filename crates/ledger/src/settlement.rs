@@ -93,7 +93,10 @@ impl Ledger {
             return refused(SettlementRule::OutOfOrder(earlier.period));
         }
         let (cash, set_off) = self.payable(period, provider);
-        self.check_treasury(cash)?;
+        if cash > Fen::ZERO {
+            self.check_paid_in(period, provider)?;
+            self.check_treasury(cash)?;
+        }
 
         self.post(Account::Receivable(provider), Account::Owes(provider), set_off);
         self.post(Account::Receivable(provider), Account::Treasury, cash);

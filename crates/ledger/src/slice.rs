@@ -208,6 +208,11 @@ pub(crate) fn slack(legs: &[Leg], pins: &[LegPin], span_ms: u64, lines: usize) -
 }
 
 impl Cell {
+    /// What the wallet paid after all: a recount that is over what is held is not billed.
+    pub(crate) fn paid_by_wallet(&self) -> Fen {
+        Fen(self.wallet.0 - self.refunded.0)
+    }
+
     /// The legs with their rules.
     pub(crate) fn legs(&self) -> impl Iterator<Item = (&Leg, &LegPin)> {
         self.legs.iter().zip(&self.pins)
@@ -218,15 +223,6 @@ impl Cell {
         let bill = Bill::new(&self.lines, self.to_ms - self.from_ms);
         bill.expect("it was priced when it was captured").per_line
     }
-
-    /// List price of its use up to an instant of the hold.
-    pub(crate) fn gross_until(&self, to_ms: u64) -> Fen {
-        if self.to_ms <= to_ms {
-            return self.gross;
-        }
-        let used = Bill::new(&self.lines, to_ms.saturating_sub(self.from_ms));
-        used.expect("less than the cell, which was captured").gross
-    }
 }
 
 impl Slice {
@@ -236,8 +232,20 @@ impl Slice {
     }
 
     /// The cell of the slice's use up to `to_ms` (from the hold's beginning): the bill for that time, paid by the same legs under the same rules,
-    /// each up to what it holds.
+    /// each up to what it holds. The wallet holds enough for it.
     pub(crate) fn cell(self, to_ms: u64, period: u32) -> Cell {
+        let held = self.wallet;
+        let cell = self.used(to_ms, period);
+        assert!(
+            cell.wallet <= held,
+            "a slice has {held} fen in the wallet, {} are due",
+            cell.wallet
+        );
+        cell
+    }
+
+    /// The same of a slice that may hold too little in the wallet by a rounding, because it was cut where it was captured.
+    pub(crate) fn used(self, to_ms: u64, period: u32) -> Cell {
         let bill = Bill::new(&self.lines, to_ms - self.from_ms).expect("less than the slice, which was accepted");
         let amounts = self.captured(&bill);
         let mut legs = self.legs;
@@ -250,11 +258,7 @@ impl Slice {
         let subsidy: i64 = legs.iter().map(|leg| leg.amount.0).sum();
         let copay = Fen(gross.0 - subsidy);
         let wallet = Fen(copay.0 + advanced(&legs).0);
-        assert!(
-            copay >= Fen::ZERO && wallet <= self.wallet,
-            "a slice has {} fen in the wallet, {wallet} are due",
-            self.wallet
-        );
+        assert!(copay >= Fen::ZERO, "the legs of a slice pay {copay} fen too much");
         Cell {
             from_ms: self.from_ms,
             to_ms,

@@ -10,7 +10,7 @@ use crate::journal::EntryKind;
 use crate::ledger::Ledger;
 use crate::settle::Parties;
 use crate::slice::Slice;
-use crate::types::{Fen, HoldId, HoldKey, OrgId, ProgrammeId, Stamp, Timestamp, VoucherId};
+use crate::types::{HoldId, HoldKey, OrgId, ProgrammeId, Stamp, Timestamp, VoucherId};
 
 /// Holds looked at in one step.
 const STEP: usize = 256;
@@ -178,7 +178,8 @@ impl Ledger {
         self.repin(id, sweep.at, by)
     }
 
-    // Captures the slices that were over at an instant, an entry each: they are as good as used, since the hold is open.
+    // Captures the slices that were over at an instant, an entry each: they count as used, since the hold is open. What they hold besides stays held
+    // until it ends, when they may be counted anew.
     fn capture_ended(&mut self, id: HoldId, at: Timestamp, by: Stamp) {
         let hold = self.holds.get(id.0).expect("the caller found it");
         let (parties, offset_ms) = (Parties::of(hold), offset(hold, at));
@@ -186,12 +187,14 @@ impl Ledger {
         let ended: Vec<Slice> = hold.pinned.slices.iter().take_while(over).cloned().collect();
         for slice in ended {
             let until_ms = slice.until_ms;
-            let cell = self.capture(parties, slice, until_ms, by);
+            let used = slice.clone().cell(until_ms, 0);
+            let cell = self.capture(parties, slice.ended_with(&used), until_ms, by);
             self.journal.fact(id.0);
             self.journal_cells(std::slice::from_ref(&cell));
             let hold = self.hold_mut(id);
-            hold.pinned.slices.remove(0);
+            let slice = hold.pinned.slices.remove(0);
             hold.cells.push(cell);
+            hold.past.push(slice);
             self.write(EntryKind::Capture, by);
         }
     }
@@ -199,17 +202,23 @@ impl Ledger {
     // Captures what was used under the covers that end, and pays the rest anew by the rules of that instant, however long ago it is: from other
     // vouchers and the wallet. If they cannot, the hold's time ends there.
     fn repin(&mut self, id: HoldId, at: Timestamp, by: Stamp) -> Option<(HoldKey, u64)> {
+        // Months that were over then are captured as months, whether anybody has looked since or not.
+        self.capture_ended(id, at, by);
         let hold = self.hold_mut(id);
         let (key, opened_at, parties) = (hold.key, hold.opened_at, Parties::of(hold));
         let before = hold.pinned.walltime_ms_max;
         let first_ms = hold.pinned.slices.first().map_or(before, |slice| slice.from_ms);
         let offset_ms = offset(hold, at).max(first_ms);
         let mut replaced = std::mem::take(&mut hold.pinned.slices);
+        let begun = replaced.partition_point(|slice| slice.from_ms < offset_ms);
+        let used = replaced[..begun].to_vec();
         let cells = self.capture_until(parties, &mut replaced, offset_ms, by);
         let hold = self.hold_mut(id);
         hold.cells.extend(cells.iter().cloned());
+        let captured = used.into_iter().zip(&cells);
+        hold.past.extend(captured.map(|(slice, cell)| slice.ended_with(cell)));
         let request = rest_of(&hold.pinned, before - offset_ms);
-        let paid = Fen(hold.cells.iter().map(|cell| cell.wallet.0).sum());
+        let paid = hold.past_wallet();
         let when = When {
             at,
             use_from: Timestamp(opened_at.0 + offset_ms),

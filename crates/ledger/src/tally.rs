@@ -197,13 +197,17 @@ impl Ledger {
 
     /// Counts a captured cell: the payer's own money, and the payer's totals.
     pub(crate) fn tally_cell(&mut self, cell: &CellLine) {
+        self.tally_cell_in(cell.period, cell);
+    }
+
+    fn tally_cell_in(&mut self, period: u32, cell: &CellLine) {
         if cell.gross == Fen::ZERO {
             return;
         }
         if cell.wallet > Fen::ZERO {
-            self.count(cell.own_key(cell.period), cell.wallet, Fen::ZERO, &[]);
+            self.count(cell.own_key(period), cell.wallet, Fen::ZERO, &[]);
         }
-        let totals = self.holder_totals.of(cell.period, cell.payer);
+        let totals = self.holder_totals.of(period, cell.payer);
         totals.cells += 1;
         add(&mut totals.gross, cell.gross);
         add(&mut totals.subsidy, cell.subsidy);
@@ -223,6 +227,27 @@ impl Ledger {
         totals.refunds += 1;
         add(&mut totals.refunded, cell.gross);
         add(&mut totals.to_wallet, cell.wallet);
+        period
+    }
+
+    /// Counts by how much less than was captured a leg pays after a recount; by how much more, when the amount is below zero. In the period of a refund.
+    pub(crate) fn tally_leg_recount(&mut self, line: &LegLine<'_>) {
+        if line.amount > Fen::ZERO {
+            self.tally_refund(line);
+            return;
+        }
+        let key = line.key(self.refund_period(line.period));
+        let parts: Vec<Fen> = line.parts.iter().map(|part| Fen(-part.0)).collect();
+        self.count(key, Fen(-line.amount.0), Fen::ZERO, &parts);
+        if let Some(holder) = line.claimant {
+            self.credit_claim(holder, line.programme, Fen(-line.amount.0));
+        }
+    }
+
+    /// Counts a recounted cell: by how much less its payer pays, and by how much more where a rounding says so. Returns the period.
+    pub(crate) fn tally_recount(&mut self, less: &CellLine, more: &CellLine) -> u32 {
+        let period = self.tally_cell_refund(less);
+        self.tally_cell_in(period, more);
         period
     }
 

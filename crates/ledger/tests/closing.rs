@@ -145,6 +145,8 @@ struct World {
     // Statements as they were at the close.
     frozen: BTreeMap<u32, String>,
     balances: BTreeMap<Account, i64>,
+    // What the funders of each programme have paid in, less what they were given back.
+    from_funds: BTreeMap<ProgrammeId, i64>,
     // Providers that owed something at any time: what they are paid is less than what they earned.
     owed: BTreeSet<OrgId>,
 }
@@ -266,6 +268,7 @@ impl World {
             jobs: 0,
             frozen: BTreeMap::new(),
             balances: BTreeMap::new(),
+            from_funds: BTreeMap::new(),
             owed: BTreeSet::new(),
         };
         world.fold();
@@ -273,10 +276,21 @@ impl World {
     }
 
     fn run(&mut self, command: &Command) -> Result<(), Rejection> {
-        let at = self.at;
+        let before = self.at;
         let done = self.dispatch(command);
+        let at = if matches!(command, Command::Wait { .. }) {
+            before
+        } else {
+            self.at
+        };
         self.books.look(&self.ledger, at);
         done
+    }
+
+    // All that is due happens, and the bookkeeper sees what was captured before it may be counted anew.
+    fn pass(&mut self) {
+        while self.ledger.expire_due(self.at, 100).count > 0 {}
+        self.books.look(&self.ledger, self.at);
     }
 
     fn dispatch(&mut self, command: &Command) -> Result<(), Rejection> {
@@ -296,12 +310,22 @@ impl World {
                 let Some((id, limit_ms)) = self.open_hold(hold) else {
                     return Ok(());
                 };
-                self.ledger.settle(id, limit_ms * u64::from(share) / 200, at).map(drop)
+                let wall_ms = limit_ms * u64::from(share) / 200;
+                // Mostly so much has passed.
+                if !share.is_multiple_of(4) {
+                    let opened_at = self.ledger.open_hold(id).expect("it is open").opened_at;
+                    self.at = self.at.max(Timestamp(opened_at.0 + wall_ms));
+                }
+                self.pass();
+                self.ledger.settle(id, wall_ms, self.at).map(drop)
             }
-            Command::Release { hold } => match self.open_hold(hold) {
-                Some((id, _)) => self.ledger.release(id, at),
-                None => Ok(()),
-            },
+            Command::Release { hold } => {
+                self.pass();
+                match self.open_hold(hold) {
+                    Some((id, _)) => self.ledger.release(id, at),
+                    None => Ok(()),
+                }
+            }
             Command::Refund { job, amount } => {
                 let key = key(1 + u64::from(job) % self.jobs.max(1));
                 let amount = (amount < 50_000).then_some(Fen(i64::from(amount % 300)));
@@ -352,7 +376,23 @@ impl World {
             Command::ReviewClaim { claim, approve, actor } => {
                 self.ledger.review_claim(self.claim(claim), approve, "", by(actor))
             }
-            Command::PayClaim { claim, actor } => self.ledger.pay_claim(self.claim(claim), "", by(actor)).map(drop),
+            Command::PayClaim { claim, actor } => {
+                let id = self.claim(claim);
+                let cash = self.ledger.pay_claim(id, "", by(actor))?;
+                let programme = self.ledger.claim(id).expect("just paid").programme;
+                let owed: i64 = HOLDERS
+                    .iter()
+                    .flat_map(|holder| self.ledger.claimable(*holder))
+                    .filter(|(of, _)| *of == programme)
+                    .map(|(_, account)| account.claimable.0 + account.filed.0)
+                    .sum();
+                let due = self.ledger.balance(Account::Due(programme, 0));
+                assert!(
+                    cash == Fen::ZERO || self.shares(programme) > 1 || due <= owed,
+                    "a claim was paid that the fund of {programme} had not paid in"
+                );
+                Ok(())
+            }
             Command::Review { settlement, actor } => {
                 let (period, provider) = self.settlement(settlement);
                 self.ledger.review_settlement(period, provider, by(actor))
@@ -361,6 +401,9 @@ impl World {
                 let (period, provider) = self.settlement(settlement);
                 let (receivable, expected) = self.outstanding(period, provider);
                 let cash = self.ledger.pay_settlement(period, provider, "", by(actor))?;
+                if cash > Fen::ZERO {
+                    self.assert_paid_in(period, provider);
+                }
                 let earlier = self.ledger.settlements_after(0, OrgId(0));
                 let mut earlier = earlier.filter(|other| other.provider == provider && other.period < period);
                 assert!(
@@ -399,7 +442,41 @@ impl World {
             Command::Withdraw { holder, amount } => {
                 let holder = HOLDERS[usize::from(holder)];
                 let available = self.ledger.funds(holder).wallet_available;
-                self.ledger.withdraw(holder, some_of(available, amount), "", at)
+                self.ledger.withdraw(holder, some_of(available, amount), "", at)?;
+                let deposits =
+                    |org| self.ledger.balance(Account::Wallet(org)) + self.ledger.balance(Account::WalletHeld(org));
+                let others: i64 = HOLDERS.into_iter().filter(|org| *org != holder).map(deposits).sum();
+                assert!(
+                    self.ledger.balance(Account::Treasury) >= others,
+                    "{holder} withdrew what others had put in"
+                );
+                Ok(())
+            }
+        }
+    }
+
+    fn shares(&self, programme: ProgrammeId) -> usize {
+        PROGRAMMES[programme.0 as usize - 1].1.len()
+    }
+
+    // What a provider was paid of each programme, its own funders had paid in: they owe nothing but what was used in later periods.
+    fn assert_paid_in(&self, period: u32, provider: OrgId) {
+        for index in 0..PROGRAMMES.len() {
+            let programme = ProgrammeId(index as u32 + 1);
+            let lines = || self.books.lines.iter().filter(|line| line.key.programme == programme);
+            let on_sheet =
+                lines().filter(|line| line.key.period == period && line.provider == provider && !line.to_holder);
+            let net: i64 = on_sheet.map(|line| line.captured - line.refunded).sum();
+            for place in (0..self.shares(programme)).filter(|_| net > 0) {
+                let later: i64 = lines()
+                    .filter(|line| line.key.of > period)
+                    .map(|line| line.parts[place])
+                    .sum();
+                let due = self.ledger.balance(Account::Due(programme, place as u8));
+                assert!(
+                    due <= later,
+                    "fund {place} of {programme} has {due} to pay in, {later} of it later"
+                );
             }
         }
     }
@@ -634,6 +711,14 @@ impl World {
                 *self.balances.entry(debit).or_default() += amount * if debit.is_debit() { 1 } else { -1 };
                 *self.balances.entry(credit).or_default() += amount * if credit.is_debit() { -1 } else { 1 };
             }
+            let fund = |place: usize| (ProgrammeId(entry.facts[0] as u32), entry.facts[place] as i64);
+            if entry.kind == EntryKind::PayIn as u32 {
+                let (programme, amount) = fund(2);
+                *self.from_funds.entry(programme).or_default() += amount;
+            } else if entry.kind == EntryKind::RepayFund as u32 {
+                let (programme, amount) = fund(1);
+                *self.from_funds.entry(programme).or_default() -= amount;
+            }
             if entry.kind != EntryKind::ClosePeriod as u32 {
                 continue;
             }
@@ -683,7 +768,7 @@ impl World {
     // Whatever came before, all accounts can be evened out.
     fn settle_everything(&mut self) {
         self.at = Timestamp(self.at.0 + 1);
-        while self.ledger.expire_due(self.at, 100).count > 0 {}
+        self.pass();
         while let Some((id, _)) = self.open_hold(0) {
             self.ledger.release(id, self.at).expect("it is open");
         }
@@ -736,6 +821,15 @@ impl World {
             }
         }
         self.compare();
+        // The funds have paid for what true vouchers paid, and for nothing else: what false ones paid their holders have paid.
+        for index in 0..PROGRAMMES.len() {
+            let programme = ProgrammeId(index as u32 + 1);
+            let vouchers = self.ledger.vouchers_after(VoucherId(0));
+            let honest = vouchers.filter(|voucher| voucher.programme == programme && !voucher.fraud);
+            let paid: i64 = honest.map(|voucher| voucher.paid.0).sum();
+            let from_fund = self.from_funds.get(&programme).copied().unwrap_or(0);
+            assert_eq!(from_fund, paid, "the funds of {programme} paid {from_fund} for {paid}");
+        }
         let mut deposits = 0;
         for account in self.ledger.accounts() {
             let balance = Fen(self.ledger.balance(account));
@@ -769,6 +863,7 @@ fn old_periods_are_dropped_when_they_are_settled() {
                 minutes: 60,
             };
             world.run(&hold).expect("there is money");
+            world.at.0 += HOUR;
             world.run(&Command::Settle { hold: 0, share: 200 }).expect("it is open");
         }
         let _ = world.run(&Command::File {

@@ -543,7 +543,9 @@ fn a_holder_has_a_thousand_vouchers() {
     let hold = ledger.hold(&request, START).expect("the wallet is full");
     let pinned = &ledger.open_hold(hold).expect("just opened").pinned;
     assert_eq!((pinned.legs().len(), pinned.gross()), (1_000, Fen(2_000)));
-    let receipt = ledger.settle(hold, HOUR / 2, START).expect("open");
+    let receipt = ledger
+        .settle(hold, HOUR / 2, Timestamp(START.0 + HOUR / 2))
+        .expect("open");
     assert_eq!(
         (receipt.copay, ledger.vouchers_in_use(OrgId(1)).count()),
         (Fen(500), 500)

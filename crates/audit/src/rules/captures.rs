@@ -1,6 +1,7 @@
 //! Capture: what a slice costs for the time used, what each leg and the wallet pay of it, and the release of the rest.
 
 use super::plan::{count_job, line_costs};
+use super::recount::{recount, release_rest};
 use super::unknown;
 use crate::books::{Books, Cell, CellLeg, Ended, Hold, JobCap, Leg, Slice};
 use crate::calendar::month_end;
@@ -45,11 +46,13 @@ pub(super) fn settle(books: &mut Books, judge: &mut Judge<'_>, facts: &mut Facts
     let wall_ms = facts.ms("wall time")?;
     let count = facts.count("number of cells")?;
     let mut hold = books.holds.remove(&id).ok_or_else(|| unknown("open hold", id))?;
+    // No more than was asked for, nor than has passed.
+    let most_ms = hold.limit_ms.min(judge.at.saturating_sub(hold.base));
     judge.require(
         Check::Cell,
-        wall_ms <= hold.limit_ms,
+        wall_ms <= most_ms,
         || "wall time".into(),
-        format!("at most {}", hold.limit_ms),
+        format!("at most {most_ms}"),
         wall_ms,
     );
     let used = hold.slices.iter().take_while(|slice| slice.from_ms < wall_ms).count();
@@ -58,11 +61,14 @@ pub(super) fn settle(books: &mut Books, judge: &mut Judge<'_>, facts: &mut Facts
         if place < count {
             let stated = read_cell(facts, &slice)?;
             let to_ms = slice.until_ms.min(wall_ms).max(slice.from_ms);
-            capture(books, judge, &mut hold, slice, to_ms, &stated)?;
+            let cell = capture(books, judge, &hold, &slice, to_ms, &stated)?;
+            release_rest(books, judge, &hold, &slice, &cell);
+            hold.cells.push(cell);
         } else {
             release(books, judge, &hold, &slice);
         }
     }
+    recount(books, judge, facts, &mut hold, wall_ms)?;
     end(books, id, hold);
     Ok(())
 }
@@ -85,8 +91,10 @@ pub(super) fn capture_slice(books: &mut Books, judge: &mut Judge<'_>, facts: &mu
         format!("not after {at}"),
         over,
     );
-    let to_ms = slice.until_ms;
-    capture(books, judge, &mut hold, slice, to_ms, &stated)?;
+    // What it holds besides stays held: the hold may turn out to be shorter.
+    let cell = capture(books, judge, &hold, &slice, slice.until_ms, &stated)?;
+    hold.cells.push(cell);
+    hold.past.push(slice);
     books.holds.insert(id, hold);
     Ok(())
 }
@@ -122,7 +130,7 @@ pub(super) fn forget_job_cap(books: &mut Books, judge: &mut Judge<'_>, facts: &m
     let open = books.open_keys.range((job, 0, 0)..=(job, u32::MAX, u32::MAX));
     let holds = open.filter_map(|(_, id)| books.holds.get(id));
     let held = holds
-        .flat_map(|hold| &hold.slices)
+        .flat_map(|hold| hold.slices.iter().chain(&hold.past))
         .flat_map(|slice| &slice.legs)
         .any(counts);
     judge.require(
@@ -163,15 +171,15 @@ pub(super) fn check_rolled(books: &Books, judge: &mut Judge<'_>) {
     );
 }
 
-/// Captures a slice up to an offset and releases the rest of it.
+/// Captures a slice up to an offset; the rest of it stays held.
 pub(super) fn capture(
     books: &mut Books,
     judge: &mut Judge<'_>,
-    hold: &mut Hold,
-    slice: Slice,
+    hold: &Hold,
+    slice: &Slice,
     to_ms: u64,
     stated: &Stated,
-) -> Read<()> {
+) -> Read<Cell> {
     let number = hold.cells.len() + 1;
     let what = |figure: &str| format!("cell {number}: {figure}");
     judge.expect(Check::Cell, || what("from"), slice.from_ms, stated.from_ms);
@@ -179,10 +187,10 @@ pub(super) fn capture(
     check_rolled(books, judge);
     let period = books.closing.booked(hold.base.saturating_add(to_ms).min(judge.at));
     judge.expect(Check::Period, || what("period"), period, stated.period);
-    let costs = line_costs(hold, &slice, to_ms - slice.from_ms)?;
+    let costs = line_costs(hold, slice, to_ms - slice.from_ms)?;
     let gross: i128 = costs.iter().sum();
     judge.expect(Check::Price, || what("list price"), gross, stated.gross);
-    let amounts = paid(hold, &slice, &costs, to_ms - slice.from_ms)?;
+    let amounts = paid(hold, slice, &costs, to_ms - slice.from_ms)?;
     let mut legs = Vec::with_capacity(slice.legs.len());
     let (mut subsidy, mut advanced) = (0, 0);
     for (place, (leg, amount)) in slice.legs.iter().zip(amounts).enumerate() {
@@ -193,8 +201,6 @@ pub(super) fn capture(
         subsidy += amount;
         advanced += if leg.by_holder { amount } else { 0 };
         legs.push(capture_leg(books, judge, hold, leg, amount, grant)?);
-        let (rest, rest_grant) = (leg.amount - amount, leg.grant - grant);
-        release_leg(books, judge, hold, leg, rest, rest_grant);
     }
     let copay = gross - subsidy;
     let wallet = copay + advanced;
@@ -206,17 +212,18 @@ pub(super) fn capture(
         format!("at most the {} held", slice.wallet),
         wallet,
     );
-    let held = Account::WalletHeld(hold.payer);
-    judge.post(held, Account::Receivable(hold.provider), wallet);
-    judge.post(held, Account::Wallet(hold.payer), slice.wallet - wallet);
+    judge.post(
+        Account::WalletHeld(hold.payer),
+        Account::Receivable(hold.provider),
+        wallet,
+    );
     let cell = Cell { period, copay, legs };
     tally(books, hold.site, period, &cell, wallet);
-    hold.cells.push(cell);
-    Ok(())
+    Ok(cell)
 }
 
-// The legs of the slice in their order, each the most it can up to what it holds; caps and budgets were judged at the hold.
-fn paid(hold: &Hold, slice: &Slice, costs: &[i128], ms: u64) -> Read<Vec<i128>> {
+/// The legs of the slice in their order, each the most it can up to what it holds; caps and budgets were judged at the hold.
+pub(super) fn paid(hold: &Hold, slice: &Slice, costs: &[i128], ms: u64) -> Read<Vec<i128>> {
     let mut programmes: Vec<u32> = Vec::new();
     let mut bill = Bill {
         lines: costs.to_vec(),
@@ -323,8 +330,8 @@ pub(super) fn release(books: &mut Books, judge: &mut Judge<'_>, hold: &Hold, sli
     );
 }
 
-// What is not used goes back to the voucher, or to the budget when the voucher is over.
-fn release_leg(books: &mut Books, judge: &mut Judge<'_>, hold: &Hold, leg: &Leg, amount: i128, grant: i128) {
+/// What is not used goes back to the voucher, or to the budget when the voucher is over.
+pub(super) fn release_leg(books: &mut Books, judge: &mut Judge<'_>, hold: &Hold, leg: &Leg, amount: i128, grant: i128) {
     let over = books.voucher(leg.voucher).is_some_and(|voucher| voucher.is_over());
     let held = Account::VoucherHeld(leg.voucher);
     if over {

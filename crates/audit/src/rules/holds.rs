@@ -2,6 +2,7 @@
 
 use super::captures::{capture, end, read_cell, release as release_slice};
 use super::plan::{count_job, read_slices, set_aside};
+use super::recount::{ended_with, recount, release_rest};
 use super::unknown;
 use crate::books::{Books, Hold, Key};
 use crate::facts::{Facts, Read};
@@ -90,6 +91,7 @@ fn read_hold(
         lines,
         slices: Vec::new(),
         cells: Vec::new(),
+        past: Vec::new(),
     };
     let stated = read_slices(facts, count)?;
     set_aside(books, judge, &mut hold, 0, stated)?;
@@ -146,6 +148,7 @@ pub(super) fn release(books: &mut Books, judge: &mut Judge<'_>, facts: &mut Fact
     let id = facts.number("hold")?;
     let mut hold = books.holds.remove(&id).ok_or_else(|| unknown("open hold", id))?;
     release_all(books, judge, &mut hold);
+    recount(books, judge, facts, &mut hold, 0)?;
     end(books, id, hold);
     Ok(())
 }
@@ -186,7 +189,10 @@ pub(super) fn repin(books: &mut Books, judge: &mut Judge<'_>, facts: &mut Facts<
         let slice = hold.slices.remove(0);
         let stated = read_cell(facts, &slice)?;
         let to_ms = offset_ms.clamp(slice.from_ms, slice.until_ms);
-        capture(books, judge, &mut hold, slice, to_ms, &stated)?;
+        let cell = capture(books, judge, &hold, &slice, to_ms, &stated)?;
+        release_rest(books, judge, &hold, &slice, &cell);
+        hold.past.push(ended_with(slice, to_ms, &cell));
+        hold.cells.push(cell);
     }
     release_all(books, judge, &mut hold);
     let limit_ms = facts.ms("new time limit")?;

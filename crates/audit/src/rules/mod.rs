@@ -9,6 +9,7 @@ mod payments;
 mod periods;
 mod plan;
 mod programmes;
+mod recount;
 mod refunds;
 mod vouchers;
 
@@ -18,7 +19,7 @@ use crate::finding::Check;
 use crate::judge::Judge;
 
 /// Of each kind from 1 on: its name, and whether only people do it.
-const KINDS: [(&str, bool); 38] = [
+const KINDS: [(&str, bool); 39] = [
     ("CreateOrg", true),
     ("TopUp", true),
     ("Withdraw", true),
@@ -57,6 +58,7 @@ const KINDS: [(&str, bool); 38] = [
     ("Collect", true),
     ("RepayFund", true),
     ("ForgetJobCap", false),
+    ("PeriodRows", true),
 ];
 
 /// The name of a kind.
@@ -112,6 +114,7 @@ pub(crate) fn apply(books: &mut Books, judge: &mut Judge<'_>, kind: u64, mut fac
         36 => payments::collect(books, judge, facts)?,
         37 => payments::repay_fund(books, judge, facts)?,
         38 => captures::forget_job_cap(books, judge, facts)?,
+        39 => periods::rows(books, judge, facts)?,
         _ => {
             return Err(Malformed {
                 what: "kind".into(),

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::payments::paid_in_for_payees;
 use super::unknown;
 use crate::books::{Books, Org, Site};
 use crate::chart::Account;
@@ -62,6 +63,18 @@ pub(super) fn withdraw(books: &mut Books, judge: &mut Judge<'_>, facts: &mut Fac
     let org = wallet(books, facts)?;
     let amount = moved(judge);
     judge.post(Account::Wallet(org), Account::Treasury, amount);
+    // What is left covers everybody else's deposits, and what was paid in for providers and holders.
+    let others = books.total(Account::Wallet(0).kind()) + books.total(Account::WalletHeld(0).kind())
+        - books.balance(Account::Wallet(org));
+    let least = others + paid_in_for_payees(books);
+    let left = judge.balance(books, Account::Treasury);
+    judge.require(
+        Check::Balance,
+        left >= least,
+        || "treasury after the withdrawal".into(),
+        format!("at least {least}"),
+        left,
+    );
     Ok(())
 }
 

@@ -1,5 +1,7 @@
 //! Money that leaves and enters: claims of holders, settlements of providers, what funders and debtors pay.
 
+use std::collections::BTreeMap;
+
 use super::unknown;
 use crate::books::Books;
 use crate::chart::Account;
@@ -94,9 +96,61 @@ pub(super) fn pay_claim(books: &mut Books, judge: &mut Judge<'_>, facts: &mut Fa
     // What the holder owes is set off.
     let set_off = due.min(books.balance(Account::Owes(org)));
     judge.post(Account::Claim(org), Account::Owes(org), set_off);
-    judge.post(Account::Claim(org), Account::Treasury, due - set_off);
-    deposits(books, judge);
+    let cash = due - set_off;
+    judge.post(Account::Claim(org), Account::Treasury, cash);
+    if cash > 0 {
+        deposits(books, judge);
+        // As it was before: what holders have to get under the programme, of which its funders have paid in all but their dues.
+        let accounts = books.closing.claimable.iter().filter(|((_, of), _)| *of == programme);
+        let owed: i128 = accounts.map(|(_, account)| account.free + account.filed).sum::<i128>() + due;
+        let paid_in = owed - dues(books, programme).iter().sum::<i128>();
+        judge.require(
+            Check::Payment,
+            cash <= paid_in,
+            || format!("paid in under programme {programme}"),
+            format!("at least {cash}"),
+            paid_in,
+        );
+    }
     Ok(())
+}
+
+/// What funders and payers have paid in for providers and holders, and they have not been paid yet.
+pub(super) fn paid_in_for_payees(books: &Books) -> i128 {
+    let owed = books.total(Account::Receivable(0).kind()) + books.total(Account::Claim(0).kind());
+    (owed - books.total(Account::Due(0, 0).kind())).max(0)
+}
+
+// What each funder of a programme has not paid in.
+fn dues(books: &Books, programme: u32) -> Vec<i128> {
+    let funders = books.programme(programme).map_or(0, |known| known.funders.len());
+    (0..funders)
+        .map(|funder| books.balance(Account::Due(programme, funder as u8)))
+        .collect()
+}
+
+// Each programme that pays something on the sheet has been paid in by its funders: all but what was called for later periods.
+fn paid_in(books: &Books, judge: &mut Judge<'_>, (period, provider): (u32, u32)) {
+    let mut paying: BTreeMap<u32, i128> = BTreeMap::new();
+    for (key, tally) in books.closing.rows(period) {
+        if key.programme != 0 && books.provider_of(key) == Some(provider) {
+            *paying.entry(key.programme).or_default() += tally.net();
+        }
+    }
+    for (programme, _) in paying.into_iter().filter(|(_, net)| *net > 0) {
+        for (funder, due) in dues(books, programme).into_iter().enumerate() {
+            let tallies = books.closing.tallies.iter();
+            let later = tallies.filter(|(key, _)| key.programme == programme && key.of > period);
+            let later: i128 = later.filter_map(|(_, tally)| tally.funders.get(funder)).sum();
+            judge.require(
+                Check::Payment,
+                due <= later.max(0),
+                || format!("due from funder {} of programme {programme}", funder + 1),
+                format!("at most the {} of later periods", later.max(0)),
+                due,
+            );
+        }
+    }
 }
 
 // What organisations put in is theirs: nothing is paid out of it.
@@ -178,7 +232,10 @@ pub(super) fn pay_settlement(books: &mut Books, judge: &mut Judge<'_>, facts: &m
     judge.expect(Check::Payment, || "paid".into(), cash, amount);
     judge.post(receivable, owes, set_off);
     judge.post(receivable, Account::Treasury, cash);
-    deposits(books, judge);
+    if cash > 0 {
+        deposits(books, judge);
+        paid_in(books, judge, key);
+    }
     if let Some(settlement) = books.closing.settlements.get_mut(&key) {
         settlement.paid = Some(cash);
     }
@@ -218,6 +275,16 @@ pub(super) fn repay_fund(books: &mut Books, judge: &mut Judge<'_>, facts: &mut F
     let recovery = Account::Recovery(programme);
     pay(books, judge, facts, (recovery, Account::Treasury), recovery)?;
     deposits(books, judge);
+    let wallets = books.total(Account::Wallet(0).kind()) + books.total(Account::WalletHeld(0).kind());
+    let least = wallets + paid_in_for_payees(books);
+    let left = judge.balance(books, Account::Treasury);
+    judge.require(
+        Check::Balance,
+        left >= least,
+        || "treasury after the repayment".into(),
+        format!("at least the {least} of wallets and payees"),
+        left,
+    );
     Ok(())
 }
 

@@ -38,10 +38,26 @@ pub(super) fn end(books: &mut Books, judge: &mut Judge<'_>, facts: &mut Facts<'_
     Ok(())
 }
 
-pub(super) fn close(books: &mut Books, judge: &mut Judge<'_>, facts: &mut Facts<'_>) -> Read<()> {
+/// Rows of a period that is closed by the entries that follow; they are held against its tallies then.
+pub(super) fn rows(books: &mut Books, judge: &mut Judge<'_>, facts: &mut Facts<'_>) -> Read<()> {
+    let number = next_to_close(books, judge, facts)?;
+    let count = facts.count("number of rows")?;
+    judge.require(Check::Row, count > 0, || "number of rows".into(), "some", count);
+    for _ in 0..count {
+        books.closing.stated.push(read_row(facts, number)?);
+    }
+    Ok(())
+}
+
+fn next_to_close(books: &Books, judge: &mut Judge<'_>, facts: &mut Facts<'_>) -> Read<u32> {
     let number = facts.id("period")?;
     let next = books.closing.ended.iter().take_while(|period| period.closed).count() as u32 + 1;
     judge.expect(Check::Number, || "number of the period".into(), next, number);
+    Ok(number)
+}
+
+pub(super) fn close(books: &mut Books, judge: &mut Judge<'_>, facts: &mut Facts<'_>) -> Read<()> {
+    let number = next_to_close(books, judge, facts)?;
     let period = *books
         .closing
         .period(number)
@@ -65,10 +81,13 @@ pub(super) fn close(books: &mut Books, judge: &mut Judge<'_>, facts: &mut Facts<
         .rows(number)
         .map(|(key, tally)| (*key, tally.clone()))
         .collect();
-    judge.expect(Check::Row, || "number of rows".into(), expected.len(), count);
+    let mut stated = std::mem::take(&mut books.closing.stated);
+    for _ in 0..count {
+        stated.push(read_row(facts, number)?);
+    }
+    judge.expect(Check::Row, || "number of rows".into(), expected.len(), stated.len());
     let mut latest = None;
-    for place in 0..count {
-        let (key, found) = read_row(facts, number)?;
+    for (place, (key, found)) in stated.into_iter().enumerate() {
         judge.require(
             Check::Row,
             latest < Some(key),

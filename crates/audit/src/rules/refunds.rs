@@ -174,15 +174,8 @@ fn refund_cell(
             (account, judge.balance(books, account).clamp(0, amount))
         };
         let debtor = if leg.by_holder { payer } else { provider };
-        uncall(
-            books,
-            judge,
-            leg.programme,
-            &back,
-            unpaid,
-            (Account::Owes(debtor), amount - unpaid.1),
-        );
-        count_back(books, judge, key, leg, amount, grant);
+        take_back(books, judge, leg, &back, unpaid, (debtor, amount - unpaid.1));
+        count_back(books, key, leg, amount, grant);
         let row = key_of(leg.programme, leg.agreement, leg.payee_region);
         books.closing.count(row, true, amount, &back);
         leg.amount -= amount;
@@ -200,31 +193,70 @@ fn refund_cell(
     Ok(())
 }
 
-// What was not paid out comes back from the payee's account, the rest it owes from now on; what a funder has not paid in it owes no longer,
-// the rest is owed to the fund. Each of the first is set against each of the second in turn.
-fn uncall(
+/// What comes back of a leg: what was not paid out from the payee's account, the rest the payee owes from now on. A funder that has not paid its part in
+/// owes it no longer, else it is owed to the fund; one whose part is below zero owes more.
+///
+/// Of a voucher revoked for fraud its holder owes the fund what it paid: as far as it still does, that shrinks; what it has paid the fund already comes back
+/// to the holder.
+pub(super) fn take_back(
     books: &Books,
     judge: &mut Judge<'_>,
-    programme: u32,
+    leg: &CellLeg,
     back: &[i128],
     unpaid: (Account, i128),
-    paid: (Account, i128),
+    (debtor, mut paid): (u32, i128),
 ) {
-    let mut credits = Vec::with_capacity(back.len() + 1);
-    let mut paid_in = 0;
-    for (funder, part) in back.iter().enumerate() {
-        let due = Account::Due(programme, funder as u8);
-        let called = judge.balance(books, due).clamp(0, *part);
-        credits.push((due, called));
-        paid_in += part - called;
+    if unpaid.1 + paid == 0 {
+        return;
     }
-    credits.push((Account::Recovery(programme), paid_in));
-    let mut left = unpaid.1;
-    for (credit, amount) in credits {
-        let first = left.min(amount);
-        left -= first;
-        judge.post(unpaid.0, credit, first);
-        judge.post(paid.0, credit, amount - first);
+    let recovery = Account::Recovery(leg.programme);
+    let mut parts = back.to_vec();
+    let mut credits = Vec::with_capacity(back.len() + 2);
+    let defrauded = books.voucher(leg.voucher).filter(|voucher| voucher.fraud);
+    if let Some(voucher) = defrauded {
+        let owes = Account::Owes(voucher.holder);
+        let all = unpaid.1 + paid;
+        let open = judge
+            .balance(books, owes)
+            .min(judge.balance(books, recovery))
+            .clamp(0, all);
+        let mut to_holder = all - open;
+        let weights: Vec<i128> = back.iter().map(|part| *part.max(&0)).collect();
+        for (part, kept) in parts.iter_mut().zip(largest_remainder(to_holder, &weights)) {
+            *part -= kept;
+        }
+        if debtor == voucher.holder {
+            // It would owe itself.
+            let both = paid.min(to_holder);
+            (paid, to_holder) = (paid - both, to_holder - both);
+        }
+        credits.push((Account::Wallet(voucher.holder), to_holder));
+        judge.post(recovery, owes, open);
+    }
+    let mut debits = vec![unpaid, (Account::Owes(debtor), paid)];
+    for (funder, part) in parts.iter().enumerate() {
+        let due = Account::Due(leg.programme, funder as u8);
+        let called = judge.balance(books, due).clamp(0, *part.max(&0));
+        credits.extend([(due, called), (recovery, part.max(&0) - called)]);
+        debits.push((due, (-part).max(0)));
+    }
+    set_against(judge, debits, credits);
+}
+
+/// Each debit is set against the credits in turn.
+pub(super) fn set_against(judge: &mut Judge<'_>, debits: Vec<(Account, i128)>, credits: Vec<(Account, i128)>) {
+    let mut credits = credits.into_iter().filter(|(_, amount)| *amount > 0);
+    let mut credit = credits.next();
+    for (debit, mut left) in debits {
+        while let Some((account, open)) = credit.as_mut().filter(|_| left > 0) {
+            let amount = left.min(*open);
+            judge.post(debit, *account, amount);
+            left -= amount;
+            *open -= amount;
+            if *open == 0 {
+                credit = credits.next();
+            }
+        }
     }
 }
 
@@ -250,7 +282,7 @@ fn post_grant(books: &Books, judge: &mut Judge<'_>, leg: &CellLeg, grant: i128, 
     }
 }
 
-fn count_back(books: &mut Books, judge: &mut Judge<'_>, (job, ..): Key, leg: &CellLeg, amount: i128, grant: i128) {
+fn count_back(books: &mut Books, (job, ..): Key, leg: &CellLeg, amount: i128, grant: i128) {
     books.count_group(leg.programme, leg.group, leg.year.into(), -grant);
     let terms = books
         .programme(leg.programme)
@@ -264,14 +296,7 @@ fn count_back(books: &mut Books, judge: &mut Judge<'_>, (job, ..): Key, leg: &Ce
     {
         books.count_job(job, JobCap::Agreement(leg.agreement), -amount);
     }
-    let Some(voucher) = books.voucher_mut(leg.voucher) else {
-        return;
-    };
-    voucher.paid -= amount;
-    if voucher.fraud {
-        // The holder owes the fund what it was not given back, and no more.
-        let (owes, recovery) = (Account::Owes(voucher.holder), Account::Recovery(leg.programme));
-        let both = judge.balance(books, owes).min(judge.balance(books, recovery));
-        judge.post(recovery, owes, amount.min(both).max(0));
+    if let Some(voucher) = books.voucher_mut(leg.voucher) {
+        voucher.paid -= amount;
     }
 }

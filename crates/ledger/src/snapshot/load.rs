@@ -350,6 +350,7 @@ impl Loader {
         let key = key(record.key)?;
         let pinned = self.pinned(record.pinned.ok_or("a hold without its bill")?)?;
         self.ledger.keys.insert(key, KeyState::Open(HoldId(record.id)));
+        let past = record.past.into_iter().map(|slice| self.slice(slice));
         let hold = Hold {
             key,
             opened_at: Timestamp(record.opened_at),
@@ -357,7 +358,12 @@ impl Loader {
             quote: record.quote.map(QuoteId),
             pinned,
             cells: self.cells(record.cells)?,
+            past: past.collect::<Result<_, _>>()?,
         };
+        let mut past = hold.past.iter().zip(&hold.cells);
+        if hold.past.len() != hold.cells.len() || !past.all(|(slice, cell)| slice.legs.len() == cell.legs.len()) {
+            return Err("a cell without its slice");
+        }
         dense(&mut self.ledger.holds, record.id, hold)
     }
 

@@ -425,6 +425,8 @@ pub(super) struct HoldRecord {
     pub(super) asked_ms: u64,
     #[prost(message, repeated, tag = "7")]
     pub(super) cells: Vec<CellRecord>,
+    #[prost(message, repeated, tag = "8")]
+    pub(super) past: Vec<SliceRecord>,
 }
 
 #[derive(Clone, PartialEq, Message)]

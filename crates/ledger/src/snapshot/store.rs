@@ -178,6 +178,7 @@ pub(super) fn hold_record(id: u64, hold: &Hold) -> HoldRecord {
         pinned: Some(pinned_record(&hold.pinned)),
         asked_ms: hold.asked_ms,
         cells: hold.cells.iter().map(cell_record).collect(),
+        past: hold.past.iter().map(slice_record).collect(),
     }
 }
 

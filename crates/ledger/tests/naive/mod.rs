@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use hesuan_ledger::types::{OrgId, RegionCode, SiteId, Timestamp};
+use hesuan_ledger::types::{Fen, OrgId, RegionCode, SiteId, Timestamp};
 use hesuan_ledger::{Cell, Ledger, Leg, Redemption, TallyKey};
 
 /// 2026-01-01 00:00 in Shanghai.
@@ -55,8 +55,12 @@ struct Seen {
     site: SiteId,
     payer_region: RegionCode,
     refunded: i64,
+    legs: Vec<Leg>,
     // Per leg: what is left, in all and of each funder.
     left: Vec<(i64, Vec<i64>)>,
+    // What it cost when it was captured: one whose hold turned out to be shorter costs less afterwards.
+    gross: i64,
+    copay: i64,
 }
 
 impl Bookkeeper {
@@ -110,9 +114,56 @@ impl Bookkeeper {
                     let seen = self.capture(ledger, (payer, site), cell, self.opened[&job], at);
                     self.seen.insert(key, seen);
                 }
+                self.recount(ledger, key, cell);
                 self.refund(ledger, key, cell);
             }
+            // Of what is gone nothing was used.
+            for place in cells.len().. {
+                let Some(seen) = self.seen.get(&(job, place)) else {
+                    break;
+                };
+                let legs = seen.legs.iter().map(|leg| Leg { amount: Fen(0), ..*leg }).collect();
+                self.change(ledger, (job, place), legs, (0, 0));
+            }
         }
+    }
+
+    // A cell that was captured at a month's end and counted anew: each leg, each funder and the payer pay another amount.
+    fn recount(&mut self, ledger: &Ledger, key: (u64, usize), cell: &Cell) {
+        if cell.gross.0 != self.seen[&key].gross {
+            self.change(ledger, key, cell.legs.to_vec(), (cell.gross.0, cell.copay.0));
+        }
+    }
+
+    fn change(&mut self, ledger: &Ledger, key: (u64, usize), legs: Vec<Leg>, (gross, copay): (i64, i64)) {
+        let mut seen = self.seen[&key].clone();
+        let closed = seen.period as usize <= self.closed;
+        let period = if closed { self.current() } else { seen.period };
+        let (mut less, mut more, mut wallet) = (0, 0, copay - seen.copay);
+        for (index, leg) in legs.iter().enumerate() {
+            let (amount, of_funders) = seen.left[index].clone();
+            let parts = divided(leg.amount.0, &weights(ledger, leg));
+            let by: Vec<i64> = parts.iter().zip(&of_funders).map(|(new, old)| new - old).collect();
+            self.leg(ledger, &seen, leg, period, leg.amount.0 - amount, by);
+            less += (amount - leg.amount.0).max(0);
+            more += (leg.amount.0 - amount).max(0);
+            if leg.redemption == Redemption::Holder {
+                wallet += leg.amount.0 - amount;
+            }
+            seen.left[index] = (leg.amount.0, parts);
+        }
+        self.own(ledger, &seen, period, wallet);
+        let by = copay - seen.copay;
+        let (payer, subsidies) = (seen.payer, (less, more));
+        self.bill(
+            period,
+            payer,
+            true,
+            (less + (-by).max(0), subsidies.0, (-wallet).max(0)),
+        );
+        self.bill(period, payer, false, (more + by.max(0), subsidies.1, wallet.max(0)));
+        (seen.legs, seen.gross, seen.copay) = (legs, gross, copay);
+        self.seen.insert(key, seen);
     }
 
     fn capture(
@@ -138,6 +189,9 @@ impl Bookkeeper {
             payer_region,
             refunded: 0,
             left: Vec::new(),
+            legs: cell.legs.to_vec(),
+            gross: cell.gross.0,
+            copay: cell.copay.0,
         };
         let (mut subsidy, mut advanced) = (0, 0);
         for leg in &cell.legs {
