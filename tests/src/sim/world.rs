@@ -526,6 +526,8 @@ impl World {
                     "UNKNOWN_JOB",
                     // A cover that was got by fraud, or revised at once, may have ended the hold.
                     "HOLD_OVER",
+                    // Or just have ended a part of it, and the rest is being paid anew.
+                    "HOLD_SWEPT",
                 ];
                 let is_money = rejection.kind == hesuan_engine::outcome::RejectionKind::Funds;
                 assert!(is_money || expected.contains(&rejection.code), "{rejection:?}");
