@@ -90,20 +90,16 @@ async fn done_by(people: &mut People<'_>) -> anyhow::Result<()> {
     );
 
     // Held back until it is too late, it is given up, and who was to run after it learns it.
-    let blocked_ms = wall_ms() + 20_000;
-    let blocked = people
-        .submit(JobSpec {
-            not_before_ms: blocked_ms,
-            ..quick("true")
-        })
-        .await?;
-    let late = people
-        .submit(JobSpec {
-            done_by_ms: wall_ms() + 62_500,
-            after: vec![on(blocked, After::Any)],
-            ..quick("true")
-        })
-        .await?;
+    let blocker = JobSpec {
+        not_before_ms: wall_ms() + 20_000,
+        ..quick("true")
+    };
+    let blocker = people.submit(blocker).await?;
+    let late = JobSpec {
+        done_by_ms: wall_ms() + 62_500,
+        ..after_one(blocker, After::Any)
+    };
+    let late = people.submit(late).await?;
     let instead = people.submit(after_one(late, After::NotOk)).await?;
     let ended = people.ended(late).await?;
     ensure!(ended.state() == JobState::Deadline, "{ended:?}");
