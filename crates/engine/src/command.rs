@@ -107,8 +107,8 @@ pub enum Body {
     SetLevel(u32),
 }
 
-/// A job as submitted, checked for form by the api crate; names not yet resolved.
-#[derive(Clone, Debug, PartialEq)]
+/// A job as submitted, checked for form by the api crate; names not yet resolved. The default asks for nothing, of no task.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct SubmitJob {
     /// Free text, at most 128 bytes.
     pub name: Box<str>,

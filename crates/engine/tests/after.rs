@@ -5,7 +5,7 @@ mod support;
 
 use hesuan_engine::command::{Body, EndKind, SubmitJob};
 use hesuan_engine::outcome::{Effect, Reply};
-use hesuan_engine::state::{FOLLOWERS_MAX, JobState, State};
+use hesuan_engine::state::{FOLLOWERS_MAX, JobState};
 use hesuan_engine::types::{After, Dependency, JobId, TaskId};
 use proptest::prelude::*;
 use support::*;
@@ -135,15 +135,6 @@ fn small(tasks: u32) -> SubmitJob {
     job.resources.cpu_milli = 10;
     job.resources.memory_mib = 1;
     job
-}
-
-fn recoded(state: &State) -> State {
-    let mut chunks = Vec::new();
-    state.encode(&mut |chunk| chunks.push(chunk.to_vec()));
-    let copy = State::decode(&chunks).expect("what was encoded decodes");
-    copy.check();
-    assert_eq!(copy.full_hash(), state.full_hash());
-    copy
 }
 
 proptest! {

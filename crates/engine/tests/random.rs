@@ -512,15 +512,6 @@ fn event(end: Option<u8>, wall: u64) -> TaskEvent {
     end.map_or(TaskEvent::Started, |end| ended(kinds[usize::from(end)], wall))
 }
 
-fn recoded(state: &State) -> State {
-    let mut chunks = Vec::new();
-    state.encode(&mut |chunk| chunks.push(chunk.to_vec()));
-    let copy = State::decode(&chunks).expect("what was encoded decodes");
-    copy.check();
-    assert_eq!(copy.full_hash(), state.full_hash());
-    copy
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
 

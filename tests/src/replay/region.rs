@@ -5,16 +5,15 @@ use std::collections::{BTreeSet, HashMap};
 
 use anyhow::{anyhow, bail};
 use hesuan_engine::command::{
-    Body, Command, Decision, EndKind, HostInventory, MoneyCommand, NewPrincipal, Role, SubmitJob, TaskEnd, TaskEvent,
-    TaskReport,
+    Body, Decision, EndKind, HostInventory, MoneyCommand, NewPrincipal, Role, SubmitJob, TaskEnd, TaskEvent, TaskReport,
 };
-use hesuan_engine::outcome::{Effect, Reply};
+use hesuan_engine::outcome::Reply;
 use hesuan_engine::schedule::Planner;
-use hesuan_engine::state::{Genesis, Limits, State};
-use hesuan_engine::types::{
-    Fen, Funding, Gates, JobId, OnSiteLost, PrincipalId, RegionCode, Resources, Retries, SiteId, TaskId, Timestamp,
-};
+use hesuan_engine::state::State;
+use hesuan_engine::types::{Fen, Funding, JobId, PrincipalId, RegionCode, Resources, SiteId, TaskId, Timestamp};
 use hesuan_ledger::NewOrg;
+
+use crate::alone;
 
 /// When traces begin, milliseconds: an org must be there before its first job.
 const BEGIN_MS: u64 = 1_000_000;
@@ -49,16 +48,8 @@ impl Region {
     /// # Errors
     /// The engine refuses one.
     pub fn new(sites: &[u64]) -> anyhow::Result<Self> {
-        let genesis = Genesis {
-            cluster_id: [0; 16],
-            at: Timestamp(0),
-            members: Vec::new(),
-            admin_name: "admin".into(),
-            admin_token_sha256: [0; 32],
-            limits: Limits::default(),
-        };
         let mut region = Self {
-            state: State::genesis(&genesis),
+            state: alone::founded(Timestamp(0)),
             planner: Planner::new(),
             agents: HashMap::new(),
             users: BTreeSet::new(),
@@ -131,21 +122,9 @@ impl Region {
 
     fn apply(&mut self, at: Timestamp, principal: PrincipalId, body: Body) -> anyhow::Result<Reply> {
         let at = Timestamp(BEGIN_MS + at.0);
-        let index = self.state.applied_index() + 1;
-        let command = Command {
-            principal,
-            request_id: None,
-            digest: [0; 16],
-            body,
-        };
-        let mut effects: Vec<Effect> = Vec::new();
-        self.state.begin_entry(index, at);
-        let outcome = self.state.apply(at, &command, &mut effects);
-        self.state.end_entry(index);
+        let (reply, effects) = alone::apply(&mut self.state, at, principal, body);
         self.planner.observe(&self.state, &effects);
-        outcome
-            .reply
-            .map_err(|refused| anyhow!("{} {}", refused.code, refused.message))
+        reply.map_err(|refused| anyhow!("{} {}", refused.code, refused.message))
     }
 
     /// New work; its number, which counts all work from 0.
@@ -158,34 +137,19 @@ impl Region {
             self.org(&org)?;
         }
         let job = SubmitJob {
-            name: "".into(),
             org: (*org).into(),
-            payload: [].into(),
-            script: None,
             resources: Resources {
                 cpu_milli: wanted.procs * 1000,
                 memory_mib: 1,
                 ..Resources::default()
             },
             walltime_ms_max: wanted.limit_s.min(LIMIT_S_MAX) * 1000,
-            priority: 0,
             tasks: 1,
-            array: false,
-            parallel_max: 0,
-            sites: Vec::new(),
-            regions: Vec::new(),
-            retries_max: 0,
-            retries: Retries::default(),
-            on_site_lost: OnSiteLost::Hold,
             funding: Funding {
                 copay_max: Some(Fen::ZERO),
                 ..Funding::default()
             },
-            labels: Vec::new(),
-            quote: None,
-            validate_only: false,
-            gates: Gates::default(),
-            archived: Vec::new(),
+            ..SubmitJob::default()
         };
         match self.apply(now, PrincipalId::CLUSTER, Body::SubmitJob(job))? {
             Reply::Job(JobId(id)) => Ok(id - 1),

@@ -7,9 +7,7 @@ use hesuan_engine::command::{
 };
 use hesuan_engine::outcome::{Effect, Outcome, Rejection, Reply};
 use hesuan_engine::state::{Genesis, Limits, State};
-use hesuan_engine::types::{
-    Funding, Gates, HostId, JobId, OnSiteLost, PrincipalId, RequestId, Resources, Retries, TaskId,
-};
+use hesuan_engine::types::{HostId, JobId, PrincipalId, RequestId, Resources, TaskId};
 use hesuan_ledger::types::{BasisPoints, Fen, Grant, RegionCode, Sku, Timestamp};
 use hesuan_ledger::{BudgetPolicy, Funder, NewOrg, NewProgramme, NewVoucher, OrgKind, Rate, Redemption, Terms};
 
@@ -379,31 +377,26 @@ pub(crate) fn top_up(org: &str, fen: i64) -> Body {
 pub(crate) fn job() -> SubmitJob {
     SubmitJob {
         name: "job".into(),
-        org: "".into(),
         payload: b"payload".as_slice().into(),
-        script: None,
         resources: Resources {
             cpu_milli: 1000,
             memory_mib: 1024,
             ..Resources::default()
         },
         walltime_ms_max: HOUR,
-        priority: 0,
         tasks: 1,
-        array: false,
-        parallel_max: 0,
-        sites: Vec::new(),
-        regions: Vec::new(),
-        retries_max: 0,
-        retries: Retries::default(),
-        on_site_lost: OnSiteLost::Hold,
-        funding: Funding::default(),
-        labels: Vec::new(),
-        gates: Gates::NONE,
-        archived: Vec::new(),
-        quote: None,
-        validate_only: false,
+        ..SubmitJob::default()
     }
+}
+
+/// The state as another replica reads it from a snapshot.
+pub(crate) fn recoded(state: &State) -> State {
+    let mut chunks = Vec::new();
+    state.encode(&mut |chunk| chunks.push(chunk.to_vec()));
+    let copy = State::decode(&chunks).expect("what was encoded decodes");
+    copy.check();
+    assert_eq!(copy.full_hash(), state.full_hash());
+    copy
 }
 
 pub(crate) fn array(tasks: u32) -> SubmitJob {

@@ -2,16 +2,15 @@
 
 use anyhow::{Context, bail};
 use hesuan_engine::command::{
-    Body, Command, Decision, EndKind, HostInventory, MoneyCommand, NewPrincipal, Role, SubmitJob, TaskEnd, TaskEvent,
-    TaskReport,
+    Body, Decision, EndKind, HostInventory, MoneyCommand, NewPrincipal, Role, SubmitJob, TaskEnd, TaskEvent, TaskReport,
 };
 use hesuan_engine::outcome::{Effect, Reply};
 use hesuan_engine::schedule::Planner;
-use hesuan_engine::state::{Genesis, Limits, State};
-use hesuan_engine::types::{
-    Fen, Funding, Gates, JobId, OnSiteLost, PrincipalId, RegionCode, Resources, Retries, TaskId, Timestamp,
-};
+use hesuan_engine::state::State;
+use hesuan_engine::types::{Fen, JobId, PrincipalId, RegionCode, Resources, TaskId, Timestamp};
 use hesuan_ledger::NewOrg;
+
+use crate::alone;
 
 const SITES: usize = 12;
 const ORG: &str = "lab";
@@ -38,15 +37,7 @@ impl World {
     /// The engine refuses what it is asked for.
     pub(crate) fn new(hosts: usize) -> anyhow::Result<Self> {
         let now_ms = 1_000_000;
-        let genesis = Genesis {
-            cluster_id: [0; 16],
-            at: Timestamp(now_ms),
-            members: Vec::new(),
-            admin_name: "admin".into(),
-            admin_token_sha256: [0; 32],
-            limits: Limits::default(),
-        };
-        let (state, mut planner) = (State::genesis(&genesis), Planner::new());
+        let (state, mut planner) = (alone::founded(Timestamp(now_ms)), Planner::new());
         planner.reset(&state);
         let mut world = Self {
             state,
@@ -127,18 +118,8 @@ impl World {
 
     fn apply_only(&mut self, principal: PrincipalId, body: Body) -> anyhow::Result<(Reply, Vec<Effect>)> {
         self.now_ms += 1;
-        let command = Command {
-            principal,
-            request_id: None,
-            digest: [0; 16],
-            body,
-        };
-        let index = self.state.applied_index() + 1;
-        let mut effects = Vec::new();
-        self.state.begin_entry(index, self.now());
-        let outcome = self.state.apply(self.now(), &command, &mut effects);
-        self.state.end_entry(index);
-        match outcome.reply {
+        let (reply, effects) = alone::apply(&mut self.state, Timestamp(self.now_ms), principal, body);
+        match reply {
             Ok(reply) => Ok((reply, effects)),
             Err(refused) => bail!("{}: {}", refused.code, refused.message),
         }
@@ -253,26 +234,10 @@ pub(crate) fn ballast(cores: u64, tasks: u32) -> SubmitJob {
 
 fn of(resources: Resources, walltime_ms_max: u64) -> SubmitJob {
     SubmitJob {
-        name: "".into(),
         org: ORG.into(),
-        payload: [].into(),
-        script: None,
         resources,
         walltime_ms_max,
-        priority: 0,
         tasks: 1,
-        array: false,
-        parallel_max: 0,
-        sites: Vec::new(),
-        regions: Vec::new(),
-        retries_max: 0,
-        retries: Retries::default(),
-        on_site_lost: OnSiteLost::Hold,
-        funding: Funding::default(),
-        labels: Vec::new(),
-        gates: Gates::default(),
-        archived: Vec::new(),
-        quote: None,
-        validate_only: false,
+        ..SubmitJob::default()
     }
 }

@@ -4,14 +4,14 @@
 use std::collections::{BTreeSet, HashMap};
 
 use anyhow::{Context, bail};
-use hesuan_engine::command::{Body, Command, Decision, HostInventory, MoneyCommand, SubmitJob};
-use hesuan_engine::outcome::{Effect, Reply};
+use hesuan_engine::command::{Body, Decision, HostInventory, MoneyCommand, SubmitJob};
+use hesuan_engine::outcome::Reply;
 use hesuan_engine::schedule::Planner;
-use hesuan_engine::state::{Genesis, Limits, State};
-use hesuan_engine::types::{
-    Funding, Gates, HostId, JobId, OnSiteLost, PrincipalId, RegionCode, Resources, Retries, Timestamp,
-};
+use hesuan_engine::state::State;
+use hesuan_engine::types::{HostId, JobId, PrincipalId, RegionCode, Resources, Timestamp};
 use hesuan_ledger::NewOrg;
+
+use crate::alone;
 
 use super::cluster::{Node, Placement, Pod};
 
@@ -36,15 +36,7 @@ impl Ours {
     /// The engine refuses such machines.
     pub fn new(nodes: &[Node], ranks: &[usize]) -> anyhow::Result<Self> {
         let now = 1_000_000;
-        let genesis = Genesis {
-            cluster_id: [0; 16],
-            at: Timestamp(now),
-            members: Vec::new(),
-            admin_name: "admin".into(),
-            admin_token_sha256: [0; 32],
-            limits: Limits::default(),
-        };
-        let (state, mut planner) = (State::genesis(&genesis), Planner::new());
+        let (state, mut planner) = (alone::founded(Timestamp(now)), Planner::new());
         planner.reset(&state);
         let mut ours = Self {
             state,
@@ -154,19 +146,10 @@ impl Ours {
     /// Applies a command in an entry of its own, 1 ms later; the planner sees the effects.
     fn apply(&mut self, body: Body) -> anyhow::Result<Reply> {
         self.now += 1;
-        let command = Command {
-            principal: PrincipalId::CLUSTER,
-            request_id: None,
-            digest: [0; 16],
-            body,
-        };
-        let index = self.state.applied_index() + 1;
-        let mut effects: Vec<Effect> = Vec::new();
-        self.state.begin_entry(index, Timestamp(self.now));
-        let outcome = self.state.apply(Timestamp(self.now), &command, &mut effects);
-        self.state.end_entry(index);
+        let at = Timestamp(self.now);
+        let (reply, effects) = alone::apply(&mut self.state, at, PrincipalId::CLUSTER, body);
         self.planner.observe(&self.state, &effects);
-        outcome.reply.map_err(|refused| {
+        reply.map_err(|refused| {
             Refused {
                 never_fits: !refused.sites.is_empty(),
                 text: format!("{}: {}", refused.code, refused.message),
@@ -202,26 +185,10 @@ fn submit(pod: &Pod) -> SubmitJob {
         generic: Vec::new(),
     };
     SubmitJob {
-        name: "".into(),
         org: ORG.into(),
-        payload: [].into(),
-        script: None,
         resources,
         walltime_ms_max: HOUR_MS,
-        priority: 0,
         tasks: 1,
-        array: false,
-        parallel_max: 0,
-        sites: Vec::new(),
-        regions: Vec::new(),
-        retries_max: 0,
-        retries: Retries::default(),
-        on_site_lost: OnSiteLost::Hold,
-        funding: Funding::default(),
-        labels: Vec::new(),
-        gates: Gates::default(),
-        archived: Vec::new(),
-        quote: None,
-        validate_only: false,
+        ..SubmitJob::default()
     }
 }

@@ -22,9 +22,7 @@ use crate::command::{
 };
 use crate::outcome::{Effect, Reply};
 use crate::state::{Genesis, JobState, Limits, State};
-use crate::types::{
-    Fen, Funding, Gates, JobId, OnSiteLost, PrincipalId, RegionCode, Resources, Retries, SiteId, TaskId, Timestamp,
-};
+use crate::types::{Fen, JobId, OnSiteLost, PrincipalId, RegionCode, Resources, SiteId, TaskId, Timestamp};
 
 pub(super) const HOUR: u64 = 3_600_000;
 
@@ -48,31 +46,15 @@ pub(super) fn gpu_host(count: usize, model: &str) -> HostInventory {
 /// A single job of one core and one GiB for an hour, paid by `lab`.
 pub(super) fn job() -> SubmitJob {
     SubmitJob {
-        name: "".into(),
         org: "lab".into(),
-        payload: [].into(),
-        script: None,
         resources: Resources {
             cpu_milli: 1000,
             memory_mib: 1024,
             ..Resources::default()
         },
         walltime_ms_max: HOUR,
-        priority: 0,
         tasks: 1,
-        array: false,
-        parallel_max: 0,
-        sites: Vec::new(),
-        regions: Vec::new(),
-        retries_max: 0,
-        retries: Retries::default(),
-        on_site_lost: OnSiteLost::Hold,
-        funding: Funding::default(),
-        labels: Vec::new(),
-        gates: Gates::NONE,
-        archived: Vec::new(),
-        quote: None,
-        validate_only: false,
+        ..SubmitJob::default()
     }
 }
 
