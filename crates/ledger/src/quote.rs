@@ -115,6 +115,13 @@ impl Ledger {
         Ok(self.plan(request, request.job, now)?.quote())
     }
 
+    /// A quote that the payer's wallet can bear now and the payer allows.
+    pub fn affordable_quote(&self, request: &QuoteRequest, at: Timestamp) -> Result<Quote, Rejection> {
+        let quote = self.quote(request, at)?;
+        self.afford(request, &quote)?;
+        Ok(quote)
+    }
+
     /// Whether the payer's wallet has, and the payer allows, what a quote needs.
     pub fn afford(&self, request: &QuoteRequest, quote: &Quote) -> Result<(), Rejection> {
         self.afford_wallet(request, quote.wallet, Fen::ZERO)

@@ -52,8 +52,7 @@ pub fn price(
     at: Timestamp,
 ) -> Result<Quote, Reason> {
     let asked = state.bill(request, site, model, at);
-    let quote = state.ledger().quote(&asked, at);
-    let affordable = quote.and_then(|quote| state.ledger().afford(&asked, &quote).map(|()| quote));
+    let affordable = state.ledger().affordable_quote(&asked, at);
     let quote = affordable.map_err(|refused| reason(state, request.org, &refused))?;
     match request.wallet_max {
         Some(most) if quote.wallet > most => Err(Reason::Money {

@@ -39,7 +39,7 @@ impl State {
     fn least_refused(&self, request: &Request, at: Timestamp) -> Option<Refused> {
         let refused = self
             .bills(request, at)
-            .filter_map(|(_, bill)| self.afford(&bill, at).err());
+            .filter_map(|(_, bill)| self.tables.ledger.affordable_quote(&bill, at).err());
         refused.min_by_key(|refused| refused.short_by().unwrap_or(i64::MAX))
     }
 
@@ -54,12 +54,6 @@ impl State {
             let models = schedule::models_ever(self, site, &request.resources).into_iter();
             models.map(move |model| (site, self.bill(request, site.id, model.as_deref(), at)))
         })
-    }
-
-    fn afford(&self, bill: &QuoteRequest, at: Timestamp) -> Result<(), Refused> {
-        let ledger = &self.tables.ledger;
-        let quote = ledger.quote(bill, at)?;
-        ledger.afford(bill, &quote)
     }
 
     /// Where a request would be paid for the smallest co-pay; of equals the smaller number.
@@ -108,8 +102,7 @@ impl State {
             return None;
         }
         let paid = self.bills(request, at).filter_map(|(site, bill)| {
-            let quote = books.quote(&bill, at).ok()?;
-            books.afford(&bill, &quote).ok()?;
+            let quote = books.affordable_quote(&bill, at).ok()?;
             Some((quote.copay, site.id, Fen(quote.gross.0 - quote.copay.0), &site.name))
         });
         let (copay, _, subsidy, site) = paid.min()?;

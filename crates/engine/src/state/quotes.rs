@@ -115,8 +115,7 @@ impl State {
         let ledger = &self.tables.ledger;
         ledger.vouchers_in_use(request.org).next()?;
         let quotes = self.bills(request, at).filter_map(|(_, bill)| {
-            let quote = ledger.quote(&bill, at).ok()?;
-            ledger.afford(&bill, &quote).ok()?;
+            let quote = ledger.affordable_quote(&bill, at).ok()?;
             (!quote.legs.is_empty()).then_some(quote.wallet)
         });
         quotes.max()
