@@ -12,7 +12,7 @@ use super::need::GpuNeed;
 use super::planner::Planner;
 use super::price;
 use super::time::Profile;
-use super::view::{Kept, Spot};
+use super::view::Spot;
 use crate::state::State;
 use crate::types::{ClassId, HostId, SiteId, TaskId, Timestamp};
 
@@ -100,6 +100,21 @@ impl Promise {
     }
 }
 
+/// A host that is promised to somebody, as seen by work that would start there now and run up to its limit.
+pub(crate) struct Kept<'a> {
+    pub(crate) position: usize,
+    promise: &'a Promise,
+    now: Timestamp,
+    limit_ms: u64,
+}
+
+impl Kept<'_> {
+    /// The devices that it may have there all the same.
+    pub(crate) fn room(&self, slot: &Slot, need: &Need, model: Option<u16>) -> Option<Vec<u32>> {
+        self.promise.room_for(slot, need, model, self.now, self.limit_ms)
+    }
+}
+
 impl Promises {
     /// What a site has promised.
     pub(crate) fn at(&self, site: SiteId) -> Option<&Promise> {
@@ -113,6 +128,17 @@ impl Promises {
             .map(|(site, promise)| (*site, promise))
     }
 
+    /// The host that a site has promised to somebody before this rank, for work of the class that would start now.
+    fn kept(&self, hosts: &Hosts, class: &ClassPlan, rank: Rank, site: SiteId, now: Timestamp) -> Option<Kept<'_>> {
+        let promise = self.at(site).filter(|promise| !promise.yields_to(rank))?;
+        Some(Kept {
+            position: hosts.position(promise.host)?,
+            promise,
+            now,
+            limit_ms: class.request.walltime_ms_max,
+        })
+    }
+
     /// Promises that stand.
     pub(crate) fn len(&self) -> usize {
         self.of_site.len()
@@ -123,26 +149,14 @@ impl Planner {
     /// The host of a site where a task of the class strands least, of those where it delays nobody who is promised room.
     pub(super) fn find(&mut self, class: &ClassPlan, rank: Rank, site: SiteId, model: Option<u16>) -> Option<Spot> {
         let view = self.view.sites.get_mut(&site).expect("offers are of sites in the view");
-        let promise = self.promises.at(site).filter(|promise| !promise.yields_to(rank));
-        let (now, limit_ms) = (self.planned_at, class.request.walltime_ms_max);
-        let room = |slot: &Slot| promise?.room_for(slot, &class.need, model, now, limit_ms);
-        let kept = promise.and_then(|promise| {
-            let position = view.hosts.position(promise.host)?;
-            Some(Kept { position, room: &room })
-        });
+        let kept = (self.promises).kept(&view.hosts, class, rank, site, self.planned_at);
         view.find(&class.need, model, kept.as_ref())
     }
 
     /// Whether there is such a host.
     pub(super) fn has_room(&self, class: &ClassPlan, rank: Rank, site: SiteId, model: Option<u16>) -> bool {
         let view = self.view.sites.get(&site).expect("offers are of sites in the view");
-        let promise = self.promises.at(site).filter(|promise| !promise.yields_to(rank));
-        let (now, limit_ms) = (self.planned_at, class.request.walltime_ms_max);
-        let room = |slot: &Slot| promise?.room_for(slot, &class.need, model, now, limit_ms);
-        let kept = promise.and_then(|promise| {
-            let position = view.hosts.position(promise.host)?;
-            Some(Kept { position, room: &room })
-        });
+        let kept = (self.promises).kept(&view.hosts, class, rank, site, self.planned_at);
         view.has_room(&class.need, model, kept.as_ref())
     }
 

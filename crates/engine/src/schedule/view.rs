@@ -4,11 +4,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::hosts::{Hosts, Need, Slot};
+use super::hosts::{Hosts, Need};
 use super::lane::{Ask, Lane};
 use super::loss::{self, Profile};
 use super::mix::Mix;
 use super::need::GpuNeed;
+use super::promises::Kept;
 use super::ranking::Rankings;
 use super::worth::{Table, Tables};
 use crate::state::{Host, State};
@@ -25,12 +26,6 @@ pub(crate) struct Spot {
     pub(crate) score: u64,
     pub(crate) host: HostId,
     pub(crate) gpu_indices: Vec<u32>,
-}
-
-/// A host that is kept for somebody, and the devices that a task may have there all the same.
-pub(crate) struct Kept<'a> {
-    pub(crate) position: usize,
-    pub(crate) room: &'a dyn Fn(&Slot) -> Option<Vec<u32>>,
 }
 
 /// The hosts of one site and the indexes over them.
@@ -78,7 +73,7 @@ impl SiteView {
         with_room(self.lane(model), need).any(|position| {
             let slot = &self.hosts.slots[position];
             let kept = kept.filter(|kept| kept.position == position);
-            slot.has_generic(need) && kept.is_none_or(|kept| (kept.room)(slot).is_some())
+            slot.has_generic(need) && kept.is_none_or(|kept| kept.room(slot, need, model).is_some())
         })
     }
 
@@ -98,7 +93,7 @@ impl SiteView {
         )?;
         if let Some(kept) = kept.filter(|kept| kept.position == position) {
             // It may have some of the host, or must look elsewhere.
-            if let Some(gpu_indices) = (kept.room)(&slots[position]) {
+            if let Some(gpu_indices) = kept.room(&slots[position], need, model) {
                 let host = slots[position].id;
                 return Some(Spot {
                     score,
