@@ -15,6 +15,8 @@ use uuid::Uuid;
 use crate::failure::{Failure, Outcome};
 use crate::settings::{Global, Settings};
 
+/// A page of jobs with long command lines, or one entry of the journal with many legs, may be larger than what gRPC takes unasked.
+pub(crate) const ANSWER_BYTES_MAX: usize = 16 << 20;
 /// One try of a request; a replica that hangs for so long is left for the next, an only one is asked again.
 const TRY_TIME_MAX: Duration = Duration::from_secs(4);
 const TRY_TIME_MAX_ALONE: Duration = Duration::from_secs(10);

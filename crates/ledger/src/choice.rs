@@ -1,5 +1,7 @@
 //! Which vouchers pay a bill, and how much each.
 
+use smallvec::smallvec;
+
 use crate::bill::{Bill, Offer};
 use crate::eligibility::{Offers, ProgrammeView};
 use crate::flow::solve;
@@ -105,29 +107,42 @@ fn choose(
     }
     let amounts = solve(problem);
     let subsidy = amounts.iter().sum();
-    // The longest cover offered bounds what a programme pays of a line. Settlement makes the bounds anew from the legs, so the voucher that
-    // has it stays even where it pays nothing itself: without it the others would pay less than is held for them.
-    let cover = |index: usize| candidates[index].cover_ms.saturating_sub(from_ms).min(bill.ms);
-    let of_programme = |view: usize| {
-        let legs = offered.iter().zip(&amounts);
-        legs.filter(move |(index, _)| candidates[**index].view == view)
-    };
-    let sets_bound = |index: usize| {
-        let view = candidates[index].view;
-        let longest = of_programme(view).map(|(other, _)| cover(*other)).max();
-        let mut paying = of_programme(view).filter(|(_, amount)| **amount > 0).peekable();
-        let first = of_programme(view).find(|(other, _)| Some(cover(**other)) == longest);
-        paying.peek().is_some()
-            && paying.all(|(other, _)| Some(cover(*other)) < longest)
-            && first.is_some_and(|(other, _)| *other == index)
-    };
+    let sets_bound = bounding(bill, offers, from_ms, &offered, &amounts);
     let legs = offered.iter().zip(&amounts);
-    let legs = legs.filter(|(index, amount)| **amount > 0 || sets_bound(**index));
+    let legs = legs.filter(|(index, amount)| **amount > 0 || sets_bound[candidates[**index].view] == Some(**index));
     Choice {
         legs: legs.map(|(index, amount)| (*index, Fen(*amount))).collect(),
         stack_max,
         subsidy,
     }
+}
+
+/// Per programme, the candidate that stays in a choice although it pays nothing. The longest cover offered bounds what a programme pays of a line.
+/// Settlement makes the bounds anew from the legs, so where none of those that pay has this cover, the first that has it stays: without
+/// it the others would pay less than is held for them.
+fn bounding(
+    bill: &Bill<'_>,
+    Offers { views, candidates }: &Offers<'_>,
+    from_ms: u64,
+    offered: &[usize],
+    amounts: &[i64],
+) -> Few<Option<usize>, 4> {
+    let cover = |index: usize| candidates[index].cover_ms.saturating_sub(from_ms).min(bill.ms);
+    let mut first: Few<Option<usize>, 4> = smallvec![None; views.len()];
+    let mut longest_paying: Few<Option<u64>, 4> = smallvec![None; views.len()];
+    for (index, amount) in offered.iter().zip(amounts) {
+        let view = candidates[*index].view;
+        if first[view].is_none_or(|first| cover(first) < cover(*index)) {
+            first[view] = Some(*index);
+        }
+        if *amount > 0 {
+            longest_paying[view] = longest_paying[view].max(Some(cover(*index)));
+        }
+    }
+    let needed = |(first, paying): (Option<usize>, Option<u64>)| {
+        first.filter(|first| paying.is_some_and(|paying| paying < cover(*first)))
+    };
+    first.into_iter().zip(longest_paying).map(needed).collect()
 }
 
 /// The caps of the agreements, and which of them each programme is under; those at home share a group without a cap.

@@ -12,6 +12,7 @@ use serde::Serialize;
 const REGION: RegionCode = RegionCode(310_117);
 const BEGINNING: Timestamp = Timestamp(1_772_323_200_000);
 const QUOTES: u64 = 20_000;
+const QUOTES_KNOTTED: u64 = 200;
 
 /// One line of `bench ledger --json`.
 #[derive(Serialize)]
@@ -22,6 +23,7 @@ pub struct LedgerFigures {
     with_1_000_000: Spread,
     ratio: f64,
     quote_us: Spread,
+    quote_knotted_us: Spread,
 }
 
 /// The median of some rounds between the least and the most of them.
@@ -33,7 +35,8 @@ pub struct Spread {
 }
 
 /// Holds that are captured and their rest released, with two voucher legs and a wallet, journal hashing included, a second, in a town of 1,000
-/// vouchers and one of 1,000,000; and what a quote takes over a holder with 50 vouchers.
+/// vouchers and one of 1,000,000; what a quote takes over a holder with 50 vouchers; and over one with 1,000, as many as one may have, that could
+/// together pay more than all of one line and nothing of the others, so that for half of them every way to pay is tried in vain.
 ///
 /// # Errors
 /// When the CPU time of a thread cannot be read.
@@ -41,11 +44,12 @@ pub fn ledger(cycles: u64, rounds: usize) -> anyhow::Result<LedgerFigures> {
     let mut small = Town::new(1_000);
     let mut big = Town::new(1_000_000);
     // By turns, so that what the machine does meanwhile falls on all alike.
-    let (mut of_small, mut of_big, mut quotes) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut of_small, mut of_big, mut quotes, mut knotted) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..rounds {
         of_small.push(cycles as f64 / small.run(cycles)?);
         of_big.push(cycles as f64 / big.run(cycles)?);
-        quotes.push(small.quote(QUOTES)? * 1e6 / QUOTES as f64);
+        quotes.push(small.quote(small.rich, QUOTES)? * 1e6 / QUOTES as f64);
+        knotted.push(small.quote(small.knotted, QUOTES_KNOTTED)? * 1e6 / QUOTES_KNOTTED as f64);
     }
     let (with_1_000, with_1_000_000) = (Spread::of(of_small), Spread::of(of_big));
     Ok(LedgerFigures {
@@ -55,6 +59,7 @@ pub fn ledger(cycles: u64, rounds: usize) -> anyhow::Result<LedgerFigures> {
         with_1_000,
         with_1_000_000,
         quote_us: Spread::of(quotes),
+        quote_knotted_us: Spread::of(knotted),
     })
 }
 
@@ -70,11 +75,12 @@ impl Spread {
     }
 }
 
-// Every holder has one voucher of each of two programmes, one of them 50.
+// Every holder has one voucher of each of two programmes; one has 50 of these, and one 1,000 of two programmes that pay for devices only.
 struct Town {
     ledger: Ledger,
     holders: u32,
     rich: OrgId,
+    knotted: OrgId,
     jobs: u64,
 }
 
@@ -92,9 +98,15 @@ impl Town {
             ("gpu/a800".into(), 325_000),
         ];
         ledger.set_prices(SiteId(1), &prices, None, at).expect("well formed");
-        for (name, rate) in [("city", 3_000), ("district", 2_000)] {
+        let programmes = [
+            ("city", "*", 3_000),
+            ("district", "*", 2_000),
+            ("devices of the city", "gpu/a800", 6_000),
+            ("devices of the district", "gpu/a800", 6_000),
+        ];
+        for (name, sku, rate) in programmes {
             ledger
-                .create_programme(&programme(name, BasisPoints(rate)), at)
+                .create_programme(&programme(name, sku, BasisPoints(rate)), at)
                 .expect("well formed");
         }
         let holders = vouchers.div_ceil(2);
@@ -114,21 +126,13 @@ impl Town {
             }
             ledger.take_journal();
         }
-        let rich = ledger.create_org(&org("rich"), at).expect("well formed");
-        for n in 0..50 {
-            give(
-                &mut ledger,
-                rich,
-                "rich",
-                1 + n % 2,
-                &format!("rich-{n}"),
-                5_000 + i64::from(n),
-            );
-        }
+        let rich = collector(&mut ledger, "rich", 1, 50);
+        let knotted = collector(&mut ledger, "knotted", 3, 1_000);
         Self {
             ledger,
             holders,
             rich,
+            knotted,
             jobs: 0,
         }
     }
@@ -160,8 +164,8 @@ impl Town {
         Ok(cpu_s()? - started)
     }
 
-    fn quote(&self, quotes: u64) -> anyhow::Result<f64> {
-        let (request, at) = (bill(self.rich), self.ledger.time());
+    fn quote(&self, payer: OrgId, quotes: u64) -> anyhow::Result<f64> {
+        let (request, at) = (bill(payer), self.ledger.time());
         let started = cpu_s()?;
         for _ in 0..quotes {
             let quote = self.ledger.quote(black_box(&request), at);
@@ -185,7 +189,17 @@ fn org(name: &str) -> NewOrg {
     }
 }
 
-fn programme(name: &str, rate: BasisPoints) -> NewProgramme {
+// An organisation with small vouchers of two programmes by turns.
+fn collector(ledger: &mut Ledger, name: &str, programme: u32, vouchers: u32) -> OrgId {
+    let id = ledger.create_org(&org(name), BEGINNING).expect("well formed");
+    for n in 0..vouchers {
+        let code = format!("{name}-{n}");
+        give(ledger, id, name, programme + n % 2, &code, 5_000 + i64::from(n));
+    }
+    id
+}
+
+fn programme(name: &str, sku: &str, rate: BasisPoints) -> NewProgramme {
     NewProgramme {
         name: name.into(),
         region: REGION,
@@ -195,7 +209,7 @@ fn programme(name: &str, rate: BasisPoints) -> NewProgramme {
         }],
         budget: Grant(90_000_000_000_000),
         terms: Terms {
-            rates: vec![Rate { sku: "*".into(), rate }],
+            rates: vec![Rate { sku: sku.into(), rate }],
             ..Terms::default()
         },
         ..NewProgramme::default()

@@ -18,6 +18,7 @@ use serde_json::json;
 use tonic::Streaming;
 
 use super::Context;
+use crate::client::ANSWER_BYTES_MAX;
 use crate::failure::{Failure, Outcome};
 use crate::output::{Output, record, table};
 use crate::units::{local, show_money};
@@ -79,7 +80,10 @@ pub(crate) async fn export(context: &Context, args: ExportArgs) -> Outcome<()> {
     let mut stream = context
         .client
         .call(request, |channel, request| async move {
-            AuditServiceClient::new(channel).export_journal(request).await
+            AuditServiceClient::new(channel)
+                .max_decoding_message_size(ANSWER_BYTES_MAX)
+                .export_journal(request)
+                .await
         })
         .await?;
     if args.output == Path::new("-") {

@@ -6,13 +6,11 @@ use serde_json::{Value, json};
 
 use super::select::{One, parse_one};
 use super::{follow, is_ended, state_name};
+use crate::client::ANSWER_BYTES_MAX;
 use crate::failure::Outcome;
 use crate::noun::{Context, PAGE, none_if_empty, none_if_zero, parse_pair};
 use crate::output::{record, table};
 use crate::units::{local, rfc3339, show_milli, show_money, show_size, show_time, show_time_roughly};
-
-/// A page of jobs with long command lines and messages may be larger than what gRPC takes unasked.
-const ANSWER_BYTES_MAX: usize = 16 << 20;
 
 /// States as they are typed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
