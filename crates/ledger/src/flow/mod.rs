@@ -76,10 +76,14 @@ pub(crate) fn solve(mut problem: Problem) -> Few<i64, 4> {
     let mut search = None;
     for voucher in 0..solver.vouchers.len() {
         solver.pay_directly(voucher);
-        let stuck = solver.pay_by_rerouting(voucher, voucher, &mut search);
-        // One that is stuck is known for good to be no way out; one that has a rest and only ran into a bound may be one yet.
+        solver.pay_by_rerouting(voucher, voucher, &mut search);
+        // One that ran into a bound which it shares may be a new way out for those that found none.
         let has_rest = solver.amounts[voucher] < solver.vouchers[voucher].1;
-        if let Some(search) = search.as_mut().filter(|_| !stuck && has_rest) {
+        if has_rest
+            && solver.source_left(voucher) == 0
+            && let Some(search) = &mut search
+            && solver.find_unpaid(voucher, voucher, search).is_some()
+        {
             search.dead.fill(false);
         }
     }
@@ -128,15 +132,14 @@ impl Solver<'_> {
         self.take(voucher, paid);
     }
 
-    // Vouchers after `last` do not take over. Says whether it ended because there is no way, and not for lack of money or of something to pay.
-    fn pay_by_rerouting(&mut self, voucher: usize, last: usize, search: &mut Option<Search>) -> bool {
+    // Vouchers after `last` do not take over.
+    fn pay_by_rerouting(&mut self, voucher: usize, last: usize, search: &mut Option<Search>) {
         while self.could_pay_more(voucher) {
             let search = search.get_or_insert_with(|| Search::new(self));
             if !self.reroute(voucher, last, search) {
-                return true;
+                break;
             }
         }
-        false
     }
 
     fn take(&mut self, voucher: usize, paid: i64) {
@@ -158,23 +161,24 @@ impl Solver<'_> {
             && edges.into_iter().any(|edge| self.flow[edge] < self.edges[edge])
     }
 
-    // One augmenting path, shortest first: voucher -> programme's share of a line -> line, backwards where others can give way.
-    fn reroute(&mut self, start: usize, last: usize, search: &mut Search) -> bool {
+    // The nearest line with something unpaid: voucher -> programme's share of a line -> line, backwards where others can give way.
+    fn find_unpaid(&self, start: usize, last: usize, search: &mut Search) -> Option<usize> {
         search.begin(Node::Voucher(start));
         let mut next = 0;
-        let mut end = None;
         while let Some(node) = search.queue.get(next).copied() {
             next += 1;
-            if let Node::Line(line) = node
-                && self.lines[line] > 0
-            {
-                end = Some(line);
-                break;
+            match node {
+                Node::Line(line) if self.lines[line] > 0 => return Some(line),
+                _ => self.visit_neighbours(node, last, search),
             }
-            self.visit_neighbours(node, last, search);
         }
-        let Some(line) = end else {
-            search.bury_visited();
+        search.bury_visited();
+        None
+    }
+
+    // Pays along one augmenting path, a shortest.
+    fn reroute(&mut self, start: usize, last: usize, search: &mut Search) -> bool {
+        let Some(line) = self.find_unpaid(start, last, search) else {
             return false;
         };
         let path = search.path_to(Node::Line(line));
