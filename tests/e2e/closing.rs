@@ -1,74 +1,19 @@
 //! A month of vouchers and its end, typed at the command line against three daemons: a bureau issues from a file, a lab's job is paid
 //! by two regions and its wallet, the period is closed, reviewed, paid and corrected, and an auditor verifies all of it.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use hesuan_tests::daemons::{Backend, Daemons};
+use hesuan_tests::daemons::Backend;
 use hesuan_tests::parties::establish;
 use serde_json::Value;
 
+use crate::person::{Person, person};
 use crate::three;
 
 const LAB: &str = "photonics-lab";
 const PROVIDER: &str = "songjiang-centre";
-
-/// The command line with one person's token.
-#[derive(Clone)]
-struct Person<'a> {
-    cluster: &'a Daemons,
-    token_file: PathBuf,
-}
-
-impl Person<'_> {
-    fn run(&self, words: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_desk"))
-            .arg("--token-file")
-            .arg(&self.token_file)
-            .args(words)
-            .env_clear()
-            .env("XDG_CONFIG_HOME", &self.cluster.dir)
-            .env("HESUAN_ENDPOINTS", self.cluster.addresses().join(","))
-            .output()
-            .expect("the program starts")
-    }
-
-    /// What it answers; it must end with 0.
-    fn text(&self, words: &[&str]) -> anyhow::Result<String> {
-        let output = self.run(words);
-        let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(
-            output.status.success(),
-            "{words:?} ended with {}: {said}",
-            output.status
-        );
-        Ok(String::from_utf8(output.stdout)?)
-    }
-
-    /// The same as JSON.
-    fn json(&self, words: &[&str]) -> anyhow::Result<Value> {
-        let text = self.text(&[&["--json"], words].concat())?;
-        serde_json::from_str(&text).with_context(|| format!("{words:?}: {text}"))
-    }
-
-    /// Its refusal: the exit code, and what it says as JSON.
-    fn refused(&self, words: &[&str]) -> anyhow::Result<(i32, Value)> {
-        let output = self.run(&[&["--json"], words].concat());
-        let code = output.status.code().context("it ends by itself")?;
-        ensure!(code != 0, "{words:?} was not refused");
-        let error: Value = serde_json::from_slice(&output.stderr)?;
-        Ok((code, error["error"].clone()))
-    }
-}
-
-fn person<'a>(cluster: &'a Daemons, name: &str) -> Person<'a> {
-    Person {
-        cluster,
-        token_file: cluster.token_file(name),
-    }
-}
 
 /// A principal and its command line.
 fn principal<'a>(admin: &Person<'a>, name: &str, words: &[&str]) -> anyhow::Result<Person<'a>> {

@@ -35,6 +35,8 @@ pub struct Layout {
     pub backend: Backend,
     /// One host a site, with so many milli-cores.
     pub host_cpu_milli: u64,
+    /// Per city, what its configuration says after that host: its devices and other resources, then perhaps further hosts.
+    pub equipment: [&'static str; CITIES.len()],
 }
 
 /// One daemon.
@@ -94,7 +96,7 @@ impl Daemons {
         let (file, token) = ClusterFile::generate(&members, crate::client::wall_ms());
         let (_, token_file) = file.write_new(&token, &dir)?;
         let mut replicas = Vec::new();
-        for (member, (name, region)) in file.member.iter().zip(CITIES) {
+        for ((member, (name, region)), equipment) in file.member.iter().zip(CITIES).zip(layout.equipment) {
             let config = dir.join(format!("{name}.toml"));
             let backend = match layout.backend {
                 Backend::Process => "process",
@@ -106,7 +108,7 @@ impl Daemons {
                     "name = \"{name}\"\ndata_dir = \"{name}\"\ncluster_file = \"cluster.toml\"\n\
                      [listen]\nclient = \"{}\"\npeer = \"{}\"\n\
                      [site]\nname = \"{name}\"\ntoken_file = \"{name}.token\"\nbackend = \"{backend}\"\n\
-                     [[site.host]]\nname = \"n1\"\ncpu_milli = {}\nmemory_mib = 1048576\n",
+                     [[site.host]]\nname = \"n1\"\ncpu_milli = {}\nmemory_mib = 1048576\n{equipment}\n",
                     member.client, member.peer, layout.host_cpu_milli
                 ),
             )?;

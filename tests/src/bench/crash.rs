@@ -34,6 +34,7 @@ pub async fn failover(rounds: usize) -> anyhow::Result<FailoverFigures> {
         replicas: 3,
         backend: Backend::Instant,
         host_cpu_milli: 1_000_000,
+        equipment: [""; 3],
     })
     .await?;
     let mut latencies = Latencies::default();
@@ -119,6 +120,7 @@ pub async fn killall(jobs: u64, rounds: usize) -> anyhow::Result<KillallFigures>
         replicas: 3,
         backend: Backend::Process,
         host_cpu_milli: 2_000,
+        equipment: [""; 3],
     })
     .await?;
     let mut figures = KillallFigures {

@@ -30,6 +30,7 @@ pub async fn pending(jobs: u64) -> anyhow::Result<PendingFigures> {
         replicas: 3,
         backend: Backend::Process,
         host_cpu_milli: 2_000,
+        equipment: [""; 3],
     };
     let (cluster, parties, leader) = ready(layout).await?;
     let leader_pid = cluster.replicas[leader].pid();

@@ -39,6 +39,7 @@ pub async fn run(jobs: u64, clients: usize, exec: bool) -> anyhow::Result<RunFig
         replicas: 3,
         backend,
         host_cpu_milli,
+        equipment: [""; 3],
     })
     .await?;
     let load = Load {

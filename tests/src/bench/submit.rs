@@ -41,6 +41,7 @@ pub async fn submit(replicas: usize, clients: usize, seconds: u64) -> anyhow::Re
         replicas,
         backend: Backend::Process,
         host_cpu_milli: 2_000,
+        equipment: [""; 3],
     };
     let (cluster, parties, leader) = ready(layout).await?;
     let load = Load {
@@ -87,6 +88,7 @@ pub async fn array(tasks: u32, rounds: usize) -> anyhow::Result<ArrayFigures> {
         replicas: 3,
         backend: Backend::Process,
         host_cpu_milli: 2_000,
+        equipment: [""; 3],
     };
     let (cluster, parties, leader) = ready(layout).await?;
     let mut service = JobServiceClient::new(channel(&cluster.replicas[leader].client)?);
