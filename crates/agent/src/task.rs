@@ -1,11 +1,12 @@
-//! The name of one placement, as a key and as a directory.
+//! The name of one placement, or of one node of it, as a key and as a directory.
 
 use std::fmt;
 use std::str::FromStr;
 
 use hesuan_api::internal::v1::TaskId;
 
-/// One placement of one task. A key is started at most once, ever; the order is by job, then task, attempt and restore epoch.
+/// One placement of one task, or one node of a gang's. A key is started at most once, ever; the order is by job, then task, attempt,
+/// restore epoch and node.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct TaskKey {
     /// The job's id.
@@ -16,6 +17,22 @@ pub struct TaskKey {
     pub attempt: u32,
     /// Counts restores of the cluster from a backup; fences everything from before.
     pub restore_epoch: u32,
+    /// Rank of the node in its gang; 0 also stands for the whole of it, and for a task on one host.
+    pub node: u32,
+}
+
+impl TaskKey {
+    /// The same placement's node of this rank.
+    #[must_use]
+    pub fn with_node(self, node: u32) -> TaskKey {
+        TaskKey { node, ..self }
+    }
+
+    /// The placement as a whole.
+    #[must_use]
+    pub fn whole(self) -> TaskKey {
+        self.with_node(0)
+    }
 }
 
 impl fmt::Display for TaskKey {
@@ -24,13 +41,17 @@ impl fmt::Display for TaskKey {
             f,
             "{}.{}-a{}-e{}",
             self.job, self.task, self.attempt, self.restore_epoch
-        )
+        )?;
+        if self.node > 0 {
+            write!(f, "-n{}", self.node)?;
+        }
+        Ok(())
     }
 }
 
 /// The text is not a task's directory name.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a task name: want JOB.TASK-aATTEMPT-eEPOCH")]
+#[error("not a task name: want JOB.TASK-aATTEMPT-eEPOCH, of a gang's further nodes with -nRANK")]
 pub struct TaskKeyError;
 
 impl FromStr for TaskKey {
@@ -40,12 +61,14 @@ impl FromStr for TaskKey {
         let parse = || {
             let (job, rest) = text.split_once('.')?;
             let (task, rest) = rest.split_once("-a")?;
-            let (attempt, epoch) = rest.split_once("-e")?;
+            let (attempt, rest) = rest.split_once("-e")?;
+            let (epoch, node) = rest.split_once("-n").unwrap_or((rest, "0"));
             Some(TaskKey {
                 job: job.parse().ok()?,
                 task: task.parse().ok()?,
                 attempt: attempt.parse().ok()?,
                 restore_epoch: epoch.parse().ok()?,
+                node: node.parse().ok()?,
             })
         };
         // Only the canonical spelling counts, so that one placement has one directory.
@@ -71,6 +94,7 @@ impl From<&TaskId> for TaskKey {
             task: id.task,
             attempt: id.attempt,
             restore_epoch: id.restore_epoch,
+            node: 0,
         }
     }
 }
@@ -86,9 +110,11 @@ mod tests {
             task: 7,
             attempt: 2,
             restore_epoch: 1,
+            node: 0,
         };
         assert_eq!(key.to_string(), "4711.7-a2-e1");
         assert_eq!("4711.7-a2-e1".parse(), Ok(key));
+        assert_eq!("4711.7-a2-e1-n3".parse(), Ok(key.with_node(3)));
         for bad in [
             "",
             "4711",
@@ -97,6 +123,8 @@ mod tests {
             "4711.+7-a2-e1",
             "x.7-a2-e1",
             "4711.7-a2-e1 ",
+            "4711.7-a2-e1-n0",
+            "4711.7-a2-e1-n03",
         ] {
             assert_eq!(bad.parse::<TaskKey>(), Err(TaskKeyError), "{bad}");
         }

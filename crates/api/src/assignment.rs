@@ -3,12 +3,22 @@
 use hesuan_engine::state::AssignmentView;
 
 use crate::convert::site::task_id_message;
-use crate::internal::v1::Assignment;
+use crate::internal::v1::{AssignedNode, Assignment};
 
 /// The assignment as it goes to the site's agent, payload and script in full.
 #[must_use]
 pub fn message(view: &AssignmentView<'_>) -> Assignment {
     let resources = &view.request.resources;
+    let node = |(host, gpu_indices): (&str, &[u32])| AssignedNode {
+        host: host.to_owned(),
+        gpu_indices: gpu_indices.to_vec(),
+    };
+    let nodes = if view.others.is_empty() {
+        Vec::new()
+    } else {
+        let first = std::iter::once((view.host, view.gpu_indices));
+        first.chain(view.others.iter().copied()).map(node).collect()
+    };
     Assignment {
         task: Some(task_id_message(view.task)),
         payload: view.spec.payload.to_vec(),
@@ -23,5 +33,6 @@ pub fn message(view: &AssignmentView<'_>) -> Assignment {
         requeue_on_site_lost: view.requeue_on_site_lost,
         array_count: if view.spec.array { view.spec.tasks } else { 0 },
         cancel_requested: view.cancel_requested,
+        nodes,
     }
 }

@@ -61,6 +61,7 @@ fn a_job_is_shown_as_it_was_asked_for_and_billed_as_it_was_quoted() {
         task: 0,
         host: HostId(1),
         gpu_indices: Vec::new(),
+        ..Decision::default()
     };
     let placed = c.apply_bytes(&encode_decisions(&[place])).reply;
     assert_eq!(placed, Ok(Reply::Counts { taken: 1, refused: 0 }));
@@ -174,6 +175,7 @@ fn an_extended_task_is_shown_and_assigned_with_its_new_limit() {
         task: 0,
         host: HostId(1),
         gpu_indices: Vec::new(),
+        ..Decision::default()
     };
     c.apply_bytes(&encode_decisions(&[place])).reply.expect("there is room");
     let request_id = c.request_id();

@@ -6,7 +6,7 @@ use hesuan_api::internal::v1::{self as wire, Item, command::Body as WireBody};
 use hesuan_api::v1;
 use hesuan_engine::command::{Body, Decision, Member};
 use hesuan_engine::state::JobState;
-use hesuan_engine::types::{After, Dependency, Gates, HostId, JobId, PrincipalId, RequestId, SiteId, Timestamp};
+use hesuan_engine::types::{After, Dependency, Gates, HostId, JobId, Place, PrincipalId, RequestId, SiteId, Timestamp};
 use proptest::prelude::*;
 use prost::Message;
 
@@ -189,6 +189,10 @@ fn the_leaders_commands_come_back() {
         task: 3,
         host: HostId(2),
         gpu_indices: vec![0, 5],
+        others: vec![Place {
+            host: HostId(9),
+            gpu_indices: [1, 2].into(),
+        }],
     };
     let member = Member {
         id: 4,

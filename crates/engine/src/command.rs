@@ -4,7 +4,7 @@
 use hesuan_ledger::types::{ClaimId, Fen, Grant, RegionCode, Timestamp};
 
 use crate::types::{
-    Digest, Funding, Gates, HostId, JobId, OnSiteLost, PrincipalId, RequestId, Resources, Retries, TaskId,
+    Digest, Funding, Gates, HostId, JobId, Nodes, OnSiteLost, Place, PrincipalId, RequestId, Resources, Retries, TaskId,
 };
 
 /// One command of a bundle.
@@ -118,8 +118,10 @@ pub struct SubmitJob {
     pub payload: Box<[u8]>,
     /// A script and its digest.
     pub script: Option<(Digest, Box<[u8]>)>,
-    /// Per task.
+    /// Of each host.
     pub resources: Resources,
+    /// Hosts of one task.
+    pub nodes: Nodes,
     /// Wall time one attempt may take.
     pub walltime_ms_max: u64,
     /// Larger first.
@@ -532,8 +534,8 @@ pub enum EndKind {
     LeaseExpired,
 }
 
-/// Place this task on this host.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Place this task on this host; a gang on all of these, or on none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Decision {
     /// The job.
     pub job: JobId,
@@ -543,6 +545,24 @@ pub struct Decision {
     pub host: HostId,
     /// Which devices, sorted; as many as the request needs.
     pub gpu_indices: Vec<u32>,
+    /// The further hosts of a gang, by rank from 1; the ids of all hosts rise with the rank.
+    pub others: Vec<Place>,
+}
+
+impl Decision {
+    /// All its hosts with the devices there, by rank.
+    pub fn places(&self) -> impl Iterator<Item = (HostId, &[u32])> {
+        let others = self.others.iter().map(|place| (place.host, &*place.gpu_indices));
+        std::iter::once((self.host, &*self.gpu_indices)).chain(others)
+    }
+
+    /// The devices it takes on a host; none on a host that is not one of its own.
+    #[must_use]
+    pub fn devices_on(&self, host: HostId) -> &[u32] {
+        self.places()
+            .find(|(own, _)| *own == host)
+            .map_or(&[], |(_, devices)| devices)
+    }
 }
 
 /// A member of the Raft group.

@@ -1,5 +1,7 @@
 //! The words of the scheduler: ids, resources, requests. Units are in the names.
 
+use std::num::NonZeroU32;
+
 pub use hesuan_ledger::types::{Fen, OrgId, RegionCode, SiteId, Timestamp};
 
 /// A job, dense and never reused (`4711`).
@@ -48,7 +50,52 @@ pub struct TaskId {
     pub restore_epoch: u32,
 }
 
-/// What one task asks for.
+/// How many hosts one task runs on, each with the whole of its resources. A task on more than one is a gang: its hosts are of one
+/// site, all different, and are placed, billed and ended together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Nodes(NonZeroU32);
+
+impl Nodes {
+    /// A task on one host.
+    pub const ONE: Nodes = Nodes(NonZeroU32::MIN);
+    /// The widest gang.
+    pub const MAX: u32 = 1_024;
+
+    /// `None` for 0.
+    #[must_use]
+    pub fn new(count: u32) -> Option<Nodes> {
+        NonZeroU32::new(count).map(Nodes)
+    }
+
+    /// At least 1.
+    #[must_use]
+    pub fn count(self) -> u32 {
+        self.0.get()
+    }
+
+    /// More than one.
+    #[must_use]
+    pub fn is_gang(self) -> bool {
+        self != Nodes::ONE
+    }
+}
+
+impl Default for Nodes {
+    fn default() -> Self {
+        Nodes::ONE
+    }
+}
+
+/// A host and the devices there that one node of a task has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The machine.
+    pub host: HostId,
+    /// Devices of it, sorted.
+    pub gpu_indices: Box<[u32]>,
+}
+
+/// What one task asks of each of its hosts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Resources {
     /// Thousandths of cores.
@@ -164,8 +211,10 @@ pub struct Request {
     pub org: OrgId,
     /// Larger first.
     pub priority: i32,
-    /// Per task.
+    /// Of each host.
     pub resources: Resources,
+    /// Hosts of one task.
+    pub nodes: Nodes,
     /// Wall time one attempt may take.
     pub walltime_ms_max: u64,
     /// Allowed sites, sorted; empty = any.

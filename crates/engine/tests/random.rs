@@ -9,8 +9,8 @@ use hesuan_engine::command::{
 use hesuan_engine::outcome::{ArchiveRecord, Effect, Outcome};
 use hesuan_engine::schedule::{GpuNeed, choose_devices};
 use hesuan_engine::state::access::kind_of;
-use hesuan_engine::state::{Job, State};
-use hesuan_engine::types::{After, Dependency, HostId, JobId, OnSiteLost, PrincipalId, TaskId};
+use hesuan_engine::state::{Host, Job, State};
+use hesuan_engine::types::{After, Dependency, HostId, JobId, Nodes, OnSiteLost, Place, PrincipalId, TaskId};
 use hesuan_ledger::types::{Fen, Timestamp};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -289,11 +289,19 @@ impl Run {
             let gpu_indices = choose_devices(GpuNeed::of(&state.request(job).resources), free);
             // Without room for them, devices in use: apply has to say no.
             let gpu_indices = gpu_indices.unwrap_or_else(|| vec![0; usize::from(!host.gpus.is_empty())]);
+            // A gang gets the hosts that follow, of other sites too: apply has to look.
+            let nodes = state.request(job).nodes.count() as usize;
+            let following = hosts.iter().filter(|other| other.id > host.id).take(nodes - 1);
+            let place = |other: &&Host| Place {
+                host: other.id,
+                gpu_indices: gpu_indices.clone().into(),
+            };
             Decision {
                 job: id,
                 task: tasks[task % tasks.len()],
                 host: host.id,
-                gpu_indices,
+                others: following.map(place).collect(),
+                gpu_indices: gpu_indices.clone(),
             }
         };
         jobs.map(decide).collect()
@@ -321,6 +329,7 @@ impl Run {
                 };
                 one.resources.cpu_milli = cpu * 1_000;
                 one.resources.gpu_milli = gpu * 500;
+                one.nodes = Nodes::new(1 + u32::from(cpu % 3 == 0 && gpu == 0)).expect("at least one");
                 one.on_site_lost = if requeue { OnSiteLost::Requeue } else { OnSiteLost::Hold };
                 one.gates.done_by = gates.done_by.map(|ms| Timestamp(self.world.at + ms));
                 one.retries.time_limit = gates.time_limit;
@@ -356,6 +365,7 @@ impl Run {
                     task,
                     host: HostId(host),
                     gpu_indices: gpus,
+                    ..Decision::default()
                 };
                 self.send("cluster", Body::Decisions(vec![decision]));
             }
@@ -568,6 +578,8 @@ fn the_random_steps_reach_what_they_are_meant_to() {
         "refused REFUND_TOO_LARGE",
         "refused QUOTE_EXPIRED",
         "decision refused TASK_NOT_PENDING",
+        "decision refused GANG_NODES",
+        "decision refused GANG_SITES",
         "decision refused CAPACITY_CPU",
         "decision refused CAPACITY_GPU",
         "decision refused SITE_LOST",

@@ -13,7 +13,7 @@ use hesuan_engine::command::{
 };
 use hesuan_engine::outcome::{ArchiveRecord, Effect};
 use hesuan_engine::state::JobState;
-use hesuan_engine::types::{After, Dependency, JobId, OnSiteLost, TaskId};
+use hesuan_engine::types::{After, Dependency, JobId, Nodes, OnSiteLost, Place, TaskId};
 use hesuan_ledger::types::{BasisPoints, Fen, Grant, Sku, Timestamp};
 use hesuan_ledger::{Rate, Terms};
 use support::*;
@@ -51,6 +51,8 @@ fn submit(world: &World, arguments: &[&str]) -> SubmitJob {
     for argument in arguments {
         match argument.split_once('=') {
             Some(("tasks", n)) => (one.tasks, one.array) = (number(n), true),
+            Some(("nodes", n)) => one.nodes = Nodes::new(number(n)).expect("one or more"),
+            Some(("hours", n)) => one.walltime_ms_max = number::<u64>(n) * 60 * MINUTE,
             Some(("retries", n)) => one.retries_max = number(n),
             Some(("retry-time-limit", n)) => one.retries.time_limit = number(n),
             Some(("retry-site-lost", n)) => one.retries.site_lost = Some(number(n)),
@@ -111,13 +113,18 @@ fn body(world: &World, words: &[&str]) -> Body {
                 more_ms: number::<u64>(minutes) * MINUTE,
             }
         }
-        ["place", at, host] => {
+        ["place", at, host, others @ ..] => {
             let TaskId { job, task, .. } = task(&format!("{at}#0"));
+            let place = |host: &&str| Place {
+                host: world.host_id(host),
+                gpu_indices: [].into(),
+            };
             Body::Decisions(vec![Decision {
                 job,
                 task,
                 host: world.host_id(host),
-                gpu_indices: Vec::new(),
+                others: others.iter().map(place).collect(),
+                ..Decision::default()
             }])
         }
         ["started", at, seq] => Body::Reports(vec![TaskReport {

@@ -235,6 +235,7 @@ impl World {
                         task: task.task,
                         attempt: task.attempt,
                         restore_epoch: task.restore_epoch,
+                        node: 0,
                     };
                     let process = here.running.get(&key);
                     let known = here

@@ -7,6 +7,7 @@ pub mod instant;
 pub mod process;
 
 use std::io;
+use std::sync::Arc;
 
 use hesuan_api::internal::v1::{Assignment, TaskEnd};
 use hesuan_api::v1::TaskPayload;
@@ -107,11 +108,14 @@ pub struct StartOrder {
     pub lease_bound: bool,
     /// Tasks in the job's array; 0 or 1 = a single job.
     pub array_count: u32,
+    /// Names of all hosts of the task, by rank; of one on a single host that one's.
+    pub hosts: Arc<[String]>,
 }
 
 impl StartOrder {
-    /// Takes an assignment apart; a spec that nothing can be made of is a failed start, at the user's cost.
-    pub fn from_assignment(task: TaskKey, assignment: Assignment) -> Result<StartOrder, Outcome> {
+    /// Takes an assignment apart, into an order for each of its nodes by rank; a spec that nothing can be made of is a failed start, at
+    /// the user's cost.
+    pub fn from_assignment(task: TaskKey, assignment: Assignment) -> Result<Vec<StartOrder>, Outcome> {
         let refuse = |why: &str| Outcome {
             start_error_user: true,
             ..Outcome::unused(TaskEnd::StartFailed, why.to_owned())
@@ -133,17 +137,30 @@ impl StartOrder {
         {
             return Err(refuse(&format!("environment variable {name:?} cannot be set")));
         }
-        Ok(StartOrder {
+        let (hosts, devices): (Vec<String>, Vec<Vec<u32>>) = if assignment.nodes.is_empty() {
+            (vec![assignment.host], vec![assignment.gpu_indices])
+        } else {
+            let nodes = assignment.nodes.into_iter();
+            nodes.map(|node| (node.host, node.gpu_indices)).unzip()
+        };
+        let first = StartOrder {
             task,
             command: payload.command,
             script: assignment.script,
             environment,
             cpu_milli: assignment.cpu_milli,
             memory_mib: assignment.memory_mib,
-            gpu_indices: assignment.gpu_indices,
+            gpu_indices: Vec::new(),
             walltime_ms_max: assignment.walltime_ms_max,
             lease_bound: assignment.requeue_on_site_lost,
             array_count: assignment.array_count,
-        })
+            hosts: hosts.into(),
+        };
+        let of_node = |(node, gpu_indices)| StartOrder {
+            task: task.with_node(node),
+            gpu_indices,
+            ..first.clone()
+        };
+        Ok((0..).zip(devices).map(of_node).collect())
     }
 }

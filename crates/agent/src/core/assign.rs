@@ -85,12 +85,14 @@ impl Core {
             walltime_ms_max,
             at: view,
         };
-        let task = Task::new(lease_bound, told, TaskState::Journalling(Box::new(assignment)));
+        let nodes = (assignment.nodes.len() as u32).max(1);
+        let task = Task::new(lease_bound, told, nodes, TaskState::Journalling(Box::new(assignment)));
         self.tasks.insert(key, task);
         self.records.push(JournalRecord::Start {
             task: key,
             lease_bound,
             walltime_ms_max,
+            nodes,
             seen: view,
         });
         if cancelled {

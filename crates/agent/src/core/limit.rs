@@ -5,7 +5,7 @@
 //! on it, so that after a crash the task is not stopped at the old one. A task that is being stopped or has ended takes no
 //! other limit: how it ended is in its report, and that is what the cluster goes by.
 
-use super::{AfterSync, Core, JournalRecord, Output, StopReason, TaskState, View};
+use super::{AfterSync, Core, JournalRecord, StopReason, TaskState, View};
 use crate::task::TaskKey;
 
 /// The latest word on a task's limit.
@@ -54,10 +54,7 @@ impl Core {
             return;
         }
         let after = task.limit_at_ms();
-        self.outputs.push(Output::SetLimit {
-            task: key,
-            walltime_ms_max,
-        });
+        self.tell_limit(key, walltime_ms_max);
         self.move_limit_timer(key, before, after);
         if after.is_some_and(|at_ms| at_ms <= self.now_ms) {
             self.stop(key, StopReason::TimeLimit);

@@ -8,6 +8,7 @@
 //! - A lease-bound task is started and runs only while the lease holds.
 
 mod assign;
+mod gang;
 mod limit;
 mod replay;
 mod report;
@@ -22,6 +23,7 @@ use hesuan_api::internal::v1::{AgentMessage, Assignment, Heartbeat, agent_messag
 
 pub use types::*;
 
+use self::gang::Gang;
 use self::limit::Told;
 use crate::task::TaskKey;
 
@@ -58,6 +60,8 @@ pub struct Core {
 
 struct Task {
     state: TaskState,
+    /// Of a task on several hosts, what is known of each; then `state` is that of all together.
+    gang: Option<Box<Gang>>,
     lease_bound: bool,
     /// The limit that holds here; 0 = none.
     walltime_ms_max: u64,
@@ -180,18 +184,13 @@ impl Core {
     pub fn backend_event(&mut self, event: BackendEvent, now_ms: u64) {
         self.advance(now_ms);
         match event {
-            BackendEvent::Started { task, at_ms } => self.started(task, at_ms),
-            BackendEvent::Ended { task, outcome } => self.ended(task, outcome),
+            BackendEvent::Started { task, at_ms } => self.started(task.whole(), at_ms),
+            BackendEvent::Ended { task, outcome } => self.node_ended(task, outcome),
             BackendEvent::Usage {
                 task,
                 cpu_ms,
                 memory_peak_mib,
-            } => {
-                if let Some(task) = self.tasks.get_mut(&task) {
-                    task.cpu_ms = cpu_ms;
-                    task.memory_peak_mib = memory_peak_mib;
-                }
-            }
+            } => self.node_used(task, cpu_ms, memory_peak_mib),
         }
     }
 
@@ -307,9 +306,10 @@ impl Core {
 }
 
 impl Task {
-    fn new(lease_bound: bool, told: Told, state: TaskState) -> Task {
+    fn new(lease_bound: bool, told: Told, nodes: u32, state: TaskState) -> Task {
         Task {
             state,
+            gang: (nodes > 1).then(|| Box::new(Gang::new(nodes))),
             lease_bound,
             walltime_ms_max: told.walltime_ms_max,
             told,

@@ -17,9 +17,10 @@ impl Core {
             .into_iter()
             .map(|observed| (observed.task, observed.state))
             .collect();
-        let known: Vec<TaskKey> = self.tasks.keys().copied().collect();
-        for key in known {
-            let found = owned.remove(&key);
+        let known: Vec<(TaskKey, u32)> = self.tasks.iter().map(|(key, task)| (*key, task.nodes())).collect();
+        for (key, nodes) in known {
+            let nodes = (0..nodes).map(|node| owned.remove(&key.with_node(node)));
+            let found: Vec<Option<ObservedState>> = nodes.collect();
             self.adopt(key, found);
         }
         for (task, state) in owned {
@@ -40,6 +41,7 @@ impl Core {
                 task,
                 lease_bound,
                 walltime_ms_max,
+                nodes,
                 seen,
             } => {
                 self.seen = self.seen.max(seen);
@@ -47,7 +49,7 @@ impl Core {
                     walltime_ms_max,
                     at: seen,
                 };
-                let started = Task::new(lease_bound, told, TaskState::Starting);
+                let started = Task::new(lease_bound, told, nodes, TaskState::Starting);
                 self.tasks.entry(task).or_insert(started);
             }
             JournalRecord::Limit {
@@ -83,42 +85,54 @@ impl Core {
         }
     }
 
-    fn adopt(&mut self, key: TaskKey, found: Option<ObservedState>) {
-        let task = &self.tasks[&key];
-        match (&task.state, found) {
-            (TaskState::Ended(_), _) => self.report_soon(key),
-            (_, Some(ObservedState::Running { started_ms })) => {
-                if task.lease_bound {
-                    self.leased.insert(key);
-                }
-                let (stop, walltime_ms_max) = (task.stop, task.walltime_ms_max);
-                if task.limit_changed {
-                    // Its supervisor may have heard of it or not.
-                    self.outputs.push(Output::SetLimit {
-                        task: key,
-                        walltime_ms_max,
-                    });
-                }
-                self.started(key, started_ms);
-                if stop.is_some() {
-                    // The signals may have been sent or not; the grace begins anew.
-                    self.terminate(key);
-                }
-            }
-            (_, Some(ObservedState::Ended(outcome))) => self.ended(key, outcome),
-            (_, None) => self.lose(key),
+    /// What was found of each node, by rank.
+    fn adopt(&mut self, key: TaskKey, found: Vec<Option<ObservedState>>) {
+        if self.tasks[&key].has_ended() {
+            self.report_soon(key);
+            return;
         }
-    }
-
-    /// Journalled, but nobody can say whether it ran.
-    fn lose(&mut self, key: TaskKey) {
         #[cfg(feature = "planted")]
-        if self.config.planted == super::Planted::StartTwiceAfterCrash {
+        if self.config.planted == super::Planted::StartTwiceAfterCrash && found.iter().all(Option::is_none) {
             self.tasks.remove(&key);
             return;
         }
-        let message = "the agent stopped between journalling the start and seeing the task run";
-        self.ended(key, Outcome::unused(TaskEnd::Lost, message));
+        let started = found.iter().flatten().filter_map(|state| match state {
+            ObservedState::Running { started_ms } => Some(*started_ms),
+            ObservedState::Ended(_) => None,
+        });
+        if let Some(started_ms) = started.min() {
+            self.adopt_running(key, started_ms);
+        }
+        for (node, state) in (0..).zip(found) {
+            let outcome = match state {
+                Some(ObservedState::Running { .. }) => continue,
+                Some(ObservedState::Ended(outcome)) => outcome,
+                // Journalled, but nobody can say whether it ran.
+                None => Outcome::unused(
+                    TaskEnd::Lost,
+                    "the agent stopped between journalling the start and seeing the task run",
+                ),
+            };
+            self.node_ended(key.with_node(node), outcome);
+        }
+    }
+
+    fn adopt_running(&mut self, key: TaskKey, started_ms: u64) {
+        let task = &self.tasks[&key];
+        let (stop, walltime_ms_max) = (task.stop, task.walltime_ms_max);
+        let limit_changed = task.limit_changed;
+        if task.lease_bound {
+            self.leased.insert(key);
+        }
+        if limit_changed {
+            // Its supervisor may have heard of it or not.
+            self.tell_limit(key, walltime_ms_max);
+        }
+        self.started(key, started_ms);
+        if stop.is_some() {
+            // The signals may have been sent or not; the grace begins anew.
+            self.terminate(key);
+        }
     }
 
     /// The shortest journal from which everything comes back.
@@ -129,6 +143,7 @@ impl Core {
                 task: *key,
                 lease_bound: task.lease_bound,
                 walltime_ms_max: task.told.walltime_ms_max,
+                nodes: task.nodes(),
                 seen: task.told.at,
             });
             if task.limit_changed {

@@ -27,10 +27,10 @@ impl Core {
             return;
         }
         // Who stopped the task decides how its end is called; how exactly it went is still in code and signal.
-        if let Some(reason) = task.stop
+        if let Some(end) = task.stop.and_then(super::StopReason::task_end)
             && matches!(outcome.end, TaskEnd::Exited | TaskEnd::Signalled)
         {
-            outcome.end = reason.task_end();
+            outcome.end = end;
         }
         let limit_at_ms = task.limit_at_ms();
         task.state = TaskState::Ended(outcome.clone());
@@ -66,10 +66,7 @@ impl Core {
     }
 
     pub(super) fn terminate(&mut self, key: TaskKey) {
-        self.outputs.push(Output::Signal {
-            task: key,
-            signal: StopSignal::Term,
-        });
+        self.signal(key, StopSignal::Term);
         self.timers
             .insert((self.now_ms + self.config.kill_grace_ms, key, Timer::Kill));
     }
@@ -77,10 +74,7 @@ impl Core {
     /// Repeated until the task is gone, because a kill may meet a fork in the middle.
     pub(super) fn kill(&mut self, key: TaskKey) {
         if self.tasks.get(&key).is_some_and(super::Task::is_started) {
-            self.outputs.push(Output::Signal {
-                task: key,
-                signal: StopSignal::Kill,
-            });
+            self.signal(key, StopSignal::Kill);
             self.timers
                 .insert((self.now_ms + self.config.kill_grace_ms.max(1_000), key, Timer::Kill));
         }
@@ -111,11 +105,15 @@ impl Core {
     pub(super) fn forget(&mut self, key: TaskKey) {
         self.clear_report_timer(key);
         self.held.remove(&key);
-        self.tasks.remove(&key);
+        let forgotten = self.tasks.remove(&key);
         self.records.push(JournalRecord::Done {
             task: key,
             seen: self.seen,
         });
-        self.outputs.push(Output::Forget { task: key });
+        let nodes = forgotten.map_or(1, |task| task.nodes());
+        let each = (0..nodes).map(|node| Output::Forget {
+            task: key.with_node(node),
+        });
+        self.outputs.extend(each);
     }
 }

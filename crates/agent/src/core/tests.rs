@@ -16,6 +16,7 @@ const fn key(job: u64) -> TaskKey {
         task: 0,
         attempt: 1,
         restore_epoch: 0,
+        node: 0,
     }
 }
 

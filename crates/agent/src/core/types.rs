@@ -118,7 +118,7 @@ impl Outcome {
     }
 }
 
-/// Something that happened at the backend.
+/// Something that happened at the backend, to a task on one host or to one node of a gang.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BackendEvent {
     /// The task runs since `at_ms` on the agent's clock.
@@ -146,7 +146,7 @@ pub enum BackendEvent {
     },
 }
 
-/// A task that the backend has when the daemon starts.
+/// A task, or a node of a gang, that the backend has when the daemon starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observed {
     /// Which one.
@@ -176,15 +176,18 @@ pub enum StopReason {
     TimeLimit,
     /// The task may be requeued and the site's lease ended.
     LeaseExpired,
+    /// The node of this rank in its gang ended otherwise than well.
+    NodeEnded(u32),
 }
 
 impl StopReason {
-    /// What the report says.
-    pub fn task_end(self) -> TaskEnd {
+    /// What the report says; `None` where the node that ended decides.
+    pub fn task_end(self) -> Option<TaskEnd> {
         match self {
-            StopReason::Cancelled => TaskEnd::Cancelled,
-            StopReason::TimeLimit => TaskEnd::TimeLimit,
-            StopReason::LeaseExpired => TaskEnd::LeaseExpired,
+            StopReason::Cancelled => Some(TaskEnd::Cancelled),
+            StopReason::TimeLimit => Some(TaskEnd::TimeLimit),
+            StopReason::LeaseExpired => Some(TaskEnd::LeaseExpired),
+            StopReason::NodeEnded(_) => None,
         }
     }
 }
@@ -200,6 +203,8 @@ pub enum JournalRecord {
         lease_bound: bool,
         /// Its wall time, milliseconds; 0 = no limit.
         walltime_ms_max: u64,
+        /// Hosts it runs on, at least 1.
+        nodes: u32,
         /// The view in which it was so.
         seen: View,
     },
@@ -268,7 +273,7 @@ pub enum Output {
         /// All that is still needed.
         records: Vec<JournalRecord>,
     },
-    /// Start the task; given at most once for a key, ever.
+    /// Start the task, on all of its hosts; given at most once for a key, ever. What follows is said of each node by itself.
     Start(Box<Assignment>),
     /// A started task may take this long in all, milliseconds from its start; 0 = no limit. May have passed already, may be given again.
     SetLimit {

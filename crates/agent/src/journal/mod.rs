@@ -172,6 +172,7 @@ mod tests {
             task: 7,
             attempt: 2,
             restore_epoch: 1,
+            node: 0,
         };
         let seen = View {
             restore_epoch: 1,
@@ -183,6 +184,7 @@ mod tests {
                 task,
                 lease_bound: true,
                 walltime_ms_max: 60_000,
+                nodes: 3,
                 seen,
             },
             JournalRecord::Limit {
@@ -193,6 +195,10 @@ mod tests {
             JournalRecord::Stop {
                 task,
                 reason: StopReason::LeaseExpired,
+            },
+            JournalRecord::Stop {
+                task,
+                reason: StopReason::NodeEnded(2),
             },
             JournalRecord::Ended {
                 task,

@@ -46,6 +46,9 @@ struct Start {
     lease_bound: bool,
     #[prost(uint64, tag = "2")]
     walltime_ms_max: u64,
+    // 0 = one.
+    #[prost(uint32, tag = "3")]
+    nodes: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -71,6 +74,8 @@ struct Ended {
 const STOP_CANCELLED: u32 = 1;
 const STOP_TIME_LIMIT: u32 = 2;
 const STOP_LEASE_EXPIRED: u32 = 3;
+/// And from here on: with the node of this rank, counted from here.
+const STOP_NODE_ENDED: u32 = 16;
 
 /// Appends the record's bytes to `buffer`.
 pub(super) fn encode(record: &JournalRecord, buffer: &mut Vec<u8>) {
@@ -79,11 +84,13 @@ pub(super) fn encode(record: &JournalRecord, buffer: &mut Vec<u8>) {
             task,
             lease_bound,
             walltime_ms_max,
+            nodes,
             seen,
         } => {
             let start = Start {
                 lease_bound: *lease_bound,
                 walltime_ms_max: *walltime_ms_max,
+                nodes: *nodes,
             };
             (Some(task), Some(seen), Kind::Start(start))
         }
@@ -97,6 +104,7 @@ pub(super) fn encode(record: &JournalRecord, buffer: &mut Vec<u8>) {
                 StopReason::Cancelled => STOP_CANCELLED,
                 StopReason::TimeLimit => STOP_TIME_LIMIT,
                 StopReason::LeaseExpired => STOP_LEASE_EXPIRED,
+                StopReason::NodeEnded(node) => STOP_NODE_ENDED.saturating_add(*node),
             };
             (Some(task), None, Kind::Stop(reason))
         }
@@ -109,6 +117,7 @@ pub(super) fn encode(record: &JournalRecord, buffer: &mut Vec<u8>) {
         task: 0,
         attempt: 0,
         restore_epoch: 0,
+        node: 0,
     });
     let seen = seen.copied().unwrap_or_default();
     let message = Record {
@@ -131,6 +140,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<JournalRecord> {
         task: message.task,
         attempt: message.attempt,
         restore_epoch: message.task_restore_epoch,
+        node: 0,
     };
     let seen = View {
         restore_epoch: message.seen_restore_epoch,
@@ -141,11 +151,13 @@ pub(super) fn decode(bytes: &[u8]) -> Option<JournalRecord> {
             let Start {
                 lease_bound,
                 walltime_ms_max,
+                nodes,
             } = start;
             JournalRecord::Start {
                 task,
                 lease_bound,
                 walltime_ms_max,
+                nodes: nodes.max(1),
                 seen,
             }
         }
@@ -159,6 +171,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<JournalRecord> {
                 STOP_CANCELLED => StopReason::Cancelled,
                 STOP_TIME_LIMIT => StopReason::TimeLimit,
                 STOP_LEASE_EXPIRED => StopReason::LeaseExpired,
+                STOP_NODE_ENDED.. => StopReason::NodeEnded(reason - STOP_NODE_ENDED),
                 _ => return None,
             };
             JournalRecord::Stop { task, reason }

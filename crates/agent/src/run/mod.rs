@@ -257,9 +257,15 @@ impl Daemon {
                     .as_ref()
                     .expect("the core drops assignments without a task");
                 let task = TaskKey::from(id);
+                let nodes = (assignment.nodes.len() as u32).max(1);
                 match StartOrder::from_assignment(task, *assignment) {
-                    Ok(order) => backend.start(order),
-                    Err(outcome) => core.backend_event(BackendEvent::Ended { task, outcome }, clock::now_ms()),
+                    Ok(orders) => orders.into_iter().for_each(|order| backend.start(order)),
+                    Err(outcome) => {
+                        for node in 0..nodes {
+                            let (task, outcome) = (task.with_node(node), outcome.clone());
+                            core.backend_event(BackendEvent::Ended { task, outcome }, clock::now_ms());
+                        }
+                    }
                 }
             }
             Output::SetLimit { task, walltime_ms_max } => backend.set_limit(task, walltime_ms_max),
@@ -287,7 +293,7 @@ impl Daemon {
         let target = request
             .task
             .as_ref()
-            .map(TaskKey::from)
+            .map(|id| TaskKey::from(id).with_node(request.node))
             .ok_or_else(|| "LOG_NOT_FOUND: no task named".to_owned());
         let target = if self.log_reads.len() < LOG_READS_MAX {
             target

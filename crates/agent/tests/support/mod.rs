@@ -52,6 +52,7 @@ pub(crate) fn key(job: u64) -> TaskKey {
         task: 0,
         attempt: 1,
         restore_epoch: 0,
+        node: 0,
     }
 }
 
@@ -68,6 +69,7 @@ pub(crate) fn order(job: u64, command: &[&str]) -> StartOrder {
         walltime_ms_max: 60_000,
         lease_bound: false,
         array_count: 1,
+        hosts: ["h1".to_owned()].into(),
     }
 }
 

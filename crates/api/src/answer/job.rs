@@ -2,7 +2,7 @@
 
 use hesuan_engine::schedule::{Explanation, Reason};
 use hesuan_engine::state::{Attempt, Job, JobState, State};
-use hesuan_engine::types::{After, Dependency, JobId, OnSiteLost, Request, Resources, SiteId, TaskId};
+use hesuan_engine::types::{After, Dependency, HostId, JobId, OnSiteLost, Request, Resources, SiteId, TaskId};
 use prost::Message;
 
 use super::{org_name, site_name};
@@ -110,6 +110,11 @@ fn spec(state: &State, job: &Job) -> v1::JobSpec {
             .unwrap_or_default(),
         environment: Vec::new(),
         resources: Some(resources(&request.resources)),
+        nodes: if request.nodes.is_gang() {
+            request.nodes.count()
+        } else {
+            0
+        },
         walltime_ms_max: request.walltime_ms_max,
         priority: request.priority,
         array_count: if job.spec.array { job.spec.tasks } else { 0 },
@@ -203,15 +208,25 @@ fn resources(given: &Resources) -> v1::Resources {
 /// One placement.
 #[must_use]
 pub fn attempt(state: &State, id: TaskId, attempt: &Attempt) -> v1::Attempt {
+    let host_name = |id: HostId| {
+        let host = state.host(id);
+        host.map(|host| host.name.to_string()).unwrap_or_default()
+    };
+    let node = |(host, gpu_indices): (HostId, &[u32])| v1::Node {
+        host: host_name(host),
+        gpu_indices: gpu_indices.to_vec(),
+    };
     let placed = v1::Attempt {
         task: id.task,
         attempt: id.attempt,
         site: site_name(state, attempt.site),
-        host: state
-            .host(attempt.host)
-            .map(|host| host.name.to_string())
-            .unwrap_or_default(),
+        host: host_name(attempt.host),
         gpu_indices: attempt.gpu_indices.to_vec(),
+        nodes: if attempt.others.is_empty() {
+            Vec::new()
+        } else {
+            attempt.places().map(node).collect()
+        },
         placed_at_ms: attempt.placed_at.0,
         started_at_ms: attempt.started_at.unwrap_or_default().0,
         state: job_state(attempt.state()).into(),

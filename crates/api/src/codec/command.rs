@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use hesuan_engine::command::{Body as EngineBody, Command, Decision, Member};
 use hesuan_engine::outcome::Rejection;
-use hesuan_engine::types::{PrincipalId, RequestId, SiteId};
+use hesuan_engine::types::{Place, PrincipalId, RequestId, SiteId};
 use prost::Message;
 use sha2::{Digest, Sha256};
 
@@ -173,11 +173,16 @@ fn of_cluster(body: Body) -> Bytes {
 /// The leader's placements.
 #[must_use]
 pub fn encode_decisions(decisions: &[Decision]) -> Bytes {
+    let node = |place: &Place| wire::DecisionNode {
+        host: place.host.0,
+        gpu_indices: place.gpu_indices.to_vec(),
+    };
     let message = |decision: &Decision| wire::Decision {
         job: decision.job.0,
         task: decision.task,
         host: decision.host.0,
         gpu_indices: decision.gpu_indices.clone(),
+        others: decision.others.iter().map(node).collect(),
     };
     of_cluster(Body::Decisions(wire::Decisions {
         decisions: decisions.iter().map(message).collect(),

@@ -1,7 +1,7 @@
 //! Principals, limits, members and the leader's own commands.
 
 use hesuan_engine::command::{Body, Decision, LimitsChange, Member, NewPrincipal, Role};
-use hesuan_engine::types::{HostId, JobId};
+use hesuan_engine::types::{HostId, JobId, Place};
 
 use super::check::{self, Checked, missing};
 use crate::internal::v1 as wire;
@@ -150,11 +150,16 @@ fn is_host(c: char) -> bool {
 
 pub(super) fn decisions(request: wire::Decisions) -> Checked<Body> {
     check::count("decisions", request.decisions.len(), DECISIONS_MAX)?;
+    let place = |given: wire::DecisionNode| Place {
+        host: HostId(given.host),
+        gpu_indices: given.gpu_indices.into(),
+    };
     let decisions = request.decisions.into_iter().map(|given| Decision {
         job: JobId(given.job),
         task: given.task,
         host: HostId(given.host),
         gpu_indices: given.gpu_indices,
+        others: given.others.into_iter().map(place).collect(),
     });
     Ok(Body::Decisions(decisions.collect()))
 }

@@ -5,7 +5,7 @@ use hesuan_engine::command::{ArchivedJob, Body, SubmitJob};
 use hesuan_engine::state::DEPENDENCIES_MAX;
 use hesuan_engine::state::archive::state_of;
 use hesuan_engine::types::{
-    After, Dependency, Fen, Funding, Gates, JobId, OnSiteLost, RegionCode, Resources, Retries, Timestamp,
+    After, Dependency, Fen, Funding, Gates, JobId, Nodes, OnSiteLost, RegionCode, Resources, Retries, Timestamp,
 };
 use prost::Message;
 use sha2::{Digest, Sha256};
@@ -143,6 +143,7 @@ pub fn job(spec: v1::JobSpec) -> Checked<SubmitJob> {
         payload,
         script,
         resources,
+        nodes: nodes(spec.nodes)?,
         walltime_ms_max: range("spec.walltime_ms_max", spec.walltime_ms_max, 1, WALLTIME_MS_MAX)?,
         priority: spec.priority,
         tasks: tasks.max(1) as u32,
@@ -160,6 +161,12 @@ pub fn job(spec: v1::JobSpec) -> Checked<SubmitJob> {
         quote: None,
         validate_only: false,
     })
+}
+
+/// 0 = not given.
+fn nodes(given: u32) -> Checked<Nodes> {
+    let count = range("spec.nodes", given.into(), 0, Nodes::MAX.into())?;
+    Ok(Nodes::new(count as u32).unwrap_or_default())
 }
 
 /// After failures, and after anything else.

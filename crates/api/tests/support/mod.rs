@@ -249,6 +249,7 @@ impl Cluster {
             task: 0,
             host: HostId(1),
             gpu_indices: Vec::new(),
+            ..Decision::default()
         };
         let placed = self.apply_bytes(&encode_decisions(&[place])).reply;
         assert_eq!(placed, Ok(Reply::Counts { taken: 1, refused: 0 }));

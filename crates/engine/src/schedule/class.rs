@@ -182,7 +182,8 @@ pub(crate) fn kind_of(request: &Request) -> Kind {
     Kind {
         payer: request.org.0.into(),
         limit_ms: request.walltime_ms_max,
-        amounts: [resources.cpu_milli, resources.memory_mib, resources.gpu_milli],
+        amounts: [resources.cpu_milli, resources.memory_mib, resources.gpu_milli]
+            .map(|amount| amount.saturating_mul(request.nodes.count().into())),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 
-use crate::state::State;
+use crate::state::{Attempt, State};
 use crate::types::{HostId, SiteId, TaskId, Timestamp};
 
 /// Cores (thousandths) and memory (MiB) of an attempt.
@@ -54,18 +54,20 @@ impl Ends {
         }
         let resources = &state.request(job).resources;
         let end = Timestamp(attempt.placed_at.0.saturating_add(attempt.walltime_ms_max));
-        let of_host = self.of_host.entry(attempt.host).or_insert_with(|| OfHost {
-            site: attempt.site,
-            ends: BTreeSet::new(),
-        });
         let site = self.of_site.entry(attempt.site).or_default();
-        let before = of_host.ends.last().map(|(last, _)| *last);
-        of_host.ends.insert((end, task));
-        site.each
-            .insert((end, attempt.host, task), (resources.cpu_milli, resources.memory_mib));
-        if before.is_none_or(|before| before < end) {
-            before.map(|before| site.last.remove(&(before, attempt.host)));
-            site.last.insert((end, attempt.host));
+        for (host, _) in attempt.places() {
+            let of_host = self.of_host.entry(host).or_insert_with(|| OfHost {
+                site: attempt.site,
+                ends: BTreeSet::new(),
+            });
+            let before = of_host.ends.last().map(|(last, _)| *last);
+            of_host.ends.insert((end, task));
+            site.each
+                .insert((end, host, task), (resources.cpu_milli, resources.memory_mib));
+            if before.is_none_or(|before| before < end) {
+                before.map(|before| site.last.remove(&(before, host)));
+                site.last.insert((end, host));
+            }
         }
     }
 
@@ -85,15 +87,18 @@ impl Ends {
         over.into_iter().map(|(_, task)| task).collect()
     }
 
-    /// A running attempt has another limit; its host.
-    pub(crate) fn change(&mut self, state: &State, task: TaskId) -> Option<HostId> {
-        let host = state.attempt(task)?.host;
-        let mut ends = self.of_host.get(&host)?.ends.iter();
-        if let Some((end, _)) = ends.find(|(_, known)| *known == task).copied() {
-            self.remove(host, end, task);
+    /// A running attempt has another limit; its hosts.
+    pub(crate) fn change(&mut self, state: &State, task: TaskId) -> Vec<HostId> {
+        let places = state.attempt(task).into_iter().flat_map(Attempt::places);
+        let hosts: Vec<HostId> = places.map(|(host, _)| host).collect();
+        for host in &hosts {
+            let ends = self.of_host.get(host).into_iter().flat_map(|of_host| &of_host.ends);
+            if let Some((end, _)) = ends.copied().find(|(_, known)| *known == task) {
+                self.remove(*host, end, task);
+            }
         }
         self.begin(state, task);
-        Some(host)
+        hosts
     }
 
     fn remove(&mut self, host: HostId, end: Timestamp, task: TaskId) {

@@ -129,7 +129,7 @@ fn site_reasons(
     let mut reasons = Vec::new();
     reasons.extend(filter::allowed(request, site));
     reasons.extend(filter::open(site, site_up(site.id)));
-    let never = filter::ever_fits(state, site, &request.resources);
+    let never = filter::ever_fits(state, site, request);
     if let Some(never) = never {
         if !reasons.contains(&never) {
             reasons.push(never);
@@ -141,11 +141,13 @@ fn site_reasons(
     // The planner's own view may be behind the state until its next pass; what it has in flight is not.
     if let Some(planner) = planner {
         for flight in planner.flights.all() {
-            hosts.reserve(flight.decision.host, &flight.need, &flight.decision.gpu_indices);
+            for (host, gpu_indices) in flight.decision.places() {
+                hosts.reserve(host, &flight.need, gpu_indices);
+            }
         }
     }
     let (mut payable, mut refusals) = (Vec::new(), Vec::new());
-    let models = filter::models_ever(state, site, &request.resources);
+    let models = filter::models_ever(state, site, request);
     for model in &models {
         match bill(state, request, site.id, model.as_deref(), now) {
             Ok(_) => payable.push(model.clone()),
@@ -154,10 +156,10 @@ fn site_reasons(
     }
     // A site fits if one model is both free and payable.
     let wanted = if payable.is_empty() { &models } else { &payable };
-    let mut short = filter::capacity(&hosts, &need, wanted);
+    let mut short = filter::capacity(&hosts, &need, request.nodes, wanted);
     if short.is_empty()
         && let Some(promise) = planner.and_then(|planner| planner.promises.at(site.id))
-        && !promise.leaves_room(&mut hosts, rank, &need, wanted, now, request.walltime_ms_max)
+        && !promise.leaves_room(&mut hosts, rank, request, wanted, now)
     {
         short.push(Reason::CapacityPromised {
             within_ms: promise.start.0.saturating_sub(now.0),

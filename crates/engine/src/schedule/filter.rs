@@ -1,14 +1,15 @@
 //! The questions asked of a site before anything is scored. Each asks one thing and, when it says no, says why.
 //! Submit, plan, apply's second look at a decision, explain and quote all ask these.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::gang;
 use super::hosts::{Hosts, Need, Slot};
 use super::need::{GpuNeed, accepts_model};
 use super::reason::Reason;
 use crate::command::SiteState;
 use crate::state::{Host, Site, State};
-use crate::types::{Request, Resources};
+use crate::types::{Nodes, Request, Resources};
 
 /// Whether the job lets itself be placed at this site.
 #[must_use]
@@ -41,12 +42,13 @@ pub fn open(site: &Site, up: bool) -> Option<Reason> {
     }
 }
 
-/// Whether some host of the site would be large enough if it were empty.
+/// Whether some host of the site would be large enough if it were empty, or as many hosts as a gang needs.
 #[must_use]
-pub fn ever_fits(state: &State, site: &Site, resources: &Resources) -> Option<Reason> {
+pub fn ever_fits(state: &State, site: &Site, request: &Request) -> Option<Reason> {
+    let resources = &request.resources;
     let hosts = || state.hosts_of(site.id).filter(|host| host.online);
     if hosts().any(|host| holds(host, resources)) {
-        return None;
+        return gang::too_wide(state, site, request);
     }
     let Some(_) = hosts().next() else {
         return Some(Reason::NoHosts);
@@ -91,18 +93,23 @@ pub fn ever_fits(state: &State, site: &Site, resources: &Resources) -> Option<Re
         })
 }
 
-/// Models of the site's devices that the request accepts, with a host that has enough of them in total; one `None` for a
-/// request without GPUs. Each has its own price.
-pub fn models_ever(state: &State, site: &Site, resources: &Resources) -> Vec<Option<Box<str>>> {
+/// Models of the site's devices that the request accepts, with as many hosts as it needs that have enough of them in total; one
+/// `None` for a request without GPUs. Each has its own price.
+pub fn models_ever(state: &State, site: &Site, request: &Request) -> Vec<Option<Box<str>>> {
+    let resources = &request.resources;
     if resources.gpu_milli == 0 {
         return vec![None];
     }
     let needed = GpuNeed::of(resources).devices() as u64;
-    let mut models = BTreeSet::new();
+    let (mut models, mut hosts_with) = (BTreeSet::new(), BTreeMap::new());
     for host in state.hosts_of(site.id).filter(|host| host.online) {
-        for model in devices(host, resources) {
+        for model in models_of(host, resources) {
             if !models.contains(model) && count_of(host, model) >= needed {
-                models.insert(model);
+                let hosts: &mut u32 = hosts_with.entry(model).or_default();
+                *hosts += 1;
+                if *hosts == request.nodes.count() {
+                    models.insert(model);
+                }
             }
         }
     }
@@ -110,8 +117,8 @@ pub fn models_ever(state: &State, site: &Site, resources: &Resources) -> Vec<Opt
 }
 
 /// What is short on the hosts of a site right now, on devices of one of these models (one `None` for a request without
-/// GPUs); empty if the task fits on one of them.
-pub(crate) fn capacity(hosts: &Hosts, need: &Need, models: &[Option<Box<str>>]) -> Vec<Reason> {
+/// GPUs); empty if the task fits on one of them, or a gang on as many as it needs.
+pub(crate) fn capacity(hosts: &Hosts, need: &Need, nodes: Nodes, models: &[Option<Box<str>>]) -> Vec<Reason> {
     let place = |name: &str| {
         hosts
             .models
@@ -123,8 +130,16 @@ pub(crate) fn capacity(hosts: &Hosts, need: &Need, models: &[Option<Box<str>>]) 
         .iter()
         .filter_map(|model| model.as_deref().map_or(Some(None), |name| place(name).map(Some)))
         .collect();
-    if models.iter().any(|model| hosts.fit_somewhere(need, *model)) {
+    let with_room = |model: &Option<u16>| hosts.with_room(need, *model).take(nodes.count() as usize).count() as u32;
+    let most = models.iter().map(with_room).max().unwrap_or(0);
+    if most >= nodes.count() {
         return Vec::new();
+    }
+    if most > 0 {
+        return vec![Reason::CapacityNodes {
+            need: nodes.count(),
+            free: most,
+        }];
     }
     let most = |of: &dyn Fn(&Slot) -> u64| hosts.slots.iter().filter(|slot| slot.open).map(of).max().unwrap_or(0);
     let mut reasons = Vec::new();
@@ -192,6 +207,11 @@ fn devices<'a>(host: &'a Host, resources: &'a Resources) -> impl Iterator<Item =
         .filter(|model| accepts_model(resources, model))
 }
 
+/// Each model of a host that the request accepts, once.
+fn models_of<'a>(host: &'a Host, resources: &'a Resources) -> BTreeSet<&'a str> {
+    devices(host, resources).collect()
+}
+
 fn count_of(host: &Host, model: &str) -> u64 {
     host.gpus.iter().filter(|gpu| *gpu.model == *model).count() as u64
 }
@@ -205,9 +225,19 @@ fn most_of_a_model(host: &Host, resources: &Resources) -> u64 {
 
 /// Whether the task would fit on the host if it were empty.
 fn holds(host: &Host, resources: &Resources) -> bool {
+    holds_but_devices(host, resources)
+        && (resources.gpu_milli == 0 || most_of_a_model(host, resources) >= GpuNeed::of(resources).devices() as u64)
+}
+
+/// Whether it would on devices of this model; `None` for a request without GPUs.
+pub(super) fn holds_on(host: &Host, resources: &Resources, model: Option<&str>) -> bool {
+    let devices = GpuNeed::of(resources).devices() as u64;
+    holds_but_devices(host, resources) && model.is_none_or(|model| count_of(host, model) >= devices)
+}
+
+fn holds_but_devices(host: &Host, resources: &Resources) -> bool {
     host.total.cpu_milli >= resources.cpu_milli
         && host.total.memory_mib >= resources.memory_mib
-        && (resources.gpu_milli == 0 || most_of_a_model(host, resources) >= GpuNeed::of(resources).devices() as u64)
         && resources
             .generic
             .iter()

@@ -85,10 +85,9 @@ impl Flights {
         let (job, task) = (flight.decision.job, flight.decision.task);
         *self.by_job.entry(job).or_default() += 1;
         *self.by_org.entry(flight.org).or_default() += 1;
-        self.by_host
-            .entry(flight.decision.host)
-            .or_default()
-            .insert((job, task));
+        for (host, _) in flight.decision.places() {
+            self.by_host.entry(host).or_default().insert((job, task));
+        }
         self.in_order.push_back((flight.decided_at, (job, task)));
         add(&mut self.wallets, flight.org, flight.bill.wallet.0);
         for (voucher, amount) in flight.bill.legs.iter() {
@@ -106,13 +105,12 @@ impl Flights {
         let flight = self.by_task.remove(&(job, task))?;
         drop_count(&mut self.by_job, job);
         drop_count(&mut self.by_org, flight.org);
-        let on_host = self
-            .by_host
-            .get_mut(&flight.decision.host)
-            .expect("a flight is listed at its host");
-        on_host.remove(&(job, task));
-        if on_host.is_empty() {
-            self.by_host.remove(&flight.decision.host);
+        for (host, _) in flight.decision.places() {
+            let on_host = self.by_host.get_mut(&host).expect("a flight is listed at its hosts");
+            on_host.remove(&(job, task));
+            if on_host.is_empty() {
+                self.by_host.remove(&host);
+            }
         }
         take(&mut self.wallets, flight.org, flight.bill.wallet.0);
         for (voucher, amount) in flight.bill.legs.iter() {

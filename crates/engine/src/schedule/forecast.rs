@@ -144,8 +144,14 @@ fn step_at(after_ms: u64) -> usize {
     low
 }
 
+/// Of one host.
 fn pile(resources: &Resources) -> Pile {
     [resources.cpu_milli, resources.memory_mib, resources.gpu_milli]
+}
+
+/// Of all hosts of a task.
+fn pile_of(request: &Request) -> Pile {
+    pile(&request.resources).map(|amount| amount.saturating_mul(request.nodes.count().into()))
 }
 
 impl Steps {
@@ -228,7 +234,7 @@ impl Planner {
         let expected_ms = self.turns.predictor.expect_ms(&kind_of(request));
         self.forecast.expect(now, |finished| {
             let steps = finished.sites.get(&site)?;
-            let step = steps.earliest(0, expected_ms, &pile(&request.resources))?;
+            let step = steps.earliest(0, expected_ms, &pile_of(request))?;
             Some(finished.began_at.0 + step_ms(step))
         })
     }
@@ -347,7 +353,7 @@ impl Planner {
         let Some(head) = head.filter(|_| jobs > 0) else { return };
         let tasks = (jobs - 1).saturating_add(u64::from(head.pending()));
         let expected_ms = self.turns.predictor.expect_ms(&class.kind);
-        let amounts = pile(&class.request.resources);
+        let amounts = pile_of(&class.request);
         let earliest = |offer: &super::class::Offer| {
             // It was turned away there, so it does not fit now, whatever the pile says.
             let from = usize::from(offer.full && class.standing == Standing::Parked);

@@ -222,9 +222,10 @@ impl Hosts {
         slot.is_some_and(|slot| slot.cpu_milli >= cpu_milli && slot.memory_mib >= memory_mib)
     }
 
-    /// Whether the task fits on some host, found by asking each.
-    pub(crate) fn fit_somewhere(&self, need: &Need, model: Option<u16>) -> bool {
-        self.slots.iter().any(|slot| slot.fit(need, model).is_some())
+    /// Hosts that the task fits on, found by asking each.
+    pub(crate) fn with_room(&self, need: &Need, model: Option<u16>) -> impl Iterator<Item = HostId> {
+        let fit = move |slot: &&Slot| slot.fit(need, model).is_some();
+        self.slots.iter().filter(fit).map(|slot| slot.id)
     }
 
     /// Takes a task's needs out of what is free on one of these hosts; its position, if it is one.

@@ -47,7 +47,10 @@ impl Planner {
                 self.note_start(state, *task);
             }
             Effect::HostChanged(host) => {
-                for task in self.ends.refresh(state, *host) {
+                let over = self.ends.refresh(state, *host);
+                // A gang is learned from once, with its first host.
+                let leads = |task: &TaskId| state.attempt(*task).is_some_and(|attempt| attempt.host == *host);
+                for task in over.into_iter().filter(leads) {
                     learn(&mut self.turns.predictor, state, task);
                 }
             }

@@ -14,6 +14,7 @@ mod explain;
 mod filter;
 mod flight;
 mod forecast;
+mod gang;
 mod hosts;
 mod lane;
 mod learn;
@@ -28,6 +29,7 @@ mod quote;
 mod ranking;
 mod reason;
 pub mod time;
+mod together;
 mod view;
 mod worth;
 

@@ -13,7 +13,7 @@ use super::promises::Promises;
 use super::view::{Spot, View};
 use crate::command::Decision;
 use crate::outcome::Effect;
-use crate::state::State;
+use crate::state::{Attempt, State};
 use crate::types::{ClassId, HostId, OrgId, SiteId, Timestamp};
 
 /// A decision that apply has not judged for so long was lost on the way (never committed under this leader).
@@ -154,9 +154,8 @@ impl Planner {
                 Effect::DecisionJudged { job, task, refused } => self.land(state, *job, *task, refused.is_some()),
                 // Placed by a decision that is not ours (of the leader before): its host has less than we believe.
                 Effect::Assigned { task, .. } if !self.flights.has(task.job, task.task) => {
-                    self.changed
-                        .hosts
-                        .extend(state.attempt(*task).map(|attempt| attempt.host));
+                    let places = state.attempt(*task).into_iter().flat_map(Attempt::places);
+                    self.changed.hosts.extend(places.map(|(host, _)| host));
                 }
                 _ => {}
             }
@@ -250,10 +249,13 @@ impl Planner {
                 task,
                 host: spot.host,
                 gpu_indices: spot.gpu_indices,
+                others: spot.others,
             };
             let site = class.offers[place].site;
-            self.use_promised(class, rank, site, decision.host, &decision.gpu_indices);
-            self.view.reserve(decision.host, &class.need, &decision.gpu_indices);
+            self.use_promised(class, rank, site, &decision);
+            for (host, gpu_indices) in decision.places() {
+                self.view.reserve(host, &class.need, gpu_indices);
+            }
             self.flights.begin(Flight {
                 class: id,
                 need: class.need.clone(),

@@ -1,6 +1,6 @@
 //! Room promised to those who wait: EASY backfill over the hosts. The first classes in order that are blocked are promised their
-//! earliest start, one class a site, on one host there, by the limits of what runs on it; whoever comes after may use that host
-//! only without delaying that. Kept from pass to pass and changed only where something has happened, so that a pass costs no
+//! earliest start, one class a site, on one host there (a gang: on as many as it needs, from when they are free together), by
+//! the limits of what runs on it; whoever comes after may use that host only without delaying that. Kept from pass to pass and changed only where something has happened, so that a pass costs no
 //! more than what has.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -13,8 +13,9 @@ use super::planner::Planner;
 use super::price;
 use super::time::Profile;
 use super::view::Spot;
+use crate::command::Decision;
 use crate::state::State;
-use crate::types::{ClassId, HostId, SiteId, TaskId, Timestamp};
+use crate::types::{ClassId, HostId, Request, SiteId, TaskId, Timestamp};
 
 /// Ends of a site looked through for the first host with room.
 const ENDS_SEEN_MAX: usize = 256;
@@ -29,18 +30,27 @@ const EARLIER_TRIED_MAX: usize = 8;
 /// What should have ended by now is expected to end so much later.
 const OVERDUE_MS: u64 = 60_000;
 
-/// Room promised on one host.
+/// Room promised on one host, or on the hosts of a gang.
 #[derive(Clone, Debug)]
 pub(crate) struct Promise {
     /// To whom.
     pub(crate) rank: Rank,
-    pub(crate) host: HostId,
     /// When the room is there, if nothing ends before its limit.
     pub(crate) start: Timestamp,
-    /// What the host has free beside what runs and what is promised.
-    profile: Profile,
+    /// In order of host.
+    kept: Vec<KeptHost>,
     /// Somebody would have fitted there but for it: to be looked at again when it is over.
     has_turned_away: bool,
+}
+
+/// One host of a promise.
+#[derive(Clone, Debug)]
+struct KeptHost {
+    host: HostId,
+    /// When this host alone has the room.
+    since: Timestamp,
+    /// What it has free beside what runs and what is promised.
+    profile: Profile,
 }
 
 /// All promises, and what has happened to them since they were last looked at.
@@ -60,6 +70,61 @@ impl Promise {
         rank < self.rank || rank.3 == self.rank.3
     }
 
+    /// The hosts it is on, in order.
+    pub(crate) fn hosts(&self) -> impl Iterator<Item = HostId> {
+        self.kept.iter().map(|kept| kept.host)
+    }
+
+    fn on(&self, host: HostId) -> Option<&KeptHost> {
+        let place = self.kept.binary_search_by_key(&host, |kept| kept.host).ok()?;
+        Some(&self.kept[place])
+    }
+
+    fn on_mut(&mut self, host: HostId) -> Option<&mut KeptHost> {
+        let place = self.kept.binary_search_by_key(&host, |kept| kept.host).ok()?;
+        Some(&mut self.kept[place])
+    }
+
+    /// The host of a gang that has room last.
+    fn last(&self) -> Option<&KeptHost> {
+        self.kept.iter().max_by_key(|kept| (kept.since, kept.host))
+    }
+
+    /// Whether a request that fits on these hosts still does if it keeps off what is promised. Closes the promised hosts that it
+    /// must keep off.
+    pub(crate) fn leaves_room(
+        &self,
+        hosts: &mut Hosts,
+        rank: Rank,
+        request: &Request,
+        models: &[Option<Box<str>>],
+        now: Timestamp,
+    ) -> bool {
+        if self.yields_to(rank) {
+            return true;
+        }
+        let (need, limit_ms) = (Need::of(&request.resources), request.walltime_ms_max);
+        let place = |name: &str| hosts.models.iter().position(|known| **known == *name);
+        let models_here = models.iter().filter_map(|model| match model {
+            Some(name) => place(name).map(|place| Some(place as u16)),
+            None => Some(None),
+        });
+        let models_here: Vec<Option<u16>> = models_here.collect();
+        for kept in &self.kept {
+            let Some(position) = hosts.position(kept.host) else {
+                continue;
+            };
+            let slot = &mut hosts.slots[position];
+            let mut models = models_here.iter();
+            if models.all(|model| kept.room_for(slot, &need, *model, now, limit_ms).is_none()) {
+                slot.open = false;
+            }
+        }
+        filter::capacity(hosts, &need, request.nodes, models).is_empty()
+    }
+}
+
+impl KeptHost {
     /// The devices that a task may have without delaying the promised start.
     fn room_for(
         &self,
@@ -72,46 +137,30 @@ impl Promise {
         let least = self.profile.least(now, after(now, limit_ms));
         slot.with(&least).fit(need, model)
     }
-
-    /// Whether a task that fits on some of these hosts still does if it keeps off what is promised. Closes the promised host if
-    /// it must keep off.
-    pub(crate) fn leaves_room(
-        &self,
-        hosts: &mut Hosts,
-        rank: Rank,
-        need: &Need,
-        models: &[Option<Box<str>>],
-        now: Timestamp,
-        limit_ms: u64,
-    ) -> bool {
-        let Some(position) = hosts.position(self.host).filter(|_| !self.yields_to(rank)) else {
-            return true;
-        };
-        let slot = &hosts.slots[position];
-        let place = |name: &str| hosts.models.iter().position(|known| **known == *name);
-        let mut models_here = models.iter().filter_map(|model| match model {
-            Some(name) => place(name).map(|place| Some(place as u16)),
-            None => Some(None),
-        });
-        if models_here.all(|model| self.room_for(slot, need, model, now, limit_ms).is_none()) {
-            hosts.slots[position].open = false;
-        }
-        filter::capacity(hosts, need, models).is_empty()
-    }
 }
 
-/// A host that is promised to somebody, as seen by work that would start there now and run up to its limit.
+/// The hosts that are promised to somebody, as seen by work that would start there now and run up to its limit.
 pub(crate) struct Kept<'a> {
-    pub(crate) position: usize,
     promise: &'a Promise,
     now: Timestamp,
     limit_ms: u64,
 }
 
 impl Kept<'_> {
-    /// The devices that it may have there all the same.
+    /// How many hosts.
+    pub(crate) fn count(&self) -> usize {
+        self.promise.kept.len()
+    }
+
+    /// Whether it is one of them.
+    pub(crate) fn keeps(&self, host: HostId) -> bool {
+        self.promise.on(host).is_some()
+    }
+
+    /// The devices that it may have on one of them all the same.
     pub(crate) fn room(&self, slot: &Slot, need: &Need, model: Option<u16>) -> Option<Vec<u32>> {
-        self.promise.room_for(slot, need, model, self.now, self.limit_ms)
+        let kept = self.promise.on(slot.id)?;
+        kept.room_for(slot, need, model, self.now, self.limit_ms)
     }
 }
 
@@ -128,11 +177,10 @@ impl Promises {
             .map(|(site, promise)| (*site, promise))
     }
 
-    /// The host that a site has promised to somebody before this rank, for work of the class that would start now.
-    fn kept(&self, hosts: &Hosts, class: &ClassPlan, rank: Rank, site: SiteId, now: Timestamp) -> Option<Kept<'_>> {
+    /// The hosts that a site has promised to somebody before this rank, for work of the class that would start now.
+    fn kept(&self, class: &ClassPlan, rank: Rank, site: SiteId, now: Timestamp) -> Option<Kept<'_>> {
         let promise = self.at(site).filter(|promise| !promise.yields_to(rank))?;
         Some(Kept {
-            position: hosts.position(promise.host)?,
             promise,
             now,
             limit_ms: class.request.walltime_ms_max,
@@ -146,18 +194,18 @@ impl Promises {
 }
 
 impl Planner {
-    /// The host of a site where a task of the class strands least, of those where it delays nobody who is promised room.
+    /// The hosts of a site where a task of the class strands least, of those where it delays nobody who is promised room.
     pub(super) fn find(&mut self, class: &ClassPlan, rank: Rank, site: SiteId, model: Option<u16>) -> Option<Spot> {
         let view = self.view.sites.get_mut(&site).expect("offers are of sites in the view");
-        let kept = (self.promises).kept(&view.hosts, class, rank, site, self.planned_at);
-        view.find(&class.need, model, kept.as_ref())
+        let kept = (self.promises).kept(class, rank, site, self.planned_at);
+        view.find(&class.need, class.request.nodes, model, kept.as_ref())
     }
 
-    /// Whether there is such a host.
+    /// Whether there are such hosts.
     pub(super) fn has_room(&self, class: &ClassPlan, rank: Rank, site: SiteId, model: Option<u16>) -> bool {
         let view = self.view.sites.get(&site).expect("offers are of sites in the view");
-        let kept = (self.promises).kept(&view.hosts, class, rank, site, self.planned_at);
-        view.has_room(&class.need, model, kept.as_ref())
+        let kept = (self.promises).kept(class, rank, site, self.planned_at);
+        view.has_room(&class.need, class.request.nodes, model, kept.as_ref())
     }
 
     /// A class found no room at a site; notes it if that is only because of what is promised there.
@@ -169,55 +217,48 @@ impl Planner {
             return;
         }
         let hosts = &self.view.sites[&site].hosts;
-        let slot = hosts.position(promise.host).map(|position| &hosts.slots[position]);
-        promise.has_turned_away = slot.is_some_and(|slot| slot.fit(need, model).is_some());
+        let positions = promise.kept.iter().filter_map(|kept| hosts.position(kept.host));
+        let mut slots = positions.map(|position| &hosts.slots[position]);
+        promise.has_turned_away = slots.any(|slot| slot.fit(need, model).is_some());
     }
 
-    /// Keeps account of a decision on a host that may have promised room. Before the host is reserved.
-    pub(super) fn use_promised(
-        &mut self,
-        class: &ClassPlan,
-        rank: Rank,
-        site: SiteId,
-        host: HostId,
-        gpu_indices: &[u32],
-    ) {
+    /// Keeps account of a decision on hosts that may have promised room. Before they are reserved.
+    pub(super) fn use_promised(&mut self, class: &ClassPlan, rank: Rank, site: SiteId, decision: &Decision) {
         if let Some((own, _)) = self.promises.to(rank.3) {
             self.break_promise(own);
         }
-        let Some(promise) = self
-            .promises
-            .of_site
-            .get_mut(&site)
-            .filter(|promise| promise.host == host)
-        else {
+        let Some(promise) = self.promises.of_site.get_mut(&site) else {
             return;
         };
-        if promise.yields_to(rank) {
-            self.promises.changed.insert(host);
-            return;
+        let yields = promise.yields_to(rank);
+        for (host, gpu_indices) in decision.places() {
+            let Some(kept) = promise.on_mut(host) else { continue };
+            if yields {
+                self.promises.changed.insert(host);
+                continue;
+            }
+            let hosts = &self.view.sites[&site].hosts;
+            let position = hosts.position(host).expect("a promise is of hosts in the view");
+            let amounts = hosts.slots[position].amounts_of(&class.need, gpu_indices);
+            let until = after(self.planned_at, class.request.walltime_ms_max);
+            kept.profile.advance(self.planned_at);
+            kept.profile.take(self.planned_at, until, &amounts);
         }
-        let hosts = &self.view.sites[&site].hosts;
-        let position = hosts.position(host).expect("a promise is of a host in the view");
-        let amounts = hosts.slots[position].amounts_of(&class.need, gpu_indices);
-        let until = after(self.planned_at, class.request.walltime_ms_max);
-        promise.profile.advance(self.planned_at);
-        promise.profile.take(self.planned_at, until, &amounts);
     }
 
     fn break_promise(&mut self, site: SiteId) {
         let promise = self.promises.of_site.remove(&site).expect("the caller has found it");
         self.promises.due.insert(site);
-        if promise.has_turned_away {
-            self.gain(site, promise.host);
-        }
+        self.gain(site, &promise);
     }
 
-    /// A host that was kept for somebody may have room for others.
-    fn gain(&mut self, site: SiteId, host: HostId) {
-        let grown = self.grown.entry(site).or_default();
-        grown.looked_at = None;
-        grown.hosts.insert(host);
+    /// Hosts that were kept for somebody may have room for others, if any were turned away.
+    fn gain(&mut self, site: SiteId, promise: &Promise) {
+        if promise.has_turned_away {
+            let grown = self.grown.entry(site).or_default();
+            grown.looked_at = None;
+            grown.hosts.extend(promise.hosts());
+        }
     }
 
     /// Brings the promises up to date with what has happened: at the start of a pass, and before the next class is looked at.
@@ -228,7 +269,7 @@ impl Planner {
             let promise = &self.promises.of_site[&site];
             if !self.is_due(site, promise.rank) {
                 self.break_promise(site);
-            } else if promise.start <= self.planned_at || changed.contains(&promise.host) {
+            } else if promise.start <= self.planned_at || promise.hosts().any(|host| changed.contains(&host)) {
                 self.renew(state, site);
             }
         }
@@ -236,7 +277,7 @@ impl Planner {
             .into_iter()
             .filter_map(|host| Some((self.view.site_of(host)?, host)));
         let elsewhere: Vec<(SiteId, HostId)> = elsewhere
-            .filter(|(site, host)| self.promises.at(*site).is_some_and(|promise| promise.host != *host))
+            .filter(|(site, host)| (self.promises.at(*site)).is_some_and(|promise| promise.on(*host).is_none()))
             .take(EARLIER_TRIED_MAX)
             .collect();
         for (site, host) in elsewhere {
@@ -262,40 +303,58 @@ impl Planner {
         }
     }
 
-    /// The same promise on the same host, as things stand now; or none.
+    /// The same promise on the same hosts, as things stand now; a gang's on others where these come free later than they were to;
+    /// or none.
     fn renew(&mut self, state: &State, site: SiteId) {
         let old = &self.promises.of_site[&site];
-        let (rank, host) = (old.rank, old.host);
+        let rank = old.rank;
         let class = &self.classes[&rank.3];
         let models = self.payable(state, class, site);
-        match self.promise_on(state, class, rank, site, host, &models) {
-            Some(mut new) => {
-                let old = &self.promises.of_site[&site];
-                // Who was turned away for the later start may fit now; at an earlier one nobody who did not.
-                new.has_turned_away = old.has_turned_away && new.start <= old.start;
-                let is_later = old.has_turned_away && new.start > old.start;
-                self.promises.of_site.insert(site, new);
-                if is_later {
-                    self.gain(site, host);
-                }
+        let hosts: Vec<HostId> = old.hosts().collect();
+        let same = self.promise_on(state, class, rank, site, &hosts, &models);
+        let new = match same {
+            Some(same) if same.start > old.start && class.request.nodes.is_gang() => {
+                let other = self.promise(state, class, rank, site);
+                Some(other.filter(|other| other.start < same.start).unwrap_or(same))
             }
+            same => same,
+        };
+        match new {
+            Some(new) => self.replace(site, new),
             None => self.break_promise(site),
+        }
+    }
+
+    /// Who was turned away for a start that is later now, or on a host that is not kept any more, may fit; at an earlier one on the
+    /// same hosts nobody who did not.
+    fn replace(&mut self, site: SiteId, mut new: Promise) {
+        let old = &self.promises.of_site[&site];
+        let is_less = new.start > old.start || !new.hosts().eq(old.hosts());
+        new.has_turned_away = old.has_turned_away && !is_less;
+        let old = self.promises.of_site.insert(site, new).expect("it was just looked at");
+        if is_less {
+            self.gain(site, &old);
         }
     }
 
     /// Something ended on another host of the site than the promised one: the start may be earlier there.
     fn start_earlier(&mut self, state: &State, site: SiteId, host: HostId) {
         let Some(old) = self.promises.at(site) else { return };
-        let (rank, start, old_host) = (old.rank, old.start, old.host);
-        let has_turned_away = old.has_turned_away;
+        let (rank, start) = (old.rank, old.start);
         let Some(class) = self.classes.get(&rank.3) else { return };
         let models = self.payable(state, class, site);
-        let new = self.promise_on(state, class, rank, site, host, &models);
+        let mut new = self.promise_on(state, class, rank, site, &[host], &models);
+        new = new.filter(|new| new.start < start);
+        if class.request.nodes.is_gang()
+            && let (Some(_), Some(last)) = (&new, old.last())
+        {
+            // In the place of the host that has room last.
+            let mut hosts: Vec<HostId> = old.hosts().filter(|kept| *kept != last.host).collect();
+            hosts.push(host);
+            new = self.promise_on(state, class, rank, site, &hosts, &models);
+        }
         if let Some(new) = new.filter(|new| new.start < start) {
-            self.promises.of_site.insert(site, new);
-            if has_turned_away {
-                self.gain(site, old_host);
-            }
+            self.replace(site, new);
         }
     }
 
@@ -352,9 +411,7 @@ impl Planner {
             let Some(displaced) = self.promises.of_site.insert(site, promise) else {
                 return;
             };
-            if displaced.has_turned_away {
-                self.gain(site, displaced.host);
-            }
+            self.gain(site, &displaced);
             id = displaced.rank.3;
         }
     }
@@ -372,6 +429,9 @@ impl Planner {
         if models.is_empty() {
             return None;
         }
+        if class.request.nodes.is_gang() {
+            return self.promise_together(state, class, rank, site, &models);
+        }
         let hosts = &self.view.sites.get(&site)?.hosts;
         let need = &class.need;
         let slot_of = |host: HostId| hosts.position(host).map(|position| &hosts.slots[position]);
@@ -386,7 +446,7 @@ impl Planner {
             if free.0 < need.cpu_milli || free.1 < need.memory_mib || !has_devices(slot, need, &models) {
                 continue;
             }
-            let promise = self.promise_on(state, class, rank, site, host, &models);
+            let promise = self.promise_on(state, class, rank, site, &[host], &models);
             if let Some(promise) = promise
                 && (promise.start <= end || end <= self.planned_at)
             {
@@ -405,7 +465,7 @@ impl Planner {
         };
         let emptied = self.ends.emptied(site).take(EMPTIED_SEEN_MAX).filter(could_hold);
         let mut emptied = emptied.take(HOSTS_TRIED_MAX);
-        let promise_on = |host: HostId| self.promise_on(state, class, rank, site, host, &models);
+        let promise_on = |host: HostId| self.promise_on(state, class, rank, site, &[host], &models);
         emptied.find_map(promise_on).or_else(|| {
             // Where nothing runs yet, but something is in flight to.
             let in_flight: BTreeSet<HostId> = self.flights.hosts().filter(could_hold).collect();
@@ -413,41 +473,64 @@ impl Planner {
         })
     }
 
-    /// The earliest start of a class on a host.
-    fn promise_on(
+    /// The earliest start of a class on these hosts, all of them together.
+    pub(super) fn promise_on(
         &self,
         state: &State,
         class: &ClassPlan,
         rank: Rank,
         site: SiteId,
-        host: HostId,
+        hosts: &[HostId],
         models: &[Option<u16>],
     ) -> Option<Promise> {
-        let hosts = &self.view.sites.get(&site)?.hosts;
-        let slot = Some(&hosts.slots[hosts.position(host)?]).filter(|slot| slot.open)?;
-        let mut profile = self.profile(state, slot);
+        let view = &self.view.sites.get(&site)?.hosts;
+        let open = |host: &HostId| Some(&view.slots[view.position(*host)?]).filter(|slot| slot.open);
+        let slots: Vec<&Slot> = hosts.iter().map(open).collect::<Option<_>>()?;
+        let profiles: Vec<Profile> = slots.iter().map(|slot| self.profile(state, slot)).collect();
         let limit_ms = class.request.walltime_ms_max;
-        let start_with = |model: &Option<u16>| {
-            profile.earliest(self.planned_at, limit_ms, |free| {
-                slot.with(free).fit(&class.need, *model).is_some()
-            })
+        let since_with = |model: Option<u16>| {
+            let each = slots.iter().zip(&profiles);
+            let since = each.map(|(slot, profile)| self.has_room_since(class, slot, profile, model));
+            since.collect::<Option<Vec<Timestamp>>>()
         };
-        let starts = models.iter().filter_map(|model| Some((start_with(model)?, *model)));
-        let (start, model) = starts.min()?;
+        // What runs only ends, so that a host which has the room once keeps it: they have it together when the last of them does.
+        let starts = models.iter().filter_map(|model| {
+            let since = since_with(*model)?;
+            Some((since.iter().copied().max()?, *model, since))
+        });
+        let (start, model, since) = starts.min()?;
         let until = after(start, limit_ms);
-        let gpu_indices = slot.with(&profile.least(start, until)).fit(&class.need, model)?;
-        profile.take(start, until, &slot.amounts_of(&class.need, &gpu_indices));
+        let mut kept = Vec::with_capacity(slots.len());
+        for ((slot, mut profile), since) in slots.into_iter().zip(profiles).zip(since) {
+            let gpu_indices = slot.with(&profile.least(start, until)).fit(&class.need, model)?;
+            profile.take(start, until, &slot.amounts_of(&class.need, &gpu_indices));
+            let host = slot.id;
+            kept.push(KeptHost { host, since, profile });
+        }
+        kept.sort_unstable_by_key(|kept| kept.host);
         Some(Promise {
             rank,
-            host,
             start,
-            profile,
+            kept,
             has_turned_away: false,
         })
     }
 
+    /// When a host has room for a task of the class.
+    pub(super) fn has_room_since(
+        &self,
+        class: &ClassPlan,
+        slot: &Slot,
+        profile: &Profile,
+        model: Option<u16>,
+    ) -> Option<Timestamp> {
+        profile.earliest(self.planned_at, class.request.walltime_ms_max, |free| {
+            slot.with(free).fit(&class.need, model).is_some()
+        })
+    }
+
     /// What a host has free over time, beside what runs there and what is in flight to it.
-    fn profile(&self, state: &State, slot: &Slot) -> Profile {
+    pub(super) fn profile(&self, state: &State, slot: &Slot) -> Profile {
         let now = self.planned_at;
         let no_earlier = |end: Timestamp| if end <= now { after(now, OVERDUE_MS) } else { end };
         let running = self.ends.on_host(slot.id);
@@ -457,7 +540,7 @@ impl Planner {
         gains.extend(self.flights.on_host(slot.id).map(|flight| {
             let job = state.job(flight.decision.job);
             let limit_ms = job.map_or(0, |job| state.request(job).walltime_ms_max);
-            let amounts = slot.amounts_of(&flight.need, &flight.decision.gpu_indices);
+            let amounts = slot.amounts_of(&flight.need, flight.decision.devices_on(slot.id));
             (no_earlier(after(flight.decided_at, limit_ms)), amounts)
         }));
         gains.sort_by_key(|(end, _)| *end);
@@ -470,7 +553,7 @@ fn after(at: Timestamp, ms: u64) -> Timestamp {
 }
 
 /// Whether the host has devices enough of one of the models, free or not.
-fn has_devices(slot: &Slot, need: &Need, models: &[Option<u16>]) -> bool {
+pub(super) fn has_devices(slot: &Slot, need: &Need, models: &[Option<u16>]) -> bool {
     need.gpu == GpuNeed::Nothing
         || models.iter().any(|model| {
             let of_model = slot.devices.iter().filter(|device| Some(device.0) == *model);
@@ -481,7 +564,7 @@ fn has_devices(slot: &Slot, need: &Need, models: &[Option<u16>]) -> bool {
 /// What a running attempt has of its host.
 fn taken(state: &State, slot: &Slot, task: TaskId) -> Vec<u64> {
     match state.attempt(task).zip(state.job(task.job)) {
-        Some((attempt, job)) => slot.amounts_of(&Need::of(&state.request(job).resources), &attempt.gpu_indices),
+        Some((attempt, job)) => slot.amounts_of(&Need::of(&state.request(job).resources), attempt.devices_on(slot.id)),
         None => vec![0; slot.amounts().len()],
     }
 }

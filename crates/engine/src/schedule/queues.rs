@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::class::{ClassPlan, Rank, Standing};
 use super::planner::{FLIGHT_MS_MAX, IDLE_MS_MAX, MONEY_RETRY_MS, Planner, RETRIES_MAX};
+use super::promises::Promise;
 use crate::state::State;
 use crate::types::{ClassId, HostId, JobId, SiteId, Timestamp};
 
@@ -20,7 +21,8 @@ impl Planner {
         }
         let class = self.classes.get_mut(&flight.class);
         if refused {
-            self.changed.hosts.insert(flight.decision.host);
+            let places = flight.decision.places();
+            self.changed.hosts.extend(places.map(|(host, _)| host));
             if let Some(class) = class {
                 class.refused(flight.decided_at, self.planned_at);
             }
@@ -77,9 +79,8 @@ impl Planner {
             for host in hosts {
                 self.reserve_flights(host);
             }
-            self.promises
-                .changed
-                .extend(self.promises.at(id).map(|promise| promise.host));
+            let promised = self.promises.at(id).into_iter().flat_map(Promise::hosts);
+            self.promises.changed.extend(promised.collect::<Vec<_>>());
             self.promises.due.insert(id);
             self.rules += 1;
             look_everywhere = true;
@@ -98,7 +99,7 @@ impl Planner {
 
     fn reserve_flights(&mut self, host: HostId) {
         for flight in self.flights.on_host(host) {
-            self.view.reserve(host, &flight.need, &flight.decision.gpu_indices);
+            self.view.reserve(host, &flight.need, flight.decision.devices_on(host));
         }
     }
 

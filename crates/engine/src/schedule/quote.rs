@@ -42,13 +42,13 @@ pub(crate) fn feasible_at(state: &State, request: &Request, site: &Site, at: Tim
         fits_now: false,
         expected: None,
     };
-    let never = filter::allowed(request, site).or_else(|| filter::ever_fits(state, site, &request.resources));
+    let never = filter::allowed(request, site).or_else(|| filter::ever_fits(state, site, request));
     if let Some(reason) = never {
         return refused(reason);
     }
     let mut best: Option<(Fen, Option<Box<str>>, Quote)> = None;
     let mut why = None;
-    for model in filter::models_ever(state, site, &request.resources) {
+    for model in filter::models_ever(state, site, request) {
         match price(state, request, site.id, model.as_deref(), at) {
             Ok(quote) if best.as_ref().is_none_or(|(copay, ..)| quote.copay < *copay) => {
                 best = Some((quote.copay, model, quote));
@@ -84,6 +84,7 @@ pub fn quote(state: &State, planner: Option<&Planner>, request: &Request, at: Ti
                 quote.reasons.extend(filter::capacity(
                     &Hosts::of(state, site.id),
                     &need,
+                    request.nodes,
                     std::slice::from_ref(&quote.model),
                 ));
                 quote.fits_now = quote.reasons.is_empty();

@@ -113,10 +113,14 @@ impl Rankings {
         }
     }
 
-    /// The same leaving out one host, right after [`Rankings::best`] was asked.
-    pub(crate) fn best_but(&self, need: &Need, model: Option<u16>, position: usize) -> Option<(u64, usize)> {
+    /// The first so many by (score, position), in that order, right after [`Rankings::best`] was asked; fewer where fewer have room.
+    pub(crate) fn smallest(&self, need: &Need, model: Option<u16>, count: usize) -> Vec<(u64, usize)> {
         let place = model.map_or(0, |model| usize::from(model) + 1);
-        self.known.get(need)?.by_model.get(place)?.as_ref()?.first_but(position)
+        let ranking = self
+            .known
+            .get(need)
+            .and_then(|entry| entry.by_model.get(place)?.as_ref());
+        ranking.map_or_else(Vec::new, |ranking| ranking.smallest(count))
     }
 
     fn make_place(&mut self) {
@@ -161,17 +165,21 @@ impl Ranking {
         }
     }
 
-    fn first_but(&self, left_out: usize) -> Option<(u64, usize)> {
-        let own = left_out / BLOCK;
-        let others = self.best.iter().copied().zip(0..).filter(|(_, block)| *block != own);
-        let in_block = |block: usize| {
-            let positions = (block * BLOCK..).zip(&self.scores[block * BLOCK..]).take(BLOCK);
-            let scores = positions.map(|(position, score)| (*score, position));
-            scores.filter(|(_, position)| *position != left_out).min()
-        };
-        let elsewhere = others.min().and_then(|(_, block)| in_block(block));
-        let first = elsewhere.into_iter().chain(in_block(own)).min();
-        first.filter(|(score, _)| *score != NO_ROOM)
+    fn smallest(&self, count: usize) -> Vec<(u64, usize)> {
+        let mut blocks: Vec<(u64, usize)> = self.best.iter().copied().zip(0..).collect();
+        blocks.sort_unstable();
+        let mut found: Vec<(u64, usize)> = Vec::new();
+        for (best, block) in blocks {
+            let from = block * BLOCK;
+            if best == NO_ROOM || (found.len() >= count && found.last().is_some_and(|last| *last < (best, from))) {
+                break;
+            }
+            let scores = self.scores[from..].iter().copied().take(BLOCK).zip(from..);
+            found.extend(scores.filter(|(score, _)| *score != NO_ROOM));
+            found.sort_unstable();
+            found.truncate(count);
+        }
+        found
     }
 
     fn first(&self) -> Option<(u64, usize)> {

@@ -64,6 +64,13 @@ pub enum Reason {
         /// The most that one host has in total.
         largest: u64,
     },
+    /// Hosts are large enough, but not as many as the gang needs.
+    GangTooWide {
+        /// Asked for.
+        need: u32,
+        /// The most that are large enough, with devices of one model.
+        hosts: u32,
+    },
     /// No host has devices of an accepted model.
     GpuModel {
         /// Accepted.
@@ -103,6 +110,13 @@ pub enum Reason {
     },
     /// Each resource is free on some host, but never all on the same one.
     CapacityHost,
+    /// Hosts have room, but not as many at once as the gang needs.
+    CapacityNodes {
+        /// Asked for.
+        need: u32,
+        /// The most that have room now, with devices of one model.
+        free: u32,
+    },
     /// The room that is free is kept for a job that comes before it and waits for more.
     CapacityPromised {
         /// How soon that one starts at the latest, if nothing overruns its limit.
@@ -168,12 +182,14 @@ impl Reason {
             Self::SiteDown => "SITE_DOWN",
             Self::NoHosts => "NO_HOSTS",
             Self::NeverFits { .. } => "NEVER_FITS",
+            Self::GangTooWide { .. } => "GANG_TOO_WIDE",
             Self::GpuModel { .. } => "GPU_MODEL",
             Self::CapacityCpu { .. } => "CAPACITY_CPU",
             Self::CapacityMemory { .. } => "CAPACITY_MEMORY",
             Self::CapacityGpu { .. } => "CAPACITY_GPU",
             Self::CapacityGeneric { .. } => "CAPACITY_GENERIC",
             Self::CapacityHost => "CAPACITY_HOST",
+            Self::CapacityNodes { .. } => "CAPACITY_NODES",
             Self::CapacityPromised { .. } => "CAPACITY_PROMISED",
             Self::NoPrice { .. } => "NO_PRICE",
             Self::Money { code, .. } => code,
@@ -196,6 +212,7 @@ impl Reason {
             | Self::SiteDraining
             | Self::NoHosts
             | Self::NeverFits { .. }
+            | Self::GangTooWide { .. }
             | Self::GpuModel { .. }
             | Self::NoPrice { .. }
             | Self::DoneBy { .. } => Verdict::No,
@@ -236,6 +253,9 @@ impl fmt::Display for Reason {
                 "host" => write!(f, "no single host has all of it together"),
                 name => write!(f, "need {need} {name}, the largest host has {largest}"),
             },
+            Self::GangTooWide { need, hosts } => {
+                write!(f, "need {need} hosts at once, {hosts} of the site are large enough")
+            }
             Self::GpuModel { wanted, present } => {
                 write!(
                     f,
@@ -262,6 +282,9 @@ impl fmt::Display for Reason {
                 write!(f, "need {need} {name}, at most {free} free on a host")
             }
             Self::CapacityHost => write!(f, "no single host has all of it free together"),
+            Self::CapacityNodes { need, free } => {
+                write!(f, "need {need} hosts at once, {free} have room")
+            }
             Self::CapacityPromised { within_ms } => write!(
                 f,
                 "what is free is kept for a job that comes before it and starts within {} min",

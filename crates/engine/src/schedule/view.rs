@@ -1,9 +1,10 @@
 //! The view that work is placed over: what every host has free, less what is decided but not yet applied, with an index
 //! per site. Built from the state, changed host by host; it decides nothing.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use super::gang;
 use super::hosts::{Hosts, Need};
 use super::lane::{Ask, Lane};
 use super::loss::{self, Profile};
@@ -13,19 +14,21 @@ use super::promises::Kept;
 use super::ranking::Rankings;
 use super::worth::{Table, Tables};
 use crate::state::{Host, State};
-use crate::types::{HostId, JobId, SiteId};
+use crate::types::{HostId, JobId, Nodes, Place, SiteId};
 
 /// Hosts are valued anew when the tasks seen have grown by one part in so many, and at the latest after a part of the most.
 const MIX_PARTS: u64 = 8;
 const MIX_MAX: u64 = 1 << 16;
 
-/// A place found for one task.
+/// The place found for one task, or the places for a gang.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Spot {
     /// Smaller strands less; of all sites alike.
     pub(crate) score: u64,
     pub(crate) host: HostId,
     pub(crate) gpu_indices: Vec<u32>,
+    /// The further hosts of a gang; all rise by id.
+    pub(crate) others: Vec<Place>,
 }
 
 /// The hosts of one site and the indexes over them.
@@ -68,47 +71,78 @@ impl SiteView {
         self.rankings.clear();
     }
 
-    /// Whether some host has room for the task, on devices of `model`.
-    pub(crate) fn has_room(&self, need: &Need, model: Option<u16>, kept: Option<&Kept<'_>>) -> bool {
-        with_room(self.lane(model), need).any(|position| {
-            let slot = &self.hosts.slots[position];
-            let kept = kept.filter(|kept| kept.position == position);
+    /// Whether so many hosts have room for the task, on devices of `model`.
+    pub(crate) fn has_room(&self, need: &Need, nodes: Nodes, model: Option<u16>, kept: Option<&Kept<'_>>) -> bool {
+        let mut hosts = with_room(self.lane(model), need).filter(|position| {
+            let slot = &self.hosts.slots[*position];
+            let kept = kept.filter(|kept| kept.keeps(slot.id));
             slot.has_generic(need) && kept.is_none_or(|kept| kept.room(slot, need, model).is_some())
-        })
+        });
+        if !nodes.is_gang() {
+            return hosts.next().is_some();
+        }
+        let mut distinct = BTreeSet::new();
+        hosts.any(|position| distinct.insert(position) && distinct.len() == nodes.count() as usize)
     }
 
-    /// The host that loses least of its worth by the task, and the devices it loses least by (all of `model`).
-    pub(crate) fn find(&mut self, need: &Need, model: Option<u16>, kept: Option<&Kept<'_>>) -> Option<Spot> {
-        if !self.has_room(need, model, kept) {
+    /// Hosts that have room now, whatever is kept of them; none on devices of a model that is not here any more.
+    pub(crate) fn free_now(&self, need: &Need, model: Option<u16>) -> impl Iterator<Item = HostId> {
+        let lane = match model {
+            None => Some(&self.all),
+            Some(model) => self.by_model.get(usize::from(model)),
+        };
+        let positions = lane.into_iter().flat_map(move |lane| with_room(lane, need));
+        let hosts = positions.map(|position| &self.hosts.slots[position]);
+        hosts.filter(move |slot| slot.has_generic(need)).map(|slot| slot.id)
+    }
+
+    /// The hosts, so many, that lose least of their worth by the task, and the devices they lose least by (all of `model`).
+    pub(crate) fn find(
+        &mut self,
+        need: &Need,
+        nodes: Nodes,
+        model: Option<u16>,
+        kept: Option<&Kept<'_>>,
+    ) -> Option<Spot> {
+        if !self.has_room(need, nodes, model, kept) {
             return None;
         }
         let (slots, profiles, tables) = (&self.hosts.slots, &self.profiles, &self.tables);
         let lane = model.map_or(&self.all, |model| &self.by_model[usize::from(model)]);
-        let (mut score, mut position) = self.rankings.best(
+        let (score, position) = self.rankings.best(
             need,
             model,
             |position| loss::score(&slots[position], &profiles[position], tables, need, model),
             |one, other| profiles[one] == profiles[other] && slots[one].is_like(&slots[other]),
             || with_room(lane, need),
         )?;
-        if let Some(kept) = kept.filter(|kept| kept.position == position) {
-            // It may have some of the host, or must look elsewhere.
-            if let Some(gpu_indices) = kept.room(&slots[position], need, model) {
-                let host = slots[position].id;
-                return Some(Spot {
-                    score,
-                    host,
-                    gpu_indices,
-                });
+        let devices = |position: usize| {
+            let (slot, profile) = (&slots[position], &profiles[position]);
+            match kept.filter(|kept| kept.keeps(slot.id)) {
+                // It may have some of the host, or must look elsewhere.
+                Some(kept) => kept.room(slot, need, model),
+                None => loss::devices(slot, profile, tables, need, model),
             }
-            (score, position) = self.rankings.best_but(need, model, position)?;
+        };
+        if !nodes.is_gang()
+            && let Some(gpu_indices) = devices(position)
+        {
+            return Some(Spot {
+                score,
+                host: slots[position].id,
+                gpu_indices,
+                others: Vec::new(),
+            });
         }
-        let (slot, profile) = (&slots[position], &profiles[position]);
-        Some(Spot {
-            score,
-            host: slot.id,
-            gpu_indices: loss::devices(slot, profile, tables, need, model).expect("a host with a score has room"),
-        })
+        let wanted = nodes.count() as usize;
+        let kept_of = kept.map_or(0, Kept::count);
+        let best = self.rankings.smallest(need, model, wanted + kept_of).into_iter();
+        let places = best.filter_map(|(score, position)| {
+            let gpu_indices = devices(position)?.into();
+            let host = slots[position].id;
+            Some((score, Place { host, gpu_indices }))
+        });
+        gang::spot(places.take(wanted).collect(), nodes)
     }
 
     fn lane(&self, model: Option<u16>) -> &Lane {
@@ -170,7 +204,9 @@ impl View {
             return;
         };
         self.noted = id;
-        self.mix.note(&state.request(job).resources, job.spec.tasks);
+        let request = state.request(job);
+        let nodes = job.spec.tasks.saturating_mul(request.nodes.count());
+        self.mix.note(&request.resources, nodes);
     }
 
     /// Values the hosts anew if the mix has grown by a part since they were. Between, what is known of hosts stays good.

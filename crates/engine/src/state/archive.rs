@@ -4,7 +4,7 @@ use hesuan_ledger::types::{AgreementId, BasisPoints, Fen, Grant, ProgrammeId, Vo
 use hesuan_ledger::{Leg, Redemption};
 
 use super::{Attempt, JobState, Receipt, State};
-use crate::types::{After, Dependency, JobId, OnSiteLost, TaskId};
+use crate::types::{After, Dependency, HostId, JobId, OnSiteLost, Place, TaskId};
 
 /// Attempts in one record; a job with more leaves in several records of the same number.
 pub const ATTEMPTS_PER_RECORD: usize = 256;
@@ -118,6 +118,8 @@ pub struct JobSummary {
     pub retries_site_lost: Option<u32>,
     #[prost(uint32, tag = "43")]
     pub retries_agent_fault: u32,
+    #[prost(uint32, tag = "60")]
+    pub nodes: u32,
 }
 
 /// A job that it was to run after.
@@ -180,6 +182,19 @@ pub struct AttemptRecord {
     pub refunded_fen: i64,
     #[prost(uint64, tag = "19")]
     pub walltime_ms_max: u64,
+    /// The further hosts of a gang, by rank from 1.
+    #[prost(message, repeated, tag = "50")]
+    pub others: Vec<NodeRecord>,
+}
+
+/// One host of a gang.
+#[derive(Clone, PartialEq, prost::Message)]
+#[allow(missing_docs, reason = "the fields are those of hesuan.v1.Node")]
+pub struct NodeRecord {
+    #[prost(string, tag = "1")]
+    pub host: String,
+    #[prost(uint32, repeated, tag = "2")]
+    pub gpu_indices: Vec<u32>,
 }
 
 /// What an attempt cost: `gross = legs + copay`.
@@ -318,6 +333,7 @@ impl JobSummary {
             gpu_models: owned(&need.gpu_models),
             generic_names: need.generic.iter().map(|(name, _)| name.to_string()).collect(),
             generic_amounts: need.generic.iter().map(|(_, amount)| *amount).collect(),
+            nodes: request.nodes.count(),
             walltime_ms_max: request.walltime_ms_max,
             priority: request.priority,
             requeue_on_site_lost: request.on_site_lost == OnSiteLost::Requeue,
@@ -371,6 +387,11 @@ pub fn after_number(after: After) -> u32 {
 impl AttemptRecord {
     fn of(state: &State, id: TaskId, attempt: &Attempt) -> Self {
         let ended = attempt.ended.as_deref().expect("only ended attempts leave");
+        let host_name = |id: HostId| state.host(id).map_or_else(String::new, |host| host.name.to_string());
+        let node = |place: &Place| NodeRecord {
+            host: host_name(place.host),
+            gpu_indices: place.gpu_indices.to_vec(),
+        };
         Self {
             task: id.task,
             attempt: id.attempt,
@@ -378,10 +399,9 @@ impl AttemptRecord {
             site: state
                 .site(attempt.site)
                 .map_or_else(String::new, |site| site.name.to_string()),
-            host: state
-                .host(attempt.host)
-                .map_or_else(String::new, |host| host.name.to_string()),
+            host: host_name(attempt.host),
             gpu_indices: attempt.gpu_indices.to_vec(),
+            others: attempt.others.iter().map(node).collect(),
             placed_at_ms: attempt.placed_at.0,
             started_at_ms: attempt.started_at.unwrap_or_default().0,
             ended_at_ms: ended.at.0,

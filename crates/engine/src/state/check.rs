@@ -74,11 +74,16 @@ impl State {
         let mut expected: BTreeMap<HostId, Host> = self.hosts().map(|host| (host.id, emptied(host))).collect();
         for (id, attempt) in self.tables.attempts.iter().filter(|(_, attempt)| attempt.is_running()) {
             let job = self.job(id.job).unwrap_or_else(|| panic!("{id:?} runs without a job"));
-            let host = expected
-                .get_mut(&attempt.host)
-                .unwrap_or_else(|| panic!("{id:?} runs on no host"));
-            assert!(host.site == attempt.site, "{id:?} runs on a host of another site");
-            host.reserve(&self.request(job).resources, &attempt.gpu_indices);
+            let (request, nodes) = (self.request(job), 1 + attempt.others.len());
+            let wanted = request.nodes.count() as usize;
+            assert!(nodes == wanted, "{id:?} is a gang of {wanted} and holds {nodes} hosts");
+            for (host, gpu_indices) in attempt.places() {
+                let host = expected
+                    .get_mut(&host)
+                    .unwrap_or_else(|| panic!("{id:?} runs on no host"));
+                assert!(host.site == attempt.site, "{id:?} runs on a host of another site");
+                host.reserve(&request.resources, gpu_indices);
+            }
         }
         for host in self.hosts() {
             let expected = &expected[&host.id];

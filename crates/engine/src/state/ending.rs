@@ -97,9 +97,8 @@ impl State {
     pub(super) fn end_attempt(&mut self, id: TaskId, at: Timestamp, ending: Ending, effects: &mut Vec<Effect>) {
         let attempt = self.attempt(id).expect("an attempt that ends is in State");
         assert!(attempt.is_running(), "an attempt ends exactly once");
-        let (site, host_id, hold, placed_at) = (attempt.site, attempt.host, attempt.hold, attempt.placed_at);
+        let (site, hold, placed_at) = (attempt.site, attempt.hold, attempt.placed_at);
         let walltime_ms_max = attempt.walltime_ms_max;
-        let gpu_indices = attempt.gpu_indices.clone();
         let job = self.job(id.job).expect("an attempt has a job");
         let request = self.request(job).clone();
 
@@ -108,16 +107,7 @@ impl State {
             Bill::Nothing => 0,
         };
         let receipt = self.end_hold(hold, ending.bill, wall_ms, at);
-        let host = self.host_mut(host_id);
-        host.free(&request.resources, &gpu_indices);
-        if host.is_empty()
-            && let Some(inventory) = host.awaited.take()
-        {
-            let online = host.online;
-            host.adopt(&inventory);
-            host.online = online;
-            self.tables.meta.rules_version += 1;
-        }
+        let hosts = self.free_places(id, &request.resources);
         self.index.attempt_ended(id, site);
 
         let costs = receipt
@@ -169,7 +159,7 @@ impl State {
         if !self.job(id.job).is_some_and(|job| job.is_pending(id.task)) {
             self.tell_followers(id.job, id.task, state == JobState::Succeeded, at, effects);
         }
-        effects.push(Effect::HostChanged(host_id));
+        effects.extend(hosts.into_iter().map(Effect::HostChanged));
         effects.push(Effect::FundsChanged(request.org));
         let job = self.job(id.job).expect("found above");
         // A slot of an array that was at its bound is as good as a new task.

@@ -8,7 +8,7 @@ use hesuan_ledger::types::{Fen, HoldId, SiteId, Timestamp};
 
 use super::after::Unmet;
 use super::gates::Waits;
-use crate::types::{ClassId, Digest, Gates, HostId, PrincipalId, Request, Retries};
+use crate::types::{ClassId, Digest, Gates, HostId, Place, PrincipalId, Request, Retries};
 
 /// Where a job stands; an attempt uses the same words.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -274,6 +274,8 @@ pub struct Attempt {
     pub host: HostId,
     /// On which of its devices, sorted.
     pub gpu_indices: Box<[u32]>,
+    /// The further hosts of a gang, by rank from 1.
+    pub others: Box<[Place]>,
     /// When the capacity was reserved.
     pub placed_at: Timestamp,
     /// When the agent said it runs.
@@ -377,6 +379,20 @@ impl Receipt {
 }
 
 impl Attempt {
+    /// All its hosts with the devices there, by rank: what it holds of capacity.
+    pub fn places(&self) -> impl Iterator<Item = (HostId, &[u32])> {
+        let others = self.others.iter().map(|place| (place.host, &*place.gpu_indices));
+        std::iter::once((self.host, &*self.gpu_indices)).chain(others)
+    }
+
+    /// The devices it has on a host; none on a host that is not one of its own.
+    #[must_use]
+    pub fn devices_on(&self, host: HostId) -> &[u32] {
+        self.places()
+            .find(|(own, _)| *own == host)
+            .map_or(&[], |(_, devices)| devices)
+    }
+
     /// Whether it holds capacity and money.
     #[must_use]
     pub fn is_running(&self) -> bool {

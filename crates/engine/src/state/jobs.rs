@@ -12,7 +12,7 @@ use super::sites::check_reason;
 use super::{Class, Job, Script, Spec, State};
 use crate::command::SubmitJob;
 use crate::outcome::{Effect, Rejection, RejectionKind, Reply};
-use crate::types::{ClassId, Digest, Gates, JobId, PrincipalId, Request, Resources, Retries};
+use crate::types::{ClassId, Digest, Gates, JobId, Nodes, PrincipalId, Request, Resources, Retries};
 
 /// Tasks of one array.
 pub const TASKS_MAX: u32 = 100_000;
@@ -157,6 +157,7 @@ impl State {
             org,
             priority: job.priority,
             resources,
+            nodes: job.nodes,
             walltime_ms_max: job.walltime_ms_max,
             sites,
             regions,
@@ -254,6 +255,7 @@ impl State {
             return Err(Rejection::invalid("OUT_OF_RANGE", "spec.funding.copay_fen_max", text));
         }
         check_resources(&job.resources)?;
+        check_range("spec.nodes", job.nodes.count().into(), 1, Nodes::MAX.into(), "hosts")?;
         if let Some((digest, bytes)) = &job.script {
             check_range("spec.script", bytes.len() as u64, 1, limits.script_bytes_max, "bytes")?;
             let known = self.tables.scripts.contains_key(digest);

@@ -10,6 +10,7 @@ mod check;
 mod cluster;
 mod ending;
 mod extend;
+mod gang;
 mod gates;
 mod housekeeping;
 mod index;
@@ -148,6 +149,8 @@ pub struct AssignmentView<'a> {
     pub host: &'a str,
     /// On which devices.
     pub gpu_indices: &'a [u32],
+    /// The further machines of a gang with the devices there, by rank from 1.
+    pub others: Vec<(&'a str, &'a [u32])>,
     /// It must stop when the lease ends.
     pub requeue_on_site_lost: bool,
     /// It is to be stopped.
@@ -328,6 +331,7 @@ impl State {
             walltime_ms_max: attempt.walltime_ms_max,
             host: &self.host(attempt.host)?.name,
             gpu_indices: &attempt.gpu_indices,
+            others: self.other_hosts(attempt)?,
             requeue_on_site_lost: request.on_site_lost == OnSiteLost::Requeue,
             cancel_requested: attempt.withdrawn || job.progress().cancel_requested,
         })

@@ -51,7 +51,7 @@ impl State {
     ) -> impl Iterator<Item = (&'a Site, QuoteRequest)> + 'a {
         let allowed = self.sites().filter(|site| schedule::allowed(request, site).is_none());
         allowed.flat_map(move |site| {
-            let models = schedule::models_ever(self, site, &request.resources).into_iter();
+            let models = schedule::models_ever(self, site, request).into_iter();
             models.map(move |model| (site, self.bill(request, site.id, model.as_deref(), at)))
         })
     }

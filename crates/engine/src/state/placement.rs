@@ -4,7 +4,7 @@
 use hesuan_ledger::types::{HoldKey, Timestamp};
 use hesuan_ledger::{HoldRequest, QuoteRequest};
 
-use super::{Attempt, Host, State};
+use super::{Attempt, Host, State, gang};
 use crate::command::Decision;
 use crate::outcome::{Effect, Reply};
 use crate::schedule::{self, COPAY_OVER_QUOTED, GpuNeed};
@@ -52,6 +52,7 @@ impl State {
             return Err("ARRAY_PARALLEL_MAX");
         }
         let request = self.request(job).clone();
+        gang::judge_shape(decision, request.nodes)?;
         let host = self
             .host(decision.host)
             .filter(|host| host.takes_work())
@@ -63,6 +64,7 @@ impl State {
         judge_capacity(host, &request.resources)?;
         let model = judge_devices(host, &request.resources, &decision.gpu_indices)?;
         let site = site.id;
+        self.judge_others(decision, &request.resources, site, model.as_deref())?;
 
         let last = self
             .attempts(decision.job, decision.task)
@@ -88,12 +90,14 @@ impl State {
             .hold(&request_for_hold, at)
             .map_err(|refused| refused.code())?;
 
-        self.host_mut(decision.host)
-            .reserve(&request.resources, &decision.gpu_indices);
+        for (host, gpu_indices) in decision.places() {
+            self.host_mut(host).reserve(&request.resources, gpu_indices);
+        }
         let attempt = Attempt {
             site,
             host: decision.host,
             gpu_indices: decision.gpu_indices.clone().into(),
+            others: decision.others.clone().into(),
             placed_at: at,
             started_at: None,
             hold,
@@ -139,7 +143,7 @@ impl State {
     }
 }
 
-fn judge_capacity(host: &Host, need: &Resources) -> Result<(), &'static str> {
+pub(super) fn judge_capacity(host: &Host, need: &Resources) -> Result<(), &'static str> {
     if host.free.cpu_milli < need.cpu_milli {
         return Err("CAPACITY_CPU");
     }
@@ -155,7 +159,7 @@ fn judge_capacity(host: &Host, need: &Resources) -> Result<(), &'static str> {
 }
 
 // The devices named: as many as needed, sorted, all of one accepted model, each with its share free.
-fn judge_devices(host: &Host, need: &Resources, indices: &[u32]) -> Result<Option<Box<str>>, &'static str> {
+pub(super) fn judge_devices(host: &Host, need: &Resources, indices: &[u32]) -> Result<Option<Box<str>>, &'static str> {
     let gpu = GpuNeed::of(need);
     if indices.len() != gpu.devices() || !indices.is_sorted_by(|a, b| a < b) {
         return Err("GPU_INDICES");

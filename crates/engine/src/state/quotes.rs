@@ -15,12 +15,15 @@ const VALID_MS_DEFAULT: u64 = 10 * 60_000;
 const VALID_MS_MAX: u64 = 24 * 3_600_000;
 
 impl State {
-    /// The bill of one task of this request at a site, on devices of this model.
+    /// The bill of one task of this request at a site, on devices of this model: of all its hosts together.
     #[must_use]
     pub fn bill(&self, request: &Request, site: SiteId, model: Option<&str>, at: Timestamp) -> QuoteRequest {
         let prices = self.tables.ledger.site(site).map(|site| &site.prices);
         let priced = |sku: &Sku| prices.is_some_and(|prices| prices.at(sku, at).is_some());
-        let lines: Vec<Line> = schedule::price_lines(&request.resources, model, priced);
+        let mut lines: Vec<Line> = schedule::price_lines(&request.resources, model, priced);
+        for line in &mut lines {
+            line.milli_units = line.milli_units.saturating_mul(request.nodes.count().into());
+        }
         let funding = if request.funding.wallet_only {
             Funding::WalletOnly
         } else if request.funding.vouchers.is_empty() {

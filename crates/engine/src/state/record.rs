@@ -15,8 +15,8 @@ use super::{Agent, Amounts, Attempt, Class, Ended, Generic, Gpu, Host, Job, Limi
 use crate::command::{HostInventory, Member, Role, SiteState};
 use crate::outcome::Reply;
 use crate::types::{
-    After, ClassId, Dependency, Digest, Funding, Gates, HostId, JobId, OnSiteLost, PrincipalId, Request, RequestId,
-    Resources, Retries, TaskId,
+    After, ClassId, Dependency, Digest, Funding, Gates, HostId, JobId, Nodes, OnSiteLost, Place, PrincipalId, Request,
+    RequestId, Resources, Retries, TaskId,
 };
 
 /// A record that no state could have written.
@@ -211,6 +211,9 @@ pub(super) struct ClassRecord {
     allow_partial: bool,
     #[prost(int64, optional, tag = "21")]
     wallet_max: Option<i64>,
+    // Absent = one.
+    #[prost(uint32, tag = "22")]
+    nodes: u32,
     #[prost(uint64, optional, tag = "18")]
     satisfiable_rules: Option<u64>,
     #[prost(int64, tag = "19")]
@@ -382,6 +385,16 @@ pub(super) struct AttemptTableRecord {
     ended: Option<EndedRecord>,
     #[prost(uint64, tag = "11")]
     walltime_ms_max: u64,
+    #[prost(message, repeated, tag = "12")]
+    others: Vec<PlaceRecord>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct PlaceRecord {
+    #[prost(uint32, tag = "1")]
+    host: u32,
+    #[prost(uint32, repeated, tag = "2")]
+    gpu_indices: Vec<u32>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -760,6 +773,11 @@ impl ClassRecord {
             gpu_milli: request.resources.gpu_milli,
             gpu_models: strings(&request.resources.gpu_models),
             generic: request.resources.generic.iter().map(named).collect(),
+            nodes: if request.nodes.is_gang() {
+                request.nodes.count()
+            } else {
+                0
+            },
             walltime_ms_max: request.walltime_ms_max,
             sites: request.sites.iter().map(|site| site.0).collect(),
             regions: request.regions.iter().map(|region| region.0).collect(),
@@ -791,6 +809,7 @@ impl ClassRecord {
                     .map(|r| (r.name.into_boxed_str(), r.total))
                     .collect(),
             },
+            nodes: Nodes::new(self.nodes).unwrap_or_default(),
             walltime_ms_max: self.walltime_ms_max,
             sites: self.sites.into_iter().map(SiteId).collect(),
             regions: self.regions.into_iter().map(RegionCode).collect(),
@@ -1060,6 +1079,24 @@ impl ProgressRecord {
     }
 }
 
+impl From<&Place> for PlaceRecord {
+    fn from(place: &Place) -> Self {
+        Self {
+            host: place.host.0,
+            gpu_indices: place.gpu_indices.to_vec(),
+        }
+    }
+}
+
+impl From<PlaceRecord> for Place {
+    fn from(record: PlaceRecord) -> Self {
+        Self {
+            host: HostId(record.host),
+            gpu_indices: record.gpu_indices.into(),
+        }
+    }
+}
+
 impl AttemptTableRecord {
     pub(super) fn of(id: TaskId, attempt: &Attempt) -> Self {
         let ended = |ended: &Ended| EndedRecord {
@@ -1081,6 +1118,7 @@ impl AttemptTableRecord {
             site: attempt.site.0,
             host: attempt.host.0,
             gpu_indices: attempt.gpu_indices.to_vec(),
+            others: attempt.others.iter().map(PlaceRecord::from).collect(),
             placed_at: attempt.placed_at.0,
             started_at: attempt.started_at.map(|at| at.0),
             hold: attempt.hold.0,
@@ -1112,6 +1150,7 @@ impl AttemptTableRecord {
             site: SiteId(self.site),
             host: HostId(self.host),
             gpu_indices: self.gpu_indices.into(),
+            others: self.others.into_iter().map(Place::from).collect(),
             placed_at: Timestamp(self.placed_at),
             started_at: self.started_at.map(Timestamp),
             hold: HoldId(self.hold),

@@ -462,7 +462,7 @@ fn check_references(tables: &Tables) -> Result<(), DecodeError> {
     for (id, attempt) in tables.attempts.iter() {
         let found = tables.jobs.contains(id.job.0)
             && tables.sites.contains(attempt.site.0.into())
-            && (!attempt.is_running() || tables.hosts.contains(attempt.host.0.into()));
+            && (!attempt.is_running() || attempt.places().all(|(host, _)| tables.hosts.contains(host.0.into())));
         if !found {
             return Err(DecodeError::Malformed("an attempt without a job, site or host"));
         }

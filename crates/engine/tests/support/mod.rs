@@ -285,6 +285,7 @@ impl World {
             task,
             host: self.host_id(host),
             gpu_indices: gpus.to_vec(),
+            ..Decision::default()
         };
         self.must(0, Body::Decisions(vec![decision]));
         for effect in &self.last_effects {

@@ -147,6 +147,7 @@ fn spec(summary: &JobSummary) -> v1::JobSpec {
                 })
                 .collect(),
         }),
+        nodes: if summary.nodes > 1 { summary.nodes } else { 0 },
         walltime_ms_max: summary.walltime_ms_max,
         priority: summary.priority,
         array_count: if summary.array { summary.tasks } else { 0 },
@@ -184,6 +185,18 @@ fn dependency(record: &DependencyRecord) -> v1::Dependency {
 }
 
 fn attempt(record: &AttemptRecord) -> v1::Attempt {
+    let node = |host: &str, gpu_indices: &[u32]| v1::Node {
+        host: host.to_owned(),
+        gpu_indices: gpu_indices.to_vec(),
+    };
+    let mut nodes: Vec<v1::Node> = record
+        .others
+        .iter()
+        .map(|other| node(&other.host, &other.gpu_indices))
+        .collect();
+    if !nodes.is_empty() {
+        nodes.insert(0, node(&record.host, &record.gpu_indices));
+    }
     v1::Attempt {
         task: record.task,
         attempt: record.attempt,
@@ -201,6 +214,7 @@ fn attempt(record: &AttemptRecord) -> v1::Attempt {
         memory_peak_mib: record.memory_peak_mib,
         message: record.message.clone(),
         walltime_ms_max: record.walltime_ms_max,
+        nodes,
     }
 }
 

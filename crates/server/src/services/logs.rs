@@ -35,6 +35,8 @@ pub(super) type LogStream = Pin<Box<dyn Stream<Item = Result<StreamLogsResponse,
 #[derive(Clone, Copy)]
 struct Source {
     task: TaskId,
+    /// Rank of the node.
+    node: u32,
     site: SiteId,
     /// The replica the site's agent hangs on; `None` while it hangs on none.
     replica: Option<u64>,
@@ -100,6 +102,7 @@ impl Core {
             stream,
             offset,
             bytes_max: PIECE_BYTES,
+            node: source.node,
         };
         let asked = if replica == self.id {
             self.agents.ask(source.site, request)
@@ -123,9 +126,10 @@ impl Core {
 
     async fn source(&self, caller: PrincipalId, request: &StreamLogsRequest) -> Result<Option<Source>, Status> {
         let (job, task, attempt) = (JobId(request.job_id), request.task, request.attempt);
+        let node = request.node;
         let found = self
             .look(Deadline::after(ANSWER), move |view| {
-                find(view.state, caller, job, task, attempt)
+                find(view.state, caller, job, task, attempt, node)
             })
             .await?;
         found.map_err(|rejection| status(&rejection))
@@ -140,8 +144,24 @@ fn away() -> Status {
     )
 }
 
-fn find(state: &State, caller: PrincipalId, id: JobId, task: u32, attempt: u32) -> Result<Option<Source>, Rejection> {
+fn find(
+    state: &State,
+    caller: PrincipalId,
+    id: JobId,
+    task: u32,
+    attempt: u32,
+    node: u32,
+) -> Result<Option<Source>, Rejection> {
     let job = visible_job(state, caller, id)?;
+    let nodes = state.request(job).nodes.count();
+    if node >= nodes {
+        let text = format!(
+            "node is {node}; each task of job {} has the nodes 0 to {}",
+            id.0,
+            nodes - 1
+        );
+        return Err(super::pages::not_found("NODE_NOT_FOUND", "node", text));
+    }
     if task >= job.spec.tasks {
         let text = format!("job {} has tasks 0 to {}", id.0, job.spec.tasks - 1);
         return Err(super::pages::not_found("TASK_NOT_FOUND", "task", text));
@@ -164,6 +184,7 @@ fn find(state: &State, caller: PrincipalId, id: JobId, task: u32, attempt: u32) 
     let replica = site.and_then(|site| site.agent).map(|agent| agent.replica);
     Ok(Some(Source {
         task: number,
+        node,
         site: record.site,
         replica,
         ended: !record.is_running(),

@@ -138,6 +138,9 @@ fn environment(order: &StartOrder, directory: &Path) -> Vec<(String, String)> {
             ("HESUAN_TASK_ID", order.task.task.to_string()),
             ("HESUAN_ATTEMPT", order.task.attempt.to_string()),
             ("HESUAN_ARRAY_COUNT", order.array_count.to_string()),
+            ("HESUAN_NODE_RANK", order.task.node.to_string()),
+            ("HESUAN_NODES", order.hosts.len().to_string()),
+            ("HESUAN_NODE_LIST", order.hosts.join(",")),
             ("HESUAN_CPUS", order.cpu_milli.div_ceil(1000).to_string()),
             ("HESUAN_GPUS", gpus.clone()),
             // Set to nothing without GPUs, so that a task cannot use what another one reserved.

@@ -188,6 +188,9 @@ pub struct LogsArgs {
     /// Element of the array
     #[arg(long, default_value_t = 0)]
     task: u32,
+    /// Rank of the node, of a job on several hosts
+    #[arg(long, value_name = "RANK", default_value_t = 0)]
+    node: u32,
     /// Number of the attempt; the latest unless given
     #[arg(long, default_value_t = 0, hide_default_value = true)]
     attempt: u32,
@@ -209,6 +212,7 @@ pub(super) async fn logs(context: &Context, args: LogsArgs) -> Outcome<()> {
     let mut request = v1::StreamLogsRequest {
         job_id: args.job.resolve(context).await?,
         task: args.task,
+        node: args.node,
         attempt: args.attempt,
         stderr: args.stderr,
         offset: args.offset,

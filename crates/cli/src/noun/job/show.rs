@@ -196,6 +196,7 @@ fn spec_json(spec: &v1::JobSpec) -> Value {
             "gpu_models": resources.gpu_models,
             "generic": generic,
         },
+        "nodes": spec.nodes.max(1),
         "walltime_ms_max": spec.walltime_ms_max,
         "priority": spec.priority,
         "array_count": none_if_zero(spec.array_count.into()),
@@ -257,6 +258,7 @@ fn attempt_json(attempt: &v1::Attempt) -> Value {
         "site": attempt.site,
         "host": attempt.host,
         "gpu_indices": attempt.gpu_indices,
+        "nodes": attempt.nodes.iter().map(node_json).collect::<Vec<_>>(),
         "placed_at": rfc3339(attempt.placed_at_ms),
         "started_at": rfc3339(attempt.started_at_ms),
         "ended_at": rfc3339(attempt.ended_at_ms),
@@ -268,6 +270,32 @@ fn attempt_json(attempt: &v1::Attempt) -> Value {
         "walltime_ms_max": attempt.walltime_ms_max,
         "message": none_if_empty(&attempt.message),
     })
+}
+
+fn node_json(node: &v1::Node) -> Value {
+    json!({ "host": node.host, "gpu_indices": node.gpu_indices })
+}
+
+/// How many hosts each task runs on, and of a single job which.
+fn nodes_text(spec: &v1::JobSpec, job: &v1::Job) -> String {
+    if spec.nodes <= 1 {
+        return String::new();
+    }
+    match job.attempts.last().filter(|_| job.tasks <= 1) {
+        Some(attempt) => {
+            let hosts: Vec<&str> = attempt.nodes.iter().map(|node| &*node.host).collect();
+            format!("{}: {}", spec.nodes, hosts.join(", "))
+        }
+        None => spec.nodes.to_string(),
+    }
+}
+
+/// The host, or the first of a gang and how many more there are.
+fn hosts_text(attempt: &v1::Attempt) -> String {
+    match attempt.nodes.len() {
+        0 | 1 => attempt.host.clone(),
+        nodes => format!("{} +{}", attempt.host, nodes - 1),
+    }
 }
 
 /// Resources in one line.
@@ -337,6 +365,7 @@ fn job_text(job: &v1::Job) -> String {
             "resources",
             spec.resources.as_ref().map(resources_text).unwrap_or_default(),
         ),
+        ("nodes", nodes_text(&spec, job)),
         ("time limit", time_limit(&spec, job)),
         (
             "priority",
@@ -413,7 +442,7 @@ fn attempts_table(attempts: &[v1::Attempt]) -> String {
             format!("{}.{}", one.task, one.attempt),
             state_name(one.state()).to_owned(),
             one.site.clone(),
-            one.host.clone(),
+            hosts_text(one),
             local(one.placed_at_ms),
             if one.wall_ms == 0 {
                 "-".to_owned()
@@ -518,7 +547,7 @@ fn running_table(running: &[v1::Attempt]) -> String {
         vec![
             format!("{}.{}", one.task, one.attempt),
             one.site.clone(),
-            one.host.clone(),
+            hosts_text(one),
             show_time(one.walltime_ms_max),
             if one.started_at_ms == 0 {
                 "-".to_owned()

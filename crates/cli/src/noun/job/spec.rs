@@ -24,6 +24,10 @@ pub struct SpecArgs {
     /// GPUs per task and the models that will do: 8, 8:a800, 8:a800,h100, or a share of one: 0.5
     #[arg(long, value_name = "GPUS[:MODEL,...]", value_parser = parse_gpus, allow_negative_numbers = true)]
     pub gpus: Option<Gpus>,
+    /// Run each task on so many hosts of one site at once, all or nothing; cores, memory, GPUs and resources are of each host. HESUAN_NODE_RANK
+    /// tells the nodes apart [default: 1]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1024), allow_negative_numbers = true)]
+    pub nodes: Option<u32>,
     /// A named resource per task, such as fpga=2
     #[arg(long = "resource", value_name = "NAME=AMOUNT", value_parser = parse_amount)]
     pub resources: Vec<(String, u64)>,
@@ -219,11 +223,12 @@ struct Words {
 }
 
 /// Options with one value that the environment may give, as `HESUAN_SUBMIT_` and the name in capitals.
-const FROM_ENVIRONMENT: [&str; 21] = [
+const FROM_ENVIRONMENT: [&str; 22] = [
     "name",
     "cpus",
     "mem",
     "gpus",
+    "nodes",
     "time",
     "array",
     "priority",
@@ -287,6 +292,7 @@ impl SpecArgs {
             cpus: self.cpus.or(other.cpus),
             mem: self.mem.or(other.mem),
             gpus: self.gpus.or(other.gpus),
+            nodes: self.nodes.or(other.nodes),
             resources: pairs(self.resources, other.resources),
             time: self.time.or(other.time),
             array: self.array.or(other.array),
@@ -391,6 +397,7 @@ impl SpecArgs {
             done_by_ms: self.done_by.unwrap_or(0),
             after,
             retry,
+            nodes: self.nodes.unwrap_or(0),
         }
     }
 }
@@ -480,6 +487,12 @@ mod tests {
             assert!(parse_array(text).is_err(), "{text}");
         }
         assert_eq!(flags(&["--priority", "-5"]).priority, Some(-5));
+        assert_eq!(
+            flags(&["--nodes", "4"])
+                .into_spec(Work::Command(vec!["true".into()]))
+                .nodes,
+            4
+        );
     }
 
     #[test]

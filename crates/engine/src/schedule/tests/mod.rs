@@ -1,6 +1,7 @@
 //! A small world to schedule in: sites with hosts, orgs with money, jobs in a line each; decisions go through apply.
 
 mod explain;
+mod gangs;
 mod gates;
 mod limits;
 mod money;

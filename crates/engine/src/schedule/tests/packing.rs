@@ -9,7 +9,7 @@ use crate::schedule::loss::{self, Profile};
 use crate::schedule::ranking::NO_ROOM;
 use crate::schedule::view::{SiteView, Spot};
 use crate::schedule::worth::Tables;
-use crate::types::HostId;
+use crate::types::{HostId, Nodes};
 
 fn machine(cores: u64, gpus: usize) -> HostInventory {
     HostInventory {
@@ -140,7 +140,7 @@ fn any_request() -> impl Strategy<Value = SubmitJob> {
 }
 
 /// The best host and its score by looking at each, and whether the scores agree with what fits.
-fn scan(site: &SiteView, need: &Need, model: Option<u16>) -> Option<(u64, HostId)> {
+fn scan(site: &SiteView, need: &Need, model: Option<u16>) -> Vec<(u64, HostId)> {
     let score = |slot| loss::score(slot, &Profile::of(slot, &site.tables), &site.tables, need, model);
     for slot in &site.hosts.slots {
         let fits = slot.open
@@ -151,7 +151,9 @@ fn scan(site: &SiteView, need: &Need, model: Option<u16>) -> Option<(u64, HostId
         assert_eq!(fits, score(slot) != NO_ROOM, "{need:?} on {slot:?}");
     }
     let scores = site.hosts.slots.iter().map(|slot| (score(slot), slot.id));
-    scores.filter(|(score, _)| *score != NO_ROOM).min()
+    let mut scores: Vec<(u64, HostId)> = scores.filter(|(score, _)| *score != NO_ROOM).collect();
+    scores.sort_unstable();
+    scores
 }
 
 fn check_devices(site: &SiteView, need: &Need, model: Option<u16>, spot: &Spot) {
@@ -204,10 +206,22 @@ proptest! {
                     }
                     let site = view.sites.get_mut(&id).expect("it was just rebuilt");
                     let mut anew = SiteView::of(site.hosts.clone(), &mut Tables::of(&view.mix));
-                    let found = site.find(&need, model, None);
-                    prop_assert_eq!(&found, &anew.find(&need, model, None));
-                    prop_assert_eq!(found.as_ref().map(|spot| (spot.score, spot.host)), scan(site, &need, model));
-                    prop_assert_eq!(found.is_some(), site.has_room(&need, model, None));
+                    let found = site.find(&need, Nodes::ONE, model, None);
+                    prop_assert_eq!(&found, &anew.find(&need, Nodes::ONE, model, None));
+                    let scores = scan(site, &need, model);
+                    prop_assert_eq!(found.as_ref().map(|spot| (spot.score, spot.host)), scores.first().copied());
+                    prop_assert_eq!(found.is_some(), site.has_room(&need, Nodes::ONE, model, None));
+                    for count in 2..4 {
+                        let nodes = Nodes::new(count).expect("at least one");
+                        let gang = site.find(&need, nodes, model, None);
+                        prop_assert_eq!(gang.is_some(), scores.len() >= count as usize);
+                        prop_assert_eq!(gang.is_some(), site.has_room(&need, nodes, model, None));
+                        let places = gang.iter().flat_map(|spot| spot.others.iter().map(|place| place.host));
+                        let hosts: Vec<HostId> = gang.iter().map(|spot| spot.host).chain(places).collect();
+                        let mut least: Vec<HostId> = scores.iter().take(hosts.len()).map(|(_, host)| *host).collect();
+                        least.sort_unstable();
+                        prop_assert_eq!(hosts, least);
+                    }
                     if let Some(spot) = found {
                         check_devices(site, &need, model, &spot);
                         view.reserve(spot.host, &need, &spot.gpu_indices);

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::schedule::Verdict;
+use crate::types::Nodes;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -54,11 +55,13 @@ fn any_job() -> impl Strategy<Value = SubmitJob> {
         0..4u32,
         0..6u8,
         any::<bool>(),
+        prop::sample::select(vec![1u32, 1, 1, 1, 2, 3]),
     );
     (shape, order).prop_map(
-        |((cpu, memory, gpu, fpga), (priority, tasks, parallel_max, place, poor))| {
+        |((cpu, memory, gpu, fpga), (priority, tasks, parallel_max, place, poor, nodes))| {
             let mut job = SubmitJob {
                 priority,
+                nodes: Nodes::new(nodes).expect("at least one"),
                 tasks,
                 array: tasks > 1,
                 parallel_max,
