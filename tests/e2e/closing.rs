@@ -17,13 +17,13 @@ const PROVIDER: &str = "songjiang-centre";
 
 /// The command line with one person's token.
 #[derive(Clone)]
-struct Person<'a> {
+pub(crate) struct Person<'a> {
     cluster: &'a Daemons,
     token_file: PathBuf,
 }
 
 impl Person<'_> {
-    fn run(&self, words: &[&str]) -> Output {
+    pub(crate) fn run(&self, words: &[&str]) -> Output {
         Command::new(env!("CARGO_BIN_EXE_desk"))
             .arg("--token-file")
             .arg(&self.token_file)
@@ -36,7 +36,7 @@ impl Person<'_> {
     }
 
     /// What it answers; it must end with 0.
-    fn text(&self, words: &[&str]) -> anyhow::Result<String> {
+    pub(crate) fn text(&self, words: &[&str]) -> anyhow::Result<String> {
         let output = self.run(words);
         let said = String::from_utf8_lossy(&output.stderr);
         ensure!(
@@ -48,13 +48,13 @@ impl Person<'_> {
     }
 
     /// The same as JSON.
-    fn json(&self, words: &[&str]) -> anyhow::Result<Value> {
+    pub(crate) fn json(&self, words: &[&str]) -> anyhow::Result<Value> {
         let text = self.text(&[&["--json"], words].concat())?;
         serde_json::from_str(&text).with_context(|| format!("{words:?}: {text}"))
     }
 
     /// Its refusal: the exit code, and what it says as JSON.
-    fn refused(&self, words: &[&str]) -> anyhow::Result<(i32, Value)> {
+    pub(crate) fn refused(&self, words: &[&str]) -> anyhow::Result<(i32, Value)> {
         let output = self.run(&[&["--json"], words].concat());
         let code = output.status.code().context("it ends by itself")?;
         ensure!(code != 0, "{words:?} was not refused");
@@ -63,7 +63,7 @@ impl Person<'_> {
     }
 }
 
-fn person<'a>(cluster: &'a Daemons, name: &str) -> Person<'a> {
+pub(crate) fn person<'a>(cluster: &'a Daemons, name: &str) -> Person<'a> {
     Person {
         cluster,
         token_file: cluster.token_file(name),

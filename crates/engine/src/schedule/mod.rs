@@ -6,11 +6,13 @@
 //! - `view::SiteView::find`: the host where it strands least, by the mix of requests seen so far (place);
 //! - [`Planner`]: the leader's queues over these, looked at only where something changed;
 //! - [`quote()`], [`explain()`]: the same questions, asked by users;
+//! - `fair`, [`shares`]: whose turn it is among orgs;
 //! - [`time`]: who waits for whom, what is free when, how long work will run.
 
 mod class;
 mod ends;
 mod explain;
+mod fair;
 mod filter;
 mod flight;
 mod forecast;
@@ -27,6 +29,7 @@ mod queues;
 mod quote;
 mod ranking;
 mod reason;
+mod share;
 pub mod time;
 mod view;
 mod worth;
@@ -41,6 +44,7 @@ pub use price::price;
 pub(crate) use quote::feasible_at;
 pub use quote::{SiteQuote, quote};
 pub use reason::{Reason, Verdict};
+pub use share::{Share, shares};
 
 #[cfg(test)]
 mod tests;

@@ -73,18 +73,17 @@ impl Promise {
         slot.with(&least).fit(need, model)
     }
 
-    /// Whether a task that fits on some of these hosts still does if it keeps off what is promised. Closes the promised host if
+    /// Whether a task that fits on some of these hosts, and comes later, still does if it keeps off what is promised. Closes the promised host if
     /// it must keep off.
     pub(crate) fn leaves_room(
         &self,
         hosts: &mut Hosts,
-        rank: Rank,
         need: &Need,
         models: &[Option<Box<str>>],
         now: Timestamp,
         limit_ms: u64,
     ) -> bool {
-        let Some(position) = hosts.position(self.host).filter(|_| !self.yields_to(rank)) else {
+        let Some(position) = hosts.position(self.host) else {
             return true;
         };
         let slot = &hosts.slots[position];
@@ -203,6 +202,27 @@ impl Planner {
         let until = after(self.planned_at, class.request.walltime_ms_max);
         promise.profile.advance(self.planned_at);
         promise.profile.take(self.planned_at, until, &amounts);
+    }
+
+    /// Who is promised room waits in another place than before. If that is later, some who had to keep off come before it now.
+    pub(super) fn move_promise(&mut self, old: Rank, new: Rank) {
+        let mut all = self.promises.of_site.iter_mut();
+        let Some((site, promise)) = all.find(|(_, promise)| promise.rank == old) else {
+            return;
+        };
+        promise.rank = new;
+        if new > old && promise.has_turned_away {
+            let (site, host) = (*site, promise.host);
+            self.gain(site, host);
+        }
+    }
+
+    /// Who waits at a site comes before the one that is promised room there now: it may have what was kept from it.
+    pub(super) fn pass_promised(&mut self, site: SiteId, old: Rank, new: Rank) {
+        let promise = self.promises.at(site);
+        if let Some(promise) = promise.filter(|promise| promise.yields_to(new) && !promise.yields_to(old)) {
+            self.gain(site, promise.host);
+        }
     }
 
     fn break_promise(&mut self, site: SiteId) {

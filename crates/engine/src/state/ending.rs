@@ -119,6 +119,7 @@ impl State {
             self.tables.meta.rules_version += 1;
         }
         self.index.attempt_ended(id, site);
+        self.count_ended(request.org, &request.resources, Timestamp(placed_at.0 + wall_ms), at);
 
         let costs = receipt
             .as_ref()

@@ -90,6 +90,7 @@ impl State {
 
         self.host_mut(decision.host)
             .reserve(&request.resources, &decision.gpu_indices);
+        self.count_begun(request.org, &request.resources, at);
         let attempt = Attempt {
             site,
             host: decision.host,
