@@ -3,6 +3,7 @@
 mod closing;
 mod crash;
 mod extend;
+mod fair;
 mod gates;
 mod person;
 mod recover;

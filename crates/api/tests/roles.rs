@@ -142,6 +142,9 @@ const TABLE: &[(&str, Kind, &[Role])] = &[
     ("ClusterService/GetVersion", Kind::ReadPublic, EVERYBODY),
     ("ClusterService/GetLimits", Kind::ReadPublic, EVERYBODY),
     ("ClusterService/SetLimits", Kind::Administer, &[Admin]),
+    ("ClusterService/GetPolicy", Kind::ReadPublic, EVERYBODY),
+    ("ClusterService/SetPolicy", Kind::Administer, &[Admin]),
+    ("ClusterService/ListShares", Kind::ReadJobs, &[Member, Admin, Auditor]),
 ];
 
 /// Service and method of every RPC of `hesuan.v1`.
@@ -459,6 +462,11 @@ fn commands() -> Vec<(&'static str, Body)> {
             SetLimitsRequest {
                 limits: Some(v1::Limits::default())
             }
+        ),
+        request!(
+            "ClusterService/SetPolicy",
+            SetPolicy,
+            SetPolicyRequest { patience: Some(2) }
         ),
     ]
 }

@@ -77,6 +77,8 @@ pub enum Body {
     },
     /// Replicated limits.
     SetLimits(LimitsChange),
+    /// The policy of scheduling.
+    SetPolicy(PolicyChange),
     /// An agent hangs on a replica; its inventory replaces the site's hosts.
     AttachAgent {
         /// The site's name.
@@ -458,6 +460,25 @@ pub struct LimitsChange {
     pub walltime_ms_max: Option<u64>,
     /// How long a lost site's held attempts keep their hold.
     pub settlement_grace_ms: Option<u64>,
+}
+
+/// `None` stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PolicyChange {
+    /// Whether orgs go before each other by what they have used, weighed; if not, only by their jobs' turns.
+    pub fair_share: Option<bool>,
+    /// After so long half of what an org has used is forgotten.
+    pub half_life_ms: Option<u64>,
+    /// What runs counts as if it had run so much longer, so that a burst counts as soon as it is placed.
+    pub charge_ahead_ms: Option<u64>,
+    /// The first in turn of an org that has waited so long is looked at whatever its org has used.
+    pub aged_after_ms: Option<u64>,
+    /// How many times its expected run time a job's turn is put off. Turns that were given are kept.
+    pub patience: Option<u32>,
+    /// The most that a turn is put off.
+    pub put_off_ms_max: Option<u64>,
+    /// Orgs by name, and their weights in thousandths: an org of twice the weight may use twice as much.
+    pub weights: Vec<(Box<str>, u32)>,
 }
 
 /// A machine as its agent describes it.

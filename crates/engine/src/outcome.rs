@@ -254,6 +254,8 @@ pub enum Effect {
     },
     /// Append to the archive: an ended job or journal entries that leave State, encoded, in order.
     Archive(ArchiveRecord),
+    /// The policy of scheduling changed: the planner reads it again.
+    PolicyChanged,
     /// A member's addresses changed.
     MembersChanged,
     /// Principals changed: caches of tokens are void.

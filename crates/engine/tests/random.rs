@@ -4,7 +4,8 @@
 mod support;
 
 use hesuan_engine::command::{
-    Body, Command, Decision, EndKind, LimitsChange, MoneyCommand, SiteState, SubmitJob, TaskEvent, TaskReport,
+    Body, Command, Decision, EndKind, LimitsChange, MoneyCommand, PolicyChange, SiteState, SubmitJob, TaskEvent,
+    TaskReport,
 };
 use hesuan_engine::outcome::{ArchiveRecord, Effect, Outcome};
 use hesuan_engine::schedule::{GpuNeed, choose_devices};
@@ -95,6 +96,10 @@ enum Step {
     Limits {
         keep: u64,
     },
+    Policy {
+        half_life: u64,
+        weight: u32,
+    },
     Tick,
     Wait(u64),
     Recode,
@@ -156,6 +161,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (1..4u64).prop_map(|quote| Step::TakeUp { quote }),
         1 => (0..64usize).prop_map(Step::Repeat),
         1 => (0..HOUR).prop_map(|keep| Step::Limits { keep }),
+        1 => (HOUR / 2..3 * HOUR, 0..3000u32).prop_map(|(half_life, weight)| Step::Policy { half_life, weight }),
         2 => Just(Step::Tick),
         3 => (1..20 * MINUTE).prop_map(Step::Wait),
         1 => Just(Step::Recode),
@@ -496,6 +502,14 @@ impl Run {
                     ..LimitsChange::default()
                 };
                 self.send("operator", Body::SetLimits(change));
+            }
+            Step::Policy { half_life, weight } => {
+                let change = PolicyChange {
+                    half_life_ms: Some(half_life),
+                    weights: vec![("lab".into(), weight)],
+                    ..PolicyChange::default()
+                };
+                self.send("operator", Body::SetPolicy(change));
             }
             Step::Tick => self.send("cluster", Body::Tick),
             Step::Wait(ms) => self.world.wait(ms),

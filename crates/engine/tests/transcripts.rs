@@ -8,8 +8,8 @@ mod support;
 use std::fmt::Write as _;
 
 use hesuan_engine::command::{
-    ArchivedJob, Body, ClosingCommand, Decision, EndKind, MoneyCommand, Role, SiteState, SubmitJob, TaskEvent,
-    TaskReport,
+    ArchivedJob, Body, ClosingCommand, Decision, EndKind, MoneyCommand, PolicyChange, Role, SiteState, SubmitJob,
+    TaskEvent, TaskReport,
 };
 use hesuan_engine::outcome::{ArchiveRecord, Effect};
 use hesuan_engine::state::JobState;
@@ -158,6 +158,7 @@ fn body(world: &World, words: &[&str]) -> Body {
             amount: Fen(number::<i64>(yuan) * 100),
             reference: "".into(),
         }),
+        ["policy", changes @ ..] => Body::SetPolicy(policy(changes)),
         ["tick"] => Body::Tick,
         [
             verb @ ("revise" | "budget" | "revoke" | "end-period" | "close-period" | "review" | "pay" | "pay-in"),
@@ -165,6 +166,25 @@ fn body(world: &World, words: &[&str]) -> Body {
         ] => Body::Money(money(verb, words)),
         other => panic!("unknown command {other:?}"),
     }
+}
+
+/// Times in hours, weights in thousandths.
+fn policy(changes: &[&str]) -> PolicyChange {
+    let mut change = PolicyChange::default();
+    for word in changes {
+        let (what, value) = word.split_once('=').expect("WHAT=VALUE");
+        let hours = || Some(number::<u64>(value) * HOUR);
+        match what {
+            "fair-share" => change.fair_share = Some(value == "on"),
+            "half-life" => change.half_life_ms = hours(),
+            "charge-ahead" => change.charge_ahead_ms = hours(),
+            "aged-after" => change.aged_after_ms = hours(),
+            "patience" => change.patience = Some(number(value)),
+            "put-off" => change.put_off_ms_max = hours(),
+            org => change.weights.push((org.into(), number(value))),
+        }
+    }
+    change
 }
 
 /// What bureau, reviewer and treasurer say.
@@ -251,6 +271,31 @@ fn show(world: &World, what: &[&str]) -> String {
         ["org", name] => {
             let org = world.state.ledger().org_by_name(name).expect("a known org");
             format!("owed to it {} fen, it owes {}", org.receivable, org.owes)
+        }
+        ["policy"] => {
+            let policy = world.state.policy();
+            let hours = |ms: u64| ms / HOUR;
+            let name = |org| {
+                world
+                    .state
+                    .ledger()
+                    .org(org)
+                    .map_or("?".into(), |org| org.registered.name.clone())
+            };
+            let weights = policy.weights.iter();
+            let weights: Vec<String> = weights
+                .map(|(org, weight)| format!("{}={weight}", name(*org)))
+                .collect();
+            format!(
+                "revision {}: fair share {}, half-life {} h, charge ahead {} h, aged after {} h; patience {}, at most {} h; weights {weights:?}",
+                policy.revision,
+                if policy.fair_share { "on" } else { "off" },
+                hours(policy.half_life_ms),
+                hours(policy.charge_ahead_ms),
+                hours(policy.aged_after_ms),
+                policy.patience,
+                hours(policy.put_off_ms_max)
+            )
         }
         ["host", name] => {
             let host = world.state.host(world.host_id(name)).expect("known");

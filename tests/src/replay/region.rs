@@ -5,7 +5,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use anyhow::{anyhow, bail};
 use hesuan_engine::command::{
-    Body, Decision, EndKind, HostInventory, MoneyCommand, NewPrincipal, Role, SubmitJob, TaskEnd, TaskEvent, TaskReport,
+    Body, Decision, EndKind, HostInventory, MoneyCommand, NewPrincipal, PolicyChange, Role, SubmitJob, TaskEnd,
+    TaskEvent, TaskReport,
 };
 use hesuan_engine::outcome::Reply;
 use hesuan_engine::schedule::Planner;
@@ -56,6 +57,12 @@ impl Region {
             running: HashMap::new(),
         };
         region.planner.reset(&region.state);
+        // Users of a log are no organisations that share: who goes first is told by turns, as in what it is compared with.
+        let by_turns = PolicyChange {
+            fair_share: Some(false),
+            ..PolicyChange::default()
+        };
+        region.apply(Timestamp(0), PrincipalId::CLUSTER, Body::SetPolicy(by_turns))?;
         region.org("provider")?;
         for (place, procs) in sites.iter().enumerate() {
             region.site(&format!("site-{place}"), *procs)?;

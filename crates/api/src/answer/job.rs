@@ -266,6 +266,7 @@ pub fn explanation(state: &State, id: JobId, explanation: &Explanation) -> v1::E
         ended_because: state.job(id).and_then(|job| given_up(state, job)),
         expected_start_ms: explanation.expected.map_or(0, |expected| expected.start.0),
         forecast_age_ms: explanation.expected.map_or(0, |expected| expected.age_ms),
+        share: explanation.share.map(|share| super::share(state, &share)),
     }
 }
 

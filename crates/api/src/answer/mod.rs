@@ -6,6 +6,7 @@
 mod cluster;
 mod job;
 mod money;
+mod policy;
 mod programme;
 mod settlement;
 mod site;
@@ -13,6 +14,7 @@ mod site;
 pub use cluster::{limits, principal};
 pub use job::{ATTEMPTS_MAX, attempt, explanation, job, job_state};
 pub use money::{RECEIPTS_MAX, org, price, price_sheets, quotes, receipt, refunded, trial_balance};
+pub use policy::{policy, share};
 pub use programme::{agreement, programme, voucher};
 pub use settlement::{
     claim, claimable, clearing, corrections, payable, period, settlement, settlement_sheet, statement_totals,

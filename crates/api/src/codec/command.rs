@@ -129,6 +129,7 @@ fn request_id_of(body: &mut Body) -> Option<Vec<u8>> {
         Body::CreatePrincipal(request) => &mut request.request_id,
         Body::RevokePrincipal(request) => &mut request.request_id,
         Body::SetLimits(request) => &mut request.request_id,
+        Body::SetPolicy(request) => &mut request.request_id,
         Body::ExtendJob(request) => &mut request.request_id,
         Body::AttachAgent(_)
         | Body::Reports(_)

@@ -7,6 +7,7 @@ pub mod check;
 pub mod cluster;
 pub mod job;
 pub mod money;
+mod policy;
 pub mod programme;
 pub mod settlement;
 pub mod site;
@@ -54,6 +55,7 @@ pub(crate) fn body(given: WireBody) -> Checked<Body> {
         WireBody::CreatePrincipal(request) => cluster::create_principal(request),
         WireBody::RevokePrincipal(request) => cluster::revoke_principal(request),
         WireBody::SetLimits(request) => cluster::set_limits(request),
+        WireBody::SetPolicy(request) => policy::set_policy(request),
         WireBody::AttachAgent(request) => site::attach(request),
         WireBody::Reports(request) => site::reports(request),
         WireBody::Decisions(request) => cluster::decisions(request),

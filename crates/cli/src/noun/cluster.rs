@@ -1,10 +1,11 @@
-//! `hesuan cluster`: replicas, leadership, principals and their tokens, replicated limits.
+//! `hesuan cluster`: replicas, leadership, principals and their tokens, replicated limits, the policy of scheduling.
 
 use clap::{Args, Subcommand};
 use hesuan_api::v1::{self, cluster_service_client::ClusterServiceClient};
 use serde_json::{Value, json};
 
 use super::Context;
+use super::policy::{self, PolicyArgs};
 use super::principal::{self, PrincipalVerb, principal_json, principal_text};
 use crate::client::request_id;
 use crate::failure::{Failure, Outcome};
@@ -38,6 +39,10 @@ pub enum Verb {
     Principal(PrincipalVerb),
     /// Show the replicated limits, or change those given
     Limits(LimitsArgs),
+    /// Show who goes before whom, or change it
+    Policy(PolicyArgs),
+    /// What organisations have used of the pool, and who goes before whom by it
+    Shares,
     /// Whose token this is
     Whoami,
     /// Versions of the cluster and of this program
@@ -154,6 +159,8 @@ pub(crate) async fn run(context: &Context, verb: Verb) -> Outcome<()> {
         }
         Verb::Principal(verb) => principal::run(context, verb).await,
         Verb::Limits(args) => limits(context, &args).await,
+        Verb::Policy(args) => policy::run(context, args).await,
+        Verb::Shares => policy::shares(context).await,
         Verb::Whoami => {
             let who = client
                 .call(v1::WhoAmIRequest {}, |channel, request| async move {

@@ -6,6 +6,7 @@ pub mod claim;
 pub mod cluster;
 pub mod job;
 pub mod period;
+pub mod policy;
 pub mod principal;
 pub mod programme;
 pub mod settlement;

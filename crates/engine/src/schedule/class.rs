@@ -4,15 +4,25 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::fair::Fair;
 use super::flight::Flights;
 use super::hosts::Need;
 use super::price::Bill;
-use super::time::{Kind, Order, Predictor};
+use super::time::{Kind, Order, Patience, Predictor};
 use crate::state::State;
 use crate::types::{ClassId, JobId, Request, SiteId, Timestamp};
 
-/// The order in which classes are looked at: larger priority first, then the earliest turn of their head jobs (see [`Order::Turn`]).
-pub(crate) type Rank = (Reverse<i32>, Timestamp, JobId, ClassId);
+/// The order in which classes are looked at: larger priority first, then the org that has used less, then the earliest turn.
+pub(crate) type Rank = (Reverse<i32>, Turn, JobId, ClassId);
+
+/// When it is a class's turn, within its priority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Turn {
+    /// By what its org has used; see [`Fair`].
+    pub(crate) level: u16,
+    /// Of its head job; see [`Order::Turn`].
+    pub(crate) at: Timestamp,
+}
 
 /// Where a class stands with the planner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,15 +165,21 @@ impl ClassPlan {
     /// Its place in the order of classes, with this job at its head.
     pub(crate) fn rank(&mut self, state: &State, turns: &Turns, id: ClassId, job: JobId) -> Rank {
         let rank = self.rank_of(state, turns, id, job);
-        self.head = Some((job, rank.1));
+        self.head = Some((job, rank.1.at));
         rank
     }
 
     /// The same without making the job the head.
     pub(crate) fn rank_of(&self, state: &State, turns: &Turns, id: ClassId, job: JobId) -> Rank {
+        self.rank_among(state, turns, &turns.fair, id, job)
+    }
+
+    /// The same where orgs stand otherwise.
+    pub(crate) fn rank_among(&self, state: &State, turns: &Turns, fair: &Fair, id: ClassId, job: JobId) -> Rank {
         let head = self.head.filter(|(head, _)| *head == job);
-        let turn = head.map_or_else(|| turns.turn(state, &self.kind, job), |(_, turn)| turn);
-        (Reverse(self.request.priority), turn, job, id)
+        let at = head.map_or_else(|| turns.turn(state, &self.kind, job), |(_, turn)| turn);
+        let level = fair.level(self.request.org, id);
+        (Reverse(self.request.priority), Turn { level, at }, job, id)
     }
 
     /// A decision made at `decided_at` was refused; `now` is the time of the last pass.
@@ -193,18 +209,35 @@ pub(crate) struct Turns {
     pub(crate) order: Order,
     /// Learned from what has ended: says who goes first, never stops anybody.
     pub(crate) predictor: Predictor,
+    pub(crate) fair: Fair,
 }
 
 impl Default for Turns {
     fn default() -> Self {
         Self {
-            order: Order::Turn,
+            order: Order::Turn(Patience::USUAL),
             predictor: Predictor::default(),
+            fair: Fair::default(),
         }
     }
 }
 
 impl Turns {
+    /// As the policy has it, with nothing learned.
+    pub(crate) fn of(state: &State) -> Self {
+        let mut turns = Self::default();
+        turns.follow(state);
+        turns
+    }
+
+    /// Turns that are given from here on are given by this policy.
+    pub(crate) fn follow(&mut self, state: &State) {
+        if let Order::Turn(patience) = &mut self.order {
+            *patience = state.policy().turns();
+        }
+        self.fair.follow(state);
+    }
+
     fn turn(&self, state: &State, kind: &Kind, job: JobId) -> Timestamp {
         let submitted_at = state.job(job).map_or(Timestamp(0), |job| job.submitted_at);
         Timestamp(self.order.key(submitted_at, self.predictor.expect_ms(kind)))

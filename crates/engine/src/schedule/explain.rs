@@ -1,13 +1,15 @@
 //! Why a job waits: every blocking reason of every site, derived on demand from the state (and, on the leader, from what
 //! the planner has in flight). Nothing of it is stored.
 
-use super::class::{ClassPlan, Rank, Turns, kind_of};
+use super::class::{ClassPlan, Rank, Turn, Turns, kind_of};
+use super::fair::Fair;
 use super::filter;
 use super::forecast::Expected;
 use super::hosts::{Hosts, Need};
 use super::planner::Planner;
 use super::price::bill;
 use super::reason::{Reason, Verdict};
+use super::share::Share;
 
 use crate::state::{Job, JobState, Site, State};
 use crate::types::{ClassId, JobId, Request, SiteId, Timestamp};
@@ -26,6 +28,8 @@ pub struct Explanation {
     pub position: u64,
     /// Jobs with tasks to place.
     pub queued: u64,
+    /// Its org's share, where there are others to share with.
+    pub share: Option<Share>,
     /// When its first waiting task is expected to start; `None` elsewhere than on the leader, and too far behind.
     pub expected: Option<Expected>,
     /// In order of site; empty if no task waits.
@@ -54,13 +58,23 @@ pub fn explain(
     site_up: &dyn Fn(SiteId) -> bool,
 ) -> Option<Explanation> {
     let job = state.job(id)?;
-    let rank = rank(state, planner, id, job);
-    let (position, queued) = position(state, planner, rank, job);
+    // Elsewhere nothing is learned: the limits say how long all will run.
+    let elsewhere = Turns::of(state);
+    let turns = planner.map_or(&elsewhere, |planner| &planner.turns);
+    let order = Order {
+        state,
+        planner,
+        turns,
+        fair: Fair::as_of(state, now, planner.map(|planner| &planner.turns.fair)),
+    };
+    let rank = order.rank(id, job);
+    let (position, queued) = order.position(rank, job);
     let mut explanation = Explanation {
         state: job.state(),
         waiting_ms: now.0.saturating_sub(job.submitted_at.0),
         position,
         queued,
+        share: order.fair.share(state, state.request(job).org, now),
         expected: None,
         sites: Vec::new(),
     };
@@ -71,7 +85,7 @@ pub fn explain(
     let own = own_reasons(state, planner, id, job, now);
     let request = state.request(job);
     for site in state.sites() {
-        let mut reasons = site_reasons(state, planner, request, site, now, site_up, rank);
+        let mut reasons = site_reasons(&order, request, site, now, site_up, rank);
         let fits = reasons.is_empty();
         reasons.extend(own.iter().cloned());
         if fits && own.is_empty() && position > 1 {
@@ -118,14 +132,14 @@ fn own_reasons(state: &State, planner: Option<&Planner>, id: JobId, job: &Job, n
 
 /// What a site says to the request now, as if nobody else waited.
 fn site_reasons(
-    state: &State,
-    planner: Option<&Planner>,
+    order: &Order<'_>,
     request: &Request,
     site: &Site,
     now: Timestamp,
     site_up: &dyn Fn(SiteId) -> bool,
     rank: Rank,
 ) -> Vec<Reason> {
+    let (state, planner) = (order.state, order.planner);
     let mut reasons = Vec::new();
     reasons.extend(filter::allowed(request, site));
     reasons.extend(filter::open(site, site_up(site.id)));
@@ -159,7 +173,8 @@ fn site_reasons(
     let mut short = filter::capacity(&hosts, &need, request.nodes, wanted);
     if short.is_empty()
         && let Some(promise) = planner.and_then(|planner| planner.promises.at(site.id))
-        && !promise.leaves_room(&mut hosts, rank, request, wanted, now)
+        && order.comes_before(promise.rank, rank)
+        && !promise.leaves_room(&mut hosts, request, wanted, now)
     {
         short.push(Reason::CapacityPromised {
             within_ms: promise.start.0.saturating_sub(now.0),
@@ -173,69 +188,83 @@ fn site_reasons(
     reasons
 }
 
-/// Where the job stands in the order of classes, if it were at the head of its own.
-fn rank(state: &State, planner: Option<&Planner>, id: JobId, job: &Job) -> Rank {
-    let own = head_rank(state, planner, job.class, id);
-    // The head of its class goes first, however late the turn that it has kept.
-    let head = state.head_job(job.class).filter(|head| *head < id);
-    let head = head.map(|head| head_rank(state, planner, job.class, head));
-    (own.0, head.map_or(own.1, |head| own.1.max(head.1)), own.2, own.3)
+/// The order of classes as it is now.
+struct Order<'a> {
+    state: &'a State,
+    planner: Option<&'a Planner>,
+    turns: &'a Turns,
+    fair: Fair,
 }
 
-fn head_rank(state: &State, planner: Option<&Planner>, class: ClassId, job: JobId) -> Rank {
-    let known = planner.and_then(|planner| Some((planner, planner.classes.get(&class)?)));
-    if let Some((planner, plan)) = known {
-        return plan.rank_of(state, &planner.turns, class, job);
+impl Order<'_> {
+    /// Where the job stands, if it were at the head of its class.
+    fn rank(&self, id: JobId, job: &Job) -> Rank {
+        let own = self.head_rank(job.class, id);
+        // The head of its class goes first, however late the turn that it has kept.
+        let head = self.state.head_job(job.class).filter(|head| *head < id);
+        let head = head.map(|head| self.head_rank(job.class, head));
+        (own.0, head.map_or(own.1, |head| own.1.max(head.1)), own.2, own.3)
     }
-    // Elsewhere nothing is learned: the limits say how long all will run.
-    let nothing = Turns::default();
-    let turns = planner.map_or(&nothing, |planner| &planner.turns);
-    let request = &state.class(class).expect("a job has a class").request;
-    ClassPlan::new(request).rank_of(state, turns, class, job)
-}
 
-/// Jobs before this one and all jobs with tasks to place.
-fn position(state: &State, planner: Option<&Planner>, own: Rank, job: &Job) -> (u64, u64) {
-    let priority = state.request(job).priority;
-    let (mut ahead, mut queued, mut counted) = (0, 0, 0);
-    let nothing = Turns::default();
-    for class in state.pending_classes() {
-        let jobs = state.pending_jobs_count(class) as u64;
-        queued += jobs;
-        let others = state.class(class).map_or(0, |class| class.request.priority);
-        if others > priority {
-            ahead += jobs;
-            continue;
+    fn head_rank(&self, class: ClassId, job: JobId) -> Rank {
+        let known = self.planner.and_then(|planner| planner.classes.get(&class));
+        if let Some(plan) = known {
+            return plan.rank_among(self.state, self.turns, &self.fair, class, job);
         }
-        let head = state.head_job(class).filter(|_| others == priority);
-        let Some(first) = head.map(|head| head_rank(state, planner, class, head)) else {
-            continue;
-        };
-        if first >= own {
-            continue;
+        let request = &self.state.class(class).expect("a job has a class").request;
+        ClassPlan::new(request).rank_among(self.state, self.turns, &self.fair, class, job)
+    }
+
+    /// Whether what is promised to one class is kept from another, by the levels as they are now.
+    fn comes_before(&self, promised: Rank, rank: Rank) -> bool {
+        let org = self.state.class(promised.3).map(|class| class.request.org);
+        let level = org.map_or(promised.1.level, |org| self.fair.level(org, promised.3));
+        let promised = (promised.0, Turn { level, ..promised.1 }, promised.2, promised.3);
+        promised < rank && promised.3 != rank.3
+    }
+
+    /// Jobs before this one and all jobs with tasks to place.
+    fn position(&self, own: Rank, job: &Job) -> (u64, u64) {
+        let (state, turns) = (self.state, self.turns);
+        let priority = state.request(job).priority;
+        let (mut ahead, mut queued, mut counted) = (0, 0, 0);
+        for class in state.pending_classes() {
+            let jobs = state.pending_jobs_count(class) as u64;
+            queued += jobs;
+            let others = state.class(class).map_or(0, |class| class.request.priority);
+            if others > priority {
+                ahead += jobs;
+                continue;
+            }
+            let head = state.head_job(class).filter(|_| others == priority);
+            let Some(first) = head.map(|head| self.head_rank(class, head)) else {
+                continue;
+            };
+            if first >= own {
+                continue;
+            }
+            let left = COUNTED_MAX.saturating_sub(counted) as usize;
+            let expected_ms = state
+                .class(class)
+                .map_or(0, |class| turns.predictor.expect_ms(&kind_of(&class.request)));
+            let is_before = |(id, job): &(JobId, &Job)| {
+                let at = Timestamp(turns.order.key(job.submitted_at, expected_ms)).max(first.1.at);
+                (Turn { at, ..first.1 }, *id) < (own.1, own.2)
+            };
+            let following = state.pending_jobs(class, JobId(first.2.0 + 1));
+            let before = 1 + following.take(left).take_while(is_before).count() as u64;
+            counted += before;
+            ahead += if before <= left as u64 {
+                before
+            } else {
+                spread(state, first, own, jobs)
+            };
         }
-        let left = COUNTED_MAX.saturating_sub(counted) as usize;
-        let turns = planner.map_or(&nothing, |planner| &planner.turns);
-        let expected_ms = state
-            .class(class)
-            .map_or(0, |class| turns.predictor.expect_ms(&kind_of(&class.request)));
-        let is_before = |(id, job): &(JobId, &Job)| {
-            let turn = turns.order.key(job.submitted_at, expected_ms).max(first.1.0);
-            (turn, *id) < (own.1.0, own.2)
-        };
-        let following = state.pending_jobs(class, JobId(first.2.0 + 1));
-        let before = 1 + following.take(left).take_while(is_before).count() as u64;
-        counted += before;
-        ahead += if before <= left as u64 {
-            before
+        if job.placeable() > 0 {
+            (ahead + 1, queued)
         } else {
-            spread(state, first, own, jobs)
-        };
-    }
-    if job.placeable() > 0 {
-        (ahead + 1, queued)
-    } else {
-        (0, queued)
+            (0, queued)
+        }
     }
 }
 
@@ -244,7 +273,7 @@ fn spread(state: &State, head: Rank, own: Rank, jobs: u64) -> u64 {
     let submitted_at = |id: JobId| state.job(id).map_or(0, |job| job.submitted_at.0);
     let newest = state.jobs_newest_first(None).next().map_or(own.2, |(newest, _)| newest);
     let whole = submitted_at(newest).saturating_sub(submitted_at(head.2)).max(1);
-    let part = own.1.0.saturating_sub(head.1.0);
+    let part = own.1.at.0.saturating_sub(head.1.at.0);
     u64::try_from(u128::from(jobs) * u128::from(part) / u128::from(whole))
         .unwrap_or(jobs)
         .clamp(1, jobs)

@@ -6,11 +6,13 @@
 //! - `view::SiteView::find`: the host where it strands least, by the mix of requests seen so far (place);
 //! - [`Planner`]: the leader's queues over these, looked at only where something changed;
 //! - [`quote()`], [`explain()`]: the same questions, asked by users;
+//! - `fair`, [`shares`]: whose turn it is among orgs;
 //! - [`time`]: who waits for whom, what is free when, how long work will run.
 
 mod class;
 mod ends;
 mod explain;
+mod fair;
 mod filter;
 mod flight;
 mod forecast;
@@ -28,6 +30,7 @@ mod queues;
 mod quote;
 mod ranking;
 mod reason;
+mod share;
 pub mod time;
 mod together;
 mod view;
@@ -43,6 +46,7 @@ pub use price::price;
 pub(crate) use quote::feasible_at;
 pub use quote::{SiteQuote, quote};
 pub use reason::{Reason, Verdict};
+pub use share::{Share, shares};
 
 #[cfg(test)]
 mod tests;

@@ -111,9 +111,12 @@ impl Planner {
             turns: Turns {
                 order: self.turns.order,
                 predictor: learn::from_state(state),
+                ..Turns::default()
             },
             ..Self::default()
         };
+        self.turns.follow(state);
+        state.sites().for_each(|site| self.turns.fair.measure(state, site.id));
         self.changed.classes = state.pending_classes().collect();
     }
 
@@ -126,7 +129,7 @@ impl Planner {
     /// The last pass stopped at a bound, not because nothing more could be placed: plan again soon.
     #[must_use]
     pub fn has_more(&self) -> bool {
-        !self.ready.is_empty() || !self.retry.is_empty() || !self.grown.is_empty()
+        !self.ready.is_empty() || !self.retry.is_empty() || !self.grown.is_empty() || self.turns.fair.has_more()
     }
 
     /// Notes what commands did. Must see every effect since the last [`Planner::reset`], with the state after them.
@@ -149,8 +152,10 @@ impl Planner {
                 }
                 Effect::FundsChanged(org) => {
                     self.changed.orgs.insert(*org);
+                    self.turns.fair.touch(*org);
                 }
                 Effect::RulesChanged => self.changed.rules = true,
+                Effect::PolicyChanged => self.turns.follow(state),
                 Effect::DecisionJudged { job, task, refused } => self.land(state, *job, *task, refused.is_some()),
                 // Placed by a decision that is not ours (of the leader before): its host has less than we believe.
                 Effect::Assigned { task, .. } if !self.flights.has(task.job, task.task) => {
@@ -185,6 +190,7 @@ impl Planner {
         self.read_hosts(state);
         self.read_sites(state, site_up);
         self.read_money(state, now);
+        self.read_fair(state, now);
         self.read_classes(state, now);
         let mut decisions = Vec::new();
         while decisions.len() < max && self.quotes_left > 0 && self.asks_left > 0 {
@@ -256,15 +262,17 @@ impl Planner {
             for (host, gpu_indices) in decision.places() {
                 self.view.reserve(host, &class.need, gpu_indices);
             }
-            self.flights.begin(Flight {
+            let flight = Flight {
                 class: id,
                 need: class.need.clone(),
                 org: class.request.org,
                 decision: decision.clone(),
                 bill: class.offers[place].bill.clone(),
                 decided_at: now,
-            });
+            };
             class.decided(job, task);
+            self.turns.fair.charge(state, now, &flight);
+            self.flights.begin(flight);
             decisions.push(decision);
             if class.refusals >= 2 {
                 return Standing::Idle;

@@ -90,19 +90,15 @@ impl Promise {
         self.kept.iter().max_by_key(|kept| (kept.since, kept.host))
     }
 
-    /// Whether a request that fits on these hosts still does if it keeps off what is promised. Closes the promised hosts that it
+    /// Whether a request that fits on these hosts, and comes later, still does if it keeps off what is promised. Closes the promised hosts that it
     /// must keep off.
     pub(crate) fn leaves_room(
         &self,
         hosts: &mut Hosts,
-        rank: Rank,
         request: &Request,
         models: &[Option<Box<str>>],
         now: Timestamp,
     ) -> bool {
-        if self.yields_to(rank) {
-            return true;
-        }
         let (need, limit_ms) = (Need::of(&request.resources), request.walltime_ms_max);
         let place = |name: &str| hosts.models.iter().position(|known| **known == *name);
         let models_here = models.iter().filter_map(|model| match model {
@@ -246,6 +242,27 @@ impl Planner {
         }
     }
 
+    /// Who is promised room waits in another place than before. If that is later, some who had to keep off come before it now.
+    pub(super) fn move_promise(&mut self, old: Rank, new: Rank) {
+        let mut all = self.promises.of_site.iter_mut();
+        let Some((site, promise)) = all.find(|(_, promise)| promise.rank == old) else {
+            return;
+        };
+        promise.rank = new;
+        if new > old && promise.has_turned_away {
+            let (site, hosts) = (*site, promise.hosts().collect());
+            self.let_look(site, hosts);
+        }
+    }
+
+    /// Who waits at a site comes before the one that is promised room there now: it may have what was kept from it.
+    pub(super) fn pass_promised(&mut self, site: SiteId, old: Rank, new: Rank) {
+        let promise = self.promises.at(site);
+        if let Some(promise) = promise.filter(|promise| promise.yields_to(new) && !promise.yields_to(old)) {
+            self.let_look(site, promise.hosts().collect());
+        }
+    }
+
     fn break_promise(&mut self, site: SiteId) {
         let promise = self.promises.of_site.remove(&site).expect("the caller has found it");
         self.promises.due.insert(site);
@@ -255,10 +272,15 @@ impl Planner {
     /// Hosts that were kept for somebody may have room for others, if any were turned away.
     fn gain(&mut self, site: SiteId, promise: &Promise) {
         if promise.has_turned_away {
-            let grown = self.grown.entry(site).or_default();
-            grown.looked_at = None;
-            grown.hosts.extend(promise.hosts());
+            self.let_look(site, promise.hosts().collect());
         }
+    }
+
+    /// Who waits for room at the site looks at these hosts once more.
+    fn let_look(&mut self, site: SiteId, hosts: Vec<HostId>) {
+        let grown = self.grown.entry(site).or_default();
+        grown.looked_at = None;
+        grown.hosts.extend(hosts);
     }
 
     /// Brings the promises up to date with what has happened: at the start of a pass, and before the next class is looked at.

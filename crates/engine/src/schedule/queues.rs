@@ -1,5 +1,6 @@
 //! What wakes a class: how the planner reads what changed since the last pass, and its queues of classes.
 
+use std::collections::BTreeSet;
 use std::collections::hash_map::Entry;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ impl Planner {
         let Some(flight) = self.flights.end(job, task) else {
             return;
         };
+        self.turns.fair.discharge(&flight);
         if self.short.contains_key(&flight.org) {
             self.changed.orgs.insert(flight.org);
         }
@@ -75,6 +77,7 @@ impl Planner {
         let mut look_everywhere = false;
         for id in std::mem::take(&mut self.changed.sites) {
             self.view.rebuild(state, id);
+            self.turns.fair.measure(state, id);
             let hosts: Vec<HostId> = self.view.sites[&id].hosts.slots.iter().map(|slot| slot.id).collect();
             for host in hosts {
                 self.reserve_flights(host);
@@ -159,13 +162,17 @@ impl Planner {
             // The number was given to another request since.
             let mut class = self.classes.remove(&id).expect("it was just found");
             self.wait_no_more(&mut class);
+            self.turns.fair.leave(class.request.org, id);
             if let Standing::Ready(rank) = class.standing {
                 self.ready.remove(&rank);
             }
         }
         let class = match self.classes.entry(id) {
             Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => entry.insert(Box::new(ClassPlan::new(request))),
+            Entry::Vacant(entry) => {
+                self.turns.fair.join(state, now, request.org, id);
+                entry.insert(Box::new(ClassPlan::new(request)))
+            }
         };
         match class.standing {
             Standing::Parked if state.pending_jobs_count(id) > 0 => self.wait_earlier(state, id),
@@ -187,14 +194,23 @@ impl Planner {
         let Some(new) = next.filter(|new| *new < old) else {
             return;
         };
+        self.wait_as(id, old, new);
+    }
+
+    /// A class waits for room in another place than before.
+    pub(super) fn wait_as(&mut self, id: ClassId, old: Rank, new: Rank) {
+        let class = self.classes.get_mut(&id).expect("the caller has it");
         class.waits_as = Some(new);
+        let mut sites = BTreeSet::new();
         for offer in class.offers.iter().filter(|offer| offer.full) {
+            sites.insert(offer.site);
             let ranks = self.full.entry(offer.site).or_default();
             ranks.remove(&old);
             ranks.insert(new, (class.need.cpu_milli, class.need.memory_mib));
             // It may not have been its turn yet since the site grew.
             self.grown.entry(offer.site).and_modify(|grown| grown.looked_at = None);
         }
+        sites.into_iter().for_each(|site| self.pass_promised(site, old, new));
     }
 
     /// Ready if it has a task to place, idle otherwise.
@@ -335,6 +351,7 @@ impl Planner {
             if class.standing == Standing::Idle && class.used_at < limit && state.pending_jobs_count(id) == 0 {
                 let mut class = self.classes.remove(&id).expect("it was just found");
                 self.wait_no_more(&mut class);
+                self.turns.fair.leave(class.request.org, id);
             }
         }
     }

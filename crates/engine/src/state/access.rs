@@ -51,7 +51,7 @@ pub enum Kind {
     CreateSite,
     /// Open, cordon, drain a site.
     SetSiteState,
-    /// Principals and limits.
+    /// Principals, limits and the policy of scheduling.
     Administer,
     /// Attach an agent, report of its tasks.
     Agent,
@@ -63,7 +63,7 @@ pub enum Kind {
     ReadWallet,
     /// See vouchers of a holder.
     ReadVouchers,
-    /// See sites, hosts, prices, programmes, agreements, limits, the cluster's state.
+    /// See sites, hosts, prices, programmes, agreements, limits, policy, the cluster's state.
     ReadPublic,
     /// See the clearing, payables and corrections of a region's programmes and payees.
     ReadClearing,
@@ -140,9 +140,11 @@ pub fn kind_of(body: &Body) -> Kind {
         },
         Body::CreateSite { .. } => Kind::CreateSite,
         Body::SetSiteState { .. } => Kind::SetSiteState,
-        Body::CreatePrincipal(_) | Body::RevokePrincipal { .. } | Body::SetLimits(_) | Body::AddMember(_) => {
-            Kind::Administer
-        }
+        Body::CreatePrincipal(_)
+        | Body::RevokePrincipal { .. }
+        | Body::SetLimits(_)
+        | Body::SetPolicy(_)
+        | Body::AddMember(_) => Kind::Administer,
         Body::AttachAgent { .. } | Body::Reports(_) => Kind::Agent,
         Body::Decisions(_) | Body::SiteLost { .. } | Body::Tick | Body::SetLevel(_) => Kind::Lead,
     }

@@ -114,6 +114,7 @@ impl State {
             Body::CreatePrincipal(new) => self.create_principal(new, effects),
             Body::RevokePrincipal { name } => self.revoke_principal(principal, name, effects),
             Body::SetLimits(change) => self.set_limits(change),
+            Body::SetPolicy(change) => self.set_policy(at, change, effects),
             Body::AttachAgent {
                 site,
                 instance,

@@ -32,6 +32,7 @@ impl State {
         self.check_holds();
         self.check_jobs();
         self.check_references();
+        self.check_usage();
     }
 
     fn check_index(&self) {

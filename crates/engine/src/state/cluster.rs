@@ -1,5 +1,7 @@
 //! Commands about the cluster itself: genesis, principals, limits, members, the level.
 
+use std::sync::Arc;
+
 use hesuan_ledger::Ledger;
 use hesuan_ledger::paged::{PagedMap, PagedVec};
 
@@ -43,6 +45,8 @@ impl State {
                 archived: 0,
             },
             limits: genesis.limits,
+            policy: Arc::default(),
+            usage: PagedMap::new(),
             members,
             principals,
             sites: PagedVec::starting_at(1),

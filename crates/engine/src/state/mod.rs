@@ -20,6 +20,8 @@ pub mod limits;
 mod money;
 mod nearest;
 mod placement;
+mod policy;
+mod policy_record;
 pub mod principal;
 mod quotes;
 mod record;
@@ -29,6 +31,7 @@ mod settlement;
 pub mod site;
 mod sites;
 mod snapshot;
+mod usage;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -41,17 +44,19 @@ pub use self::after::{DEPENDENCIES_MAX, FOLLOWERS_MAX, Unmet, Wait};
 pub use self::gates::Waits;
 pub use self::job::{Attempt, Class, Ended, Job, JobState, Progress, Receipt, Script, Spec};
 pub use self::limits::Limits;
+pub use self::policy::{Policy, WEIGHT_MILLI};
 pub use self::principal::Principal;
 pub use self::site::{Agent, Amounts, Generic, Gpu, Host, Site};
 
 pub use self::cluster::LEVEL;
 pub use self::jobs::{PRIORITY_MAX, RETRIES_MAX, TASKS_MAX};
 pub use self::snapshot::{CHUNK_BYTES_MAX, DecodeError, Decoder, Frozen};
+pub use self::usage::{KINDS, Usage};
 
 use self::index::Index;
 use self::requests::Requests;
 use crate::command::Member;
-use crate::types::{ClassId, Digest, HostId, JobId, OnSiteLost, PrincipalId, TaskId};
+use crate::types::{ClassId, Digest, HostId, JobId, OnSiteLost, OrgId, PrincipalId, TaskId};
 
 /// What a cluster starts with.
 #[derive(Clone, Debug)]
@@ -98,6 +103,8 @@ pub enum Planted {
 pub(crate) struct Tables {
     meta: Meta,
     limits: Limits,
+    policy: Arc<Policy>,
+    usage: PagedMap<OrgId, Usage>,
     members: Vec<Member>,
     principals: PagedVec<Principal>,
     sites: PagedVec<Site>,

@@ -93,6 +93,7 @@ impl State {
         for (host, gpu_indices) in decision.places() {
             self.host_mut(host).reserve(&request.resources, gpu_indices);
         }
+        self.count_begun(&request, at);
         let attempt = Attempt {
             site,
             host: decision.host,

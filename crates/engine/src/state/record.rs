@@ -10,6 +10,7 @@ use super::archive::{ReceiptRecord, state_number, state_of};
 use super::bits::Bits;
 use super::gates::Waits;
 use super::job::{Label, Satisfiable};
+use super::policy_record::PolicyRecord;
 use super::requests::{Answer, Key};
 use super::{Agent, Amounts, Attempt, Class, Ended, Generic, Gpu, Host, Job, Limits, Principal, Progress, Site, Spec};
 use crate::command::{HostInventory, Member, Role, SiteState};
@@ -49,6 +50,8 @@ pub(super) struct HeadRecord {
     pub(super) next_ids: Vec<u64>,
     #[prost(uint64, repeated, tag = "11")]
     pub(super) limits: Vec<u64>,
+    #[prost(message, optional, tag = "30")]
+    pub(super) policy: Option<PolicyRecord>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

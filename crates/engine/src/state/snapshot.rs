@@ -10,11 +10,13 @@ use hesuan_ledger::types::Timestamp;
 use prost::Message;
 use sha2::{Digest as _, Sha256};
 
+use super::policy_record::{PolicyRecord, UsageRecord};
 use super::record::{
     AttemptTableRecord, ClassRecord, HeadRecord, HostRecord, JobTableRecord, Malformed, MemberRecord, PrincipalRecord,
     RequestRecord, ScriptRecord, SiteRecord, cluster_id, digest, limits_from, limits_to,
 };
 use super::requests::Requests;
+use super::usage::is_counted;
 use super::{Meta, Script, State, Tables};
 use crate::types::{ClassId, Digest, JobId};
 
@@ -37,11 +39,12 @@ enum Kind {
     Job,
     Attempt,
     Request,
+    Usage,
     Ledger,
     End,
 }
 
-const KINDS: [Kind; 12] = [
+const KINDS: [Kind; 13] = [
     Kind::Head,
     Kind::Member,
     Kind::Principal,
@@ -52,6 +55,7 @@ const KINDS: [Kind; 12] = [
     Kind::Job,
     Kind::Attempt,
     Kind::Request,
+    Kind::Usage,
     Kind::Ledger,
     Kind::End,
 ];
@@ -219,6 +223,7 @@ fn encode(tables: &Tables, sink: &mut dyn FnMut(&[u8])) {
             tables.jobs.next_id(),
         ],
         limits: limits_to(&tables.limits),
+        policy: Some(PolicyRecord::from(&*tables.policy)),
     };
     out.record(Kind::Head, &head);
     tables
@@ -264,6 +269,9 @@ fn encode(tables: &Tables, sink: &mut dyn FnMut(&[u8])) {
         .answers
         .iter()
         .for_each(|(key, answer)| out.record(Kind::Request, &RequestRecord::of(key, answer)));
+    for (org, usage) in tables.usage.iter() {
+        out.record(Kind::Usage, &UsageRecord::of(*org, usage));
+    }
     tables
         .ledger
         .encode_snapshot(&mut |chunk| out.bytes(Kind::Ledger, chunk));
@@ -390,6 +398,10 @@ impl Decoder {
                 let (key, answer) = parse::<RequestRecord>(bytes)?.read()?;
                 tables.requests.answers.insert(key, answer);
             }
+            Kind::Usage => {
+                let (org, usage) = parse::<UsageRecord>(bytes)?.read()?;
+                tables.usage.insert(org, usage);
+            }
             Kind::Ledger => self.ledger_chunks.push(bytes.to_vec()),
         }
         Ok(())
@@ -425,6 +437,7 @@ fn empty_tables(head: &HeadRecord) -> Result<Tables, DecodeError> {
             archived: head.archived,
         },
         limits: limits_from(&head.limits)?,
+        policy: head.policy.clone().ok_or(DecodeError::Malformed("no policy"))?.read()?,
         members: Vec::new(),
         principals: PagedVec::starting_at(1),
         sites: PagedVec::starting_at(1),
@@ -433,6 +446,7 @@ fn empty_tables(head: &HeadRecord) -> Result<Tables, DecodeError> {
         jobs: PagedVec::starting_at(1),
         attempts: PagedMap::new(),
         scripts: PagedMap::new(),
+        usage: PagedMap::new(),
         requests,
         ledger: Ledger::new(),
     })
@@ -466,6 +480,9 @@ fn check_references(tables: &Tables) -> Result<(), DecodeError> {
         if !found {
             return Err(DecodeError::Malformed("an attempt without a job, site or host"));
         }
+    }
+    if !is_counted(tables) {
+        return Err(DecodeError::Malformed("what orgs run and what is counted"));
     }
     let sites_known = tables
         .hosts

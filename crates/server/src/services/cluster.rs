@@ -13,7 +13,7 @@ use hesuan_api::v1;
 use hesuan_api::v1::cluster_service_server::ClusterService;
 use hesuan_engine::command::Member;
 use hesuan_engine::outcome::{Rejection, Reply};
-use hesuan_engine::schedule::Accuracy;
+use hesuan_engine::schedule::{self, Accuracy};
 use hesuan_engine::state::access::{self, Kind, Scope};
 use hesuan_engine::types::PrincipalId;
 use hesuan_replica::node::{ProposeError, Role};
@@ -467,6 +467,57 @@ impl ClusterService for Services {
                 .look(deadline, |view| answer::limits(view.state.limits()))
                 .await?,
         ))
+    }
+
+    async fn get_policy(&self, request: Request<v1::GetPolicyRequest>) -> Result<Response<v1::Policy>, Status> {
+        let deadline = Deadline::of(request.metadata());
+        let caller = self.0.caller(request.metadata()).await?;
+        let policy = self.0.read(v1::Consistency::Linearizable, deadline, move |view| {
+            may_read_public(view.state, caller)?;
+            Ok(answer::policy(view.state))
+        });
+        Ok(policy.await?.into_response())
+    }
+
+    async fn set_policy(&self, request: Request<v1::SetPolicyRequest>) -> Result<Response<v1::Policy>, Status> {
+        let deadline = Deadline::of(request.metadata());
+        let caller = self.0.caller(request.metadata()).await?;
+        self.0
+            .mutate(caller, deadline, Body::SetPolicy(request.into_inner()))
+            .await?;
+        let policy = self.0.look(deadline, |view| answer::policy(view.state));
+        Ok(Response::new(policy.await?))
+    }
+
+    async fn list_shares(
+        &self,
+        request: Request<v1::ListSharesRequest>,
+    ) -> Result<Response<v1::ListSharesResponse>, Status> {
+        let deadline = Deadline::of(request.metadata());
+        let caller = self.0.caller(request.metadata()).await?;
+        let request = request.into_inner();
+        let listed = self.0.read(v1::Consistency::Linearizable, deadline, move |view| {
+            let state = view.state;
+            if !access::may_read(state, caller, Kind::ReadJobs, Scope::Later) {
+                return Err(denied("shares"));
+            }
+            let seen = state.principal(caller).and_then(access::jobs_seen);
+            let from = pages::start(&request.page_token)?;
+            let shares = schedule::shares(state, state.at()).into_iter();
+            let shares =
+                shares.filter(|share| u64::from(share.org.0) >= from && seen.is_none_or(|seen| seen == share.org));
+            let (shares, next_page_token) = pages::page(
+                shares,
+                request.page_size,
+                |share| share.org.0.into(),
+                |share| answer::share(state, &share),
+            );
+            Ok(v1::ListSharesResponse {
+                shares,
+                next_page_token,
+            })
+        });
+        Ok(listed.await?.into_response())
     }
 
     async fn get_version(&self, _: Request<v1::GetVersionRequest>) -> Result<Response<v1::Version>, Status> {

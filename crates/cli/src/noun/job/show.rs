@@ -8,6 +8,7 @@ use super::select::{One, parse_one};
 use super::{follow, is_ended, state_name};
 use crate::client::ANSWER_BYTES_MAX;
 use crate::failure::Outcome;
+use crate::noun::policy::{share_json, share_text};
 use crate::noun::{Context, PAGE, none_if_empty, none_if_zero, parse_pair};
 use crate::output::{record, table};
 use crate::units::{local, rfc3339, show_milli, show_money, show_size, show_time, show_time_roughly};
@@ -536,6 +537,7 @@ pub(super) async fn explain(context: &Context, job: u64) -> Outcome<()> {
         "ended_because": answer.ended_because.as_ref().map(reason_json),
         "expected_start": rfc3339(answer.expected_start_ms),
         "forecast_age_ms": (answer.expected_start_ms > 0).then_some(answer.forecast_age_ms),
+        "share": answer.share.as_ref().map(share_json),
     });
     context.output.show(&value, || explain_text(job, &answer))
 }
@@ -578,6 +580,9 @@ fn explain_text(job: u64, answer: &v1::ExplainJobResponse) -> String {
             local(answer.expected_start_ms),
             show_time_roughly(answer.forecast_age_ms)
         ));
+    }
+    if let Some(share) = answer.share.as_ref().filter(|_| answer.position > 0) {
+        text.push_str(&format!("\n{}", share_text(share)));
     }
     let mut rows = Vec::new();
     for one in &answer.sites {

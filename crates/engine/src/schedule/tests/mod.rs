@@ -1,12 +1,14 @@
 //! A small world to schedule in: sites with hosts, orgs with money, jobs in a line each; decisions go through apply.
 
 mod explain;
+mod fair;
 mod gangs;
 mod gates;
 mod limits;
 mod money;
 mod order;
 mod packing;
+mod policy;
 mod properties;
 mod speed;
 mod waiting;
@@ -264,6 +266,11 @@ impl World {
 
     /// A running attempt ends with code 0, or is lost.
     pub(super) fn end(&mut self, task: TaskId, kind: EndKind) {
+        self.end_after(task, kind, 1000);
+    }
+
+    /// The same, by its agent's word after so long.
+    pub(super) fn end_after(&mut self, task: TaskId, kind: EndKind, wall_ms: u64) {
         let attempt = self.state.attempt(task).expect("the test ends what runs");
         let (site, seq) = (attempt.site, attempt.seq + 1);
         let agent = self
@@ -274,7 +281,7 @@ impl World {
             .id;
         let end = TaskEnd {
             kind,
-            wall_ms: 1000,
+            wall_ms,
             cpu_ms: 0,
             memory_peak_mib: 0,
             message: "".into(),

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::schedule::quote;
-use crate::schedule::time::{Backlog, Order, Policy, Work};
+use crate::schedule::time::{Backlog, Order, Patience, Policy, Work};
 
 fn hours(count: u64, hours: u64) -> SubmitJob {
     SubmitJob {
@@ -341,7 +341,7 @@ proptest! {
         let small = |(wanted, limit): &(u64, u64)| (1 + wanted % (cores_of_host - 1), *limit, *limit, 1);
         let mut jobs: Vec<Asked> = stream.iter().map(small).collect();
         jobs.insert(5, (cores_of_host, wide_limit, wide_limit, 1));
-        let starts = by_planner(Order::Turn, cores_of_host, &jobs);
+        let starts = by_planner(Order::Turn(Patience::USUAL), cores_of_host, &jobs);
         let started = starts.iter().find(|(place, _)| *place == 5).map(|(_, at)| *at);
         let turn = 6 + 3 * wide_limit;
         let ahead: u64 = jobs[..turn as usize].iter().map(|job| job.1).sum();

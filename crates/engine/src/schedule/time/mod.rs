@@ -14,7 +14,7 @@ mod profile;
 mod timeline;
 
 pub use backlog::{Backlog, Reservation, Start, Work};
-pub use policy::{Order, Passing, Policy, TURN_MS_MAX, turn};
+pub use policy::{Order, Passing, Patience, Policy, turn};
 pub use predict::{Kind, Predictor, longer_ms};
 pub use profile::Profile;
 pub use timeline::Timeline;

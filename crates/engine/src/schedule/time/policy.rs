@@ -2,10 +2,22 @@
 
 use crate::types::Timestamp;
 
-/// How many milliseconds of waiting a millisecond of expected run time weighs in [`Order::Turn`].
-const TURN_WEIGHT: u64 = 3;
-/// The most that expected run time puts a turn off. Nobody is passed by what came so much later: that bounds the wait.
-pub const TURN_MS_MAX: u64 = 2 * 24 * 3_600_000;
+/// How long what runs longer lets what runs shorter go first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// How many milliseconds of waiting a millisecond of expected run time weighs in [`Order::Turn`].
+    pub times: u64,
+    /// The most that expected run time puts a turn off. Nobody is passed by what came so much later: that bounds the wait.
+    pub ms_max: u64,
+}
+
+impl Patience {
+    /// Where the policy starts, and what replays are run with.
+    pub const USUAL: Patience = Patience {
+        times: 3,
+        ms_max: 2 * 24 * 3_600_000,
+    };
+}
 
 /// An order of waiting work; equal ones by number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +27,7 @@ pub enum Order {
     /// The shortest first, by what it expects to run.
     Shortest,
     /// By [`turn`]: the shorter goes ahead of the longer that came a little before it.
-    Turn,
+    Turn(Patience),
 }
 
 impl Order {
@@ -25,16 +37,16 @@ impl Order {
         match self {
             Self::Arrival => submitted_at.0,
             Self::Shortest => expected_ms,
-            Self::Turn => turn(submitted_at, expected_ms).0,
+            Self::Turn(patience) => turn(submitted_at, expected_ms, patience).0,
         }
     }
 }
 
-/// When it is the turn of work that came at an instant and expects to run so long: the longer it runs, the later, up to
-/// [`TURN_MS_MAX`]. Fixed once and for all, so waiting is ageing: everything that comes later than that has a later turn.
+/// When it is the turn of work that came at an instant and expects to run so long: the longer it runs, the later, within its
+/// patience. Fixed once and for all, so waiting is ageing: everything that comes later than that has a later turn.
 #[must_use]
-pub fn turn(submitted_at: Timestamp, expected_ms: u64) -> Timestamp {
-    let put_off = expected_ms.saturating_mul(TURN_WEIGHT).min(TURN_MS_MAX);
+pub fn turn(submitted_at: Timestamp, expected_ms: u64, patience: Patience) -> Timestamp {
+    let put_off = expected_ms.saturating_mul(patience.times).min(patience.ms_max);
     Timestamp(submitted_at.0.saturating_add(put_off))
 }
 
@@ -87,9 +99,9 @@ impl Policy {
     };
     /// The planner's own: turns by predicted run time, EASY backfill in the same order.
     pub const OURS: Policy = Policy {
-        order: Order::Turn,
+        order: Order::Turn(Patience::USUAL),
         passing: Passing::First,
-        passing_order: Order::Turn,
+        passing_order: Order::Turn(Patience::USUAL),
         predicts: true,
     };
 }
@@ -101,11 +113,12 @@ mod tests {
     #[test]
     fn the_shorter_goes_ahead_of_what_came_a_little_before_it_only() {
         let hour = 3_600_000;
+        let turn = |at, expected_ms| turn(at, expected_ms, Patience::USUAL);
         let long = turn(Timestamp(0), 10 * hour);
         assert!(turn(Timestamp(hour), 60_000) < long);
         assert!(turn(Timestamp(31 * hour), 60_000) > long);
         let endless = turn(Timestamp(7), u64::MAX);
-        assert_eq!(endless, Timestamp(7 + TURN_MS_MAX));
-        assert!(turn(Timestamp(8 + TURN_MS_MAX), 0) > endless);
+        assert_eq!(endless, Timestamp(7 + Patience::USUAL.ms_max));
+        assert!(turn(Timestamp(8 + Patience::USUAL.ms_max), 0) > endless);
     }
 }

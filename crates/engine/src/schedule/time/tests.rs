@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::policy::Policy;
-use super::{Backlog, Reservation, Start, TURN_MS_MAX, Work};
+use super::{Backlog, Patience, Reservation, Start, Work};
 use crate::types::Timestamp;
 
 /// Amount, limit, run time, gap before it, payer.
@@ -131,15 +131,15 @@ proptest! {
 
     /// By turns nobody is passed by what came later than its put-off allows: what is ahead of it is bounded, and so is its wait.
     #[test]
-    fn nobody_waits_longer_than_the_work_that_may_go_before_it(amount in 9..20u64, jobs in jobs(TURN_MS_MAX / 20)) {
+    fn nobody_waits_longer_than_the_work_that_may_go_before_it(amount in 9..20u64, jobs in jobs(Patience::USUAL.ms_max / 20)) {
         let log = run(Backlog::new(Policy::OURS, Timestamp(0), &places(&[amount])), &[amount], &jobs);
         for (number, submitted) in &log.submitted {
-            let ahead = log.submitted.iter().filter(|(_, other)| **other <= submitted + TURN_MS_MAX);
+            let ahead = log.submitted.iter().filter(|(_, other)| **other <= submitted + Patience::USUAL.ms_max);
             let limits: u64 = ahead.map(|(number, _)| jobs[*number as usize].1).sum();
             let (started, _) = log.started[number];
             // One after the other at their limits, once all that came after its turn and runs already has ended.
             let running_max = jobs.iter().map(|job| job.1).max().unwrap_or(0);
-            prop_assert!(started - submitted <= TURN_MS_MAX + limits + running_max);
+            prop_assert!(started - submitted <= Patience::USUAL.ms_max + limits + running_max);
         }
     }
 
