@@ -1,5 +1,6 @@
 //! The words of the scheduler: ids, resources, requests. Units are in the names.
 
+pub use crate::held::{Bounds, Held, Measure, Over};
 pub use hesuan_ledger::types::{Fen, OrgId, RegionCode, SiteId, Timestamp};
 
 /// A job, dense and never reused (`4711`).

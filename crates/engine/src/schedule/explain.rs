@@ -5,10 +5,12 @@ use super::class::{ClassPlan, Rank, Turns, kind_of};
 use super::filter;
 use super::forecast::Expected;
 use super::hosts::{Hosts, Need};
+use super::lending;
 use super::planner::Planner;
 use super::price::bill;
 use super::reason::{Reason, Verdict};
 
+use crate::state::holdings::Holdings;
 use crate::state::{Job, JobState, Site, State};
 use crate::types::{ClassId, JobId, Request, SiteId, Timestamp};
 
@@ -129,6 +131,9 @@ fn site_reasons(
     let mut reasons = Vec::new();
     reasons.extend(filter::allowed(request, site));
     reasons.extend(filter::open(site, site_up(site.id)));
+    let nothing = Holdings::default();
+    let in_flight = planner.map_or(&nothing, |planner| &planner.flights.held);
+    reasons.extend(lending::reasons(state, in_flight, request, site));
     let never = filter::ever_fits(state, site, &request.resources);
     if let Some(never) = never {
         if !reasons.contains(&never) {

@@ -118,7 +118,7 @@ impl State {
             host.online = online;
             self.tables.meta.rules_version += 1;
         }
-        self.index.attempt_ended(id, site);
+        self.index.attempt_ended(id, site, &request);
 
         let costs = receipt
             .as_ref()

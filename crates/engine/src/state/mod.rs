@@ -8,9 +8,11 @@ pub mod archive;
 mod bits;
 mod check;
 mod cluster;
+pub mod contract;
 mod ending;
 mod extend;
 mod gates;
+pub(crate) mod holdings;
 mod housekeeping;
 mod index;
 pub mod job;
@@ -22,6 +24,7 @@ mod placement;
 pub mod principal;
 mod quotes;
 mod record;
+mod record_contract;
 mod reports;
 mod requests;
 mod settlement;
@@ -34,9 +37,10 @@ use std::sync::Arc;
 
 use hesuan_ledger::Ledger;
 use hesuan_ledger::paged::{PagedMap, PagedVec};
-use hesuan_ledger::types::{SiteId, Timestamp};
+use hesuan_ledger::types::{OrgId, SiteId, Timestamp};
 
 pub use self::after::{DEPENDENCIES_MAX, FOLLOWERS_MAX, Unmet, Wait};
+pub use self::contract::{Contract, Quota};
 pub use self::gates::Waits;
 pub use self::job::{Attempt, Class, Ended, Job, JobState, Progress, Receipt, Script, Spec};
 pub use self::limits::Limits;
@@ -105,6 +109,7 @@ pub(crate) struct Tables {
     jobs: PagedVec<Job>,
     attempts: PagedMap<TaskId, Attempt>,
     scripts: PagedMap<Digest, Script>,
+    quotas: PagedMap<OrgId, Quota>,
     requests: Requests,
     ledger: Ledger,
 }

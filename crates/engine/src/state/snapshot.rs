@@ -14,6 +14,7 @@ use super::record::{
     AttemptTableRecord, ClassRecord, HeadRecord, HostRecord, JobTableRecord, Malformed, MemberRecord, PrincipalRecord,
     RequestRecord, ScriptRecord, SiteRecord, cluster_id, digest, limits_from, limits_to,
 };
+use super::record_contract::QuotaRecord;
 use super::requests::Requests;
 use super::{Meta, Script, State, Tables};
 use crate::types::{ClassId, Digest, JobId};
@@ -37,11 +38,12 @@ enum Kind {
     Job,
     Attempt,
     Request,
+    Quota,
     Ledger,
     End,
 }
 
-const KINDS: [Kind; 12] = [
+const KINDS: [Kind; 13] = [
     Kind::Head,
     Kind::Member,
     Kind::Principal,
@@ -52,6 +54,7 @@ const KINDS: [Kind; 12] = [
     Kind::Job,
     Kind::Attempt,
     Kind::Request,
+    Kind::Quota,
     Kind::Ledger,
     Kind::End,
 ];
@@ -264,6 +267,9 @@ fn encode(tables: &Tables, sink: &mut dyn FnMut(&[u8])) {
         .answers
         .iter()
         .for_each(|(key, answer)| out.record(Kind::Request, &RequestRecord::of(key, answer)));
+    for (org, quota) in tables.quotas.iter() {
+        out.record(Kind::Quota, &QuotaRecord::of(*org, quota));
+    }
     tables
         .ledger
         .encode_snapshot(&mut |chunk| out.bytes(Kind::Ledger, chunk));
@@ -390,6 +396,10 @@ impl Decoder {
                 let (key, answer) = parse::<RequestRecord>(bytes)?.read()?;
                 tables.requests.answers.insert(key, answer);
             }
+            Kind::Quota => {
+                let (org, quota) = parse::<QuotaRecord>(bytes)?.read()?;
+                tables.quotas.insert(org, quota);
+            }
             Kind::Ledger => self.ledger_chunks.push(bytes.to_vec()),
         }
         Ok(())
@@ -433,6 +443,7 @@ fn empty_tables(head: &HeadRecord) -> Result<Tables, DecodeError> {
         jobs: PagedVec::starting_at(1),
         attempts: PagedMap::new(),
         scripts: PagedMap::new(),
+        quotas: PagedMap::new(),
         requests,
         ledger: Ledger::new(),
     })

@@ -2,6 +2,7 @@
 
 mod explain;
 mod gates;
+mod lending;
 mod limits;
 mod money;
 mod order;
