@@ -46,6 +46,7 @@ const TABLE: &[(&str, Kind, &[Role])] = &[
         Kind::ReadWallet,
         &[Member, Treasurer, Auditor, Reviewer],
     ),
+    ("WalletService/SetQuota", Kind::Administer, &[Admin]),
     ("WalletService/TopUp", Kind::MoveMoney, &[Treasurer]),
     ("WalletService/Withdraw", Kind::MoveMoney, &[Treasurer]),
     ("WalletService/Collect", Kind::MoveMoney, &[Treasurer]),
@@ -130,6 +131,7 @@ const TABLE: &[(&str, Kind, &[Role])] = &[
     ("SiteService/ListSites", Kind::ReadPublic, EVERYBODY),
     ("SiteService/ListHosts", Kind::ReadPublic, EVERYBODY),
     ("SiteService/SetSiteState", Kind::SetSiteState, &[Admin, Operator]),
+    ("SiteService/SetContract", Kind::SetContract, &[Admin, Operator]),
     ("ClusterService/GetStatus", Kind::ReadPublic, EVERYBODY),
     ("ClusterService/AddMember", Kind::Administer, &[Admin]),
     ("ClusterService/PromoteMember", Kind::Administer, &[Admin]),
@@ -440,6 +442,15 @@ fn commands() -> Vec<(&'static str, Body)> {
             }
         ),
         request!(
+            "SiteService/SetContract",
+            SetContract,
+            SetContractRequest {
+                site: s.into(),
+                contract: Some(v1::Contract::default())
+            }
+        ),
+        request!("WalletService/SetQuota", SetQuota, SetQuotaRequest { org: o.into() }),
+        request!(
             "ClusterService/CreatePrincipal",
             CreatePrincipal,
             CreatePrincipalRequest {
@@ -523,6 +534,7 @@ fn duties_are_apart() {
         Kind::Programmes,
         Kind::CreateSite,
         Kind::SetSiteState,
+        Kind::SetContract,
         Kind::Administer,
         Kind::Agent,
         Kind::Lead,

@@ -4,7 +4,8 @@
 use hesuan_ledger::types::{ClaimId, Fen, Grant, RegionCode, Timestamp};
 
 use crate::types::{
-    Digest, Funding, Gates, HostId, JobId, Nodes, OnSiteLost, Place, PrincipalId, RequestId, Resources, Retries, TaskId,
+    Bounds, Digest, Funding, Gates, HostId, JobId, Nodes, OnSiteLost, Place, PrincipalId, RequestId, Resources,
+    Retries, TaskId,
 };
 
 /// One command of a bundle.
@@ -67,6 +68,20 @@ pub enum Body {
         state: SiteState,
         /// For the record.
         reason: Box<str>,
+    },
+    /// Who may use a site, and how much of it.
+    SetContract {
+        /// The site's name.
+        site: Box<str>,
+        /// All of it: replaces the one before.
+        contract: NewContract,
+    },
+    /// What an organisation may hold over the whole region at once; replaces the one before.
+    SetQuota {
+        /// Organisation by name.
+        org: Box<str>,
+        /// The most.
+        most: Bounds,
     },
     /// A principal and the hash of its token.
     CreatePrincipal(NewPrincipal),
@@ -395,6 +410,21 @@ pub enum SiteState {
     Cordoned,
     /// Takes no new work and what runs is withdrawn and requeued.
     Draining,
+}
+
+/// An operator's contract to be; see [`crate::state::Contract`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NewContract {
+    /// The site's own users by name.
+    pub own: Vec<Box<str>>,
+    /// What they get together, after a notice; no bound on tasks.
+    pub floor: Bounds,
+    /// What strangers may hold together; no bound on tasks.
+    pub lend_limit: Bounds,
+    /// Strangers that may come, by name; empty = all.
+    pub accepted: Vec<Box<str>>,
+    /// How long a stranger's task still runs after it was told that its place is needed.
+    pub notice_ms: u64,
 }
 
 /// Rights; one table of method x role decides (see `state::access`).

@@ -4,6 +4,7 @@
 //! The scheduler ([`schedule`]) is a pure function of a view of the state and time; what it decides comes back as a command.
 
 pub mod command;
+mod held;
 mod instant;
 pub mod outcome;
 pub mod schedule;

@@ -1,8 +1,8 @@
 //! The words of the scheduler: ids, resources, requests. Units are in the names.
 
-use std::num::NonZeroU32;
-
+pub use crate::held::{Bounds, Held, Measure, Over};
 pub use hesuan_ledger::types::{Fen, OrgId, RegionCode, SiteId, Timestamp};
+use std::num::NonZeroU32;
 
 /// A job, dense and never reused (`4711`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

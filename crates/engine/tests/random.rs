@@ -4,14 +4,14 @@
 mod support;
 
 use hesuan_engine::command::{
-    Body, Command, Decision, EndKind, LimitsChange, MoneyCommand, PolicyChange, SiteState, SubmitJob, TaskEvent,
-    TaskReport,
+    Body, Command, Decision, EndKind, LimitsChange, MoneyCommand, NewContract, PolicyChange, SiteState, SubmitJob,
+    TaskEvent, TaskReport,
 };
 use hesuan_engine::outcome::{ArchiveRecord, Effect, Outcome};
 use hesuan_engine::schedule::{GpuNeed, choose_devices};
 use hesuan_engine::state::access::kind_of;
 use hesuan_engine::state::{Host, Job, State};
-use hesuan_engine::types::{After, Dependency, HostId, JobId, Nodes, OnSiteLost, Place, PrincipalId, TaskId};
+use hesuan_engine::types::{After, Bounds, Dependency, HostId, JobId, Nodes, OnSiteLost, Place, PrincipalId, TaskId};
 use hesuan_ledger::types::{Fen, Timestamp};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -100,6 +100,19 @@ enum Step {
         half_life: u64,
         weight: u32,
     },
+    // Cores of the floor and of what is lent; whose the site is, and whether only the other may come.
+    Contract {
+        site: u8,
+        floor: u64,
+        lend: u64,
+        own: u8,
+        closed: bool,
+    },
+    Quota {
+        who: u8,
+        cores: u64,
+        tasks: Option<u64>,
+    },
     Tick,
     Wait(u64),
     Recode,
@@ -162,6 +175,9 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..64usize).prop_map(Step::Repeat),
         1 => (0..HOUR).prop_map(|keep| Step::Limits { keep }),
         1 => (HOUR / 2..3 * HOUR, 0..3000u32).prop_map(|(half_life, weight)| Step::Policy { half_life, weight }),
+        2 => (0..3u8, 0..20u64, 0..20u64, 0..3u8, any::<bool>())
+            .prop_map(|(site, floor, lend, own, closed)| Step::Contract { site, floor, lend, own, closed }),
+        1 => (0..2u8, 0..40u64, proptest::option::of(0..5u64)).prop_map(|(who, cores, tasks)| Step::Quota { who, cores, tasks }),
         2 => Just(Step::Tick),
         3 => (1..20 * MINUTE).prop_map(Step::Wait),
         1 => Just(Step::Recode),
@@ -511,6 +527,43 @@ impl Run {
                 };
                 self.send("operator", Body::SetPolicy(change));
             }
+            Step::Contract {
+                site,
+                floor,
+                lend,
+                own,
+                closed,
+            } => {
+                let org = |who: u8| if who == 0 { "lab" } else { "acme" };
+                let site = SITES[usize::from(site)];
+                let cores = |cores: u64| Bounds {
+                    cpu_milli: Some(cores * 1_000),
+                    ..Bounds::NONE
+                };
+                let contract = NewContract {
+                    own: (own < 2).then(|| org(own).into()).into_iter().collect(),
+                    floor: if floor < 16 { cores(floor) } else { Bounds::NONE },
+                    lend_limit: if lend < 16 { cores(lend) } else { Bounds::NONE },
+                    accepted: closed.then(|| org(1 - own.min(1)).into()).into_iter().collect(),
+                    notice_ms: 10 * MINUTE,
+                };
+                self.send(
+                    "cluster",
+                    Body::SetContract {
+                        site: site.into(),
+                        contract,
+                    },
+                );
+            }
+            Step::Quota { who, cores, tasks } => {
+                let most = Bounds {
+                    cpu_milli: Some(cores * 1_000),
+                    tasks,
+                    ..Bounds::NONE
+                };
+                let org = person(who).into();
+                self.send("cluster", Body::SetQuota { org, most });
+            }
             Step::Tick => self.send("cluster", Body::Tick),
             Step::Wait(ms) => self.world.wait(ms),
             Step::Recode => self.other = recoded(&self.world.state),
@@ -594,6 +647,13 @@ fn the_random_steps_reach_what_they_are_meant_to() {
         "decision refused TASK_NOT_PENDING",
         "decision refused GANG_NODES",
         "decision refused GANG_SITES",
+        "SetContract accepted",
+        "refused FLOOR_WITHOUT_OWN",
+        "refused FLOOR_OVER_CAPACITY",
+        "decision refused ORG_NOT_ACCEPTED",
+        "decision refused LEND_LIMIT",
+        "decision refused QUOTA_CPU",
+        "decision refused QUOTA_TASKS",
         "decision refused CAPACITY_CPU",
         "decision refused CAPACITY_GPU",
         "decision refused SITE_LOST",

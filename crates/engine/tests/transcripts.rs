@@ -8,12 +8,12 @@ mod support;
 use std::fmt::Write as _;
 
 use hesuan_engine::command::{
-    ArchivedJob, Body, ClosingCommand, Decision, EndKind, MoneyCommand, PolicyChange, Role, SiteState, SubmitJob,
-    TaskEvent, TaskReport,
+    ArchivedJob, Body, ClosingCommand, Decision, EndKind, MoneyCommand, NewContract, PolicyChange, Role, SiteState,
+    SubmitJob, TaskEvent, TaskReport,
 };
 use hesuan_engine::outcome::{ArchiveRecord, Effect};
 use hesuan_engine::state::JobState;
-use hesuan_engine::types::{After, Dependency, JobId, Nodes, OnSiteLost, Place, TaskId};
+use hesuan_engine::types::{After, Bounds, Dependency, JobId, Nodes, OnSiteLost, Place, TaskId};
 use hesuan_ledger::types::{BasisPoints, Fen, Grant, Sku, Timestamp};
 use hesuan_ledger::{Rate, Terms};
 use support::*;
@@ -153,6 +153,14 @@ fn body(world: &World, words: &[&str]) -> Body {
             state: SiteState::Draining,
             reason: "works".into(),
         },
+        ["contract", site, terms @ ..] => Body::SetContract {
+            site: (*site).into(),
+            contract: contract(terms),
+        },
+        ["quota", org, bounds @ ..] => Body::SetQuota {
+            org: (*org).into(),
+            most: bounds_of(bounds),
+        },
         ["withdraw", org, yuan] => Body::Money(MoneyCommand::Withdraw {
             org: (*org).into(),
             amount: Fen(number::<i64>(yuan) * 100),
@@ -185,6 +193,34 @@ fn policy(changes: &[&str]) -> PolicyChange {
         }
     }
     change
+}
+
+fn contract(terms: &[&str]) -> NewContract {
+    let mut new = NewContract::default();
+    for term in terms {
+        let names = |list: &str| list.split(',').map(Box::from).collect();
+        match term.split_once('=') {
+            Some(("own", orgs)) => new.own = names(orgs),
+            Some(("accept", orgs)) => new.accepted = names(orgs),
+            Some(("floor", cores)) => new.floor = bounds_of(&[&format!("cores={cores}")]),
+            Some(("lend", cores)) => new.lend_limit = bounds_of(&[&format!("cores={cores}")]),
+            Some(("notice", minutes)) => new.notice_ms = number::<u64>(minutes) * MINUTE,
+            _ => panic!("unknown term {term:?}"),
+        }
+    }
+    new
+}
+
+fn bounds_of(words: &[&str]) -> Bounds {
+    let mut bounds = Bounds::NONE;
+    for word in words {
+        match word.split_once('=') {
+            Some(("cores", cores)) => bounds.cpu_milli = Some(number::<u64>(cores) * 1_000),
+            Some(("tasks", tasks)) => bounds.tasks = Some(number(tasks)),
+            _ => panic!("unknown bound {word:?}"),
+        }
+    }
+    bounds
 }
 
 /// What bureau, reviewer and treasurer say.
@@ -267,6 +303,15 @@ fn show(world: &World, what: &[&str]) -> String {
             let voucher = world.state.ledger().voucher_by_code(code).expect("a known voucher");
             let (free, held, spent) = (voucher.available, voucher.held, voucher.captured);
             format!("{:?}: {free} fen free, {held} held, {spent} spent", voucher.state)
+        }
+        ["contract", site] => {
+            let site = world.state.site_by_name(site).expect("a known site");
+            let contract = site.contract.as_deref().expect("it has one");
+            let (own, strangers) = world.state.held_at(site.id, contract);
+            format!(
+                "revision {}: own users hold {} milli-cores in {} tasks, strangers {} in {}",
+                contract.revision, own.cpu_milli, own.tasks, strangers.cpu_milli, strangers.tasks
+            )
         }
         ["org", name] => {
             let org = world.state.ledger().org_by_name(name).expect("a known org");

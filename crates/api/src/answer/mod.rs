@@ -5,6 +5,7 @@
 
 mod cluster;
 mod job;
+mod lending;
 mod money;
 mod policy;
 mod programme;

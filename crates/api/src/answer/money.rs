@@ -10,7 +10,7 @@ use hesuan_ledger::types::{HoldKey, QuoteId};
 use hesuan_ledger::{Leg, Org, OrgKind, Redemption};
 
 use super::job::reasons;
-use super::{programme_name, site_name};
+use super::{lending, programme_name, site_name};
 use crate::v1;
 
 /// Attempts listed on a receipt; its total is of all.
@@ -27,7 +27,7 @@ pub(super) fn org_kind(kind: OrgKind) -> v1::OrgKind {
 
 /// An organisation and its wallet.
 #[must_use]
-pub fn org(_: &State, org: &Org) -> v1::Org {
+pub fn org(state: &State, org: &Org) -> v1::Org {
     v1::Org {
         name: org.registered.name.to_string(),
         kind: org_kind(org.registered.kind).into(),
@@ -40,6 +40,8 @@ pub fn org(_: &State, org: &Org) -> v1::Org {
         credit_code: org.registered.credit_code.to_string(),
         claim_fen: org.claim.0,
         owes_fen: org.owes.0,
+        quota: state.quota(org.id).map(lending::quota),
+        held: Some(lending::held(&state.held_by(org.id))),
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use hesuan_engine::command::SiteState;
 use hesuan_engine::state::{Host, Site, State};
 
-use super::org_name;
+use super::{lending, org_name};
 use crate::v1;
 
 /// A site; `up`: its agent holds a lease, as far as the replica that answers knows.
@@ -20,6 +20,8 @@ pub fn site(state: &State, site: &Site, up: bool) -> v1::Site {
             free.add_free(host);
         }
     }
+    let contract = site.contract.as_deref();
+    let (own, strangers) = contract.map(|contract| state.held_at(site.id, contract)).unzip();
     v1::Site {
         name: site.name.to_string(),
         region: site.region.0,
@@ -38,6 +40,9 @@ pub fn site(state: &State, site: &Site, up: bool) -> v1::Site {
         tasks_running: u32::try_from(state.running_count(site.id)).unwrap_or(u32::MAX),
         agent_replica: site.agent.map_or(0, |agent| agent.replica),
         reason: site.reason.to_string(),
+        contract: contract.map(|contract| lending::contract(state, contract)),
+        held_by_own: own.as_ref().map(lending::held),
+        held_by_strangers: strangers.as_ref().map(lending::held),
     }
 }
 

@@ -126,6 +126,8 @@ fn request_id_of(body: &mut Body) -> Option<Vec<u8>> {
         Body::PayClaim(request) => &mut request.request_id,
         Body::CreateSite(request) => &mut request.request_id,
         Body::SetSiteState(request) => &mut request.request_id,
+        Body::SetContract(request) => &mut request.request_id,
+        Body::SetQuota(request) => &mut request.request_id,
         Body::CreatePrincipal(request) => &mut request.request_id,
         Body::RevokePrincipal(request) => &mut request.request_id,
         Body::SetLimits(request) => &mut request.request_id,

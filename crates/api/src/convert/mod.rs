@@ -6,6 +6,7 @@
 pub mod check;
 pub mod cluster;
 pub mod job;
+pub mod lending;
 pub mod money;
 mod policy;
 pub mod programme;
@@ -52,6 +53,8 @@ pub(crate) fn body(given: WireBody) -> Checked<Body> {
         WireBody::PayClaim(request) => settlement::pay_claim(request),
         WireBody::CreateSite(request) => site::create(request),
         WireBody::SetSiteState(request) => site::set_state(request),
+        WireBody::SetContract(request) => lending::contract(request),
+        WireBody::SetQuota(request) => lending::quota(request),
         WireBody::CreatePrincipal(request) => cluster::create_principal(request),
         WireBody::RevokePrincipal(request) => cluster::revoke_principal(request),
         WireBody::SetLimits(request) => cluster::set_limits(request),

@@ -5,6 +5,7 @@ pub mod audit;
 pub mod claim;
 pub mod cluster;
 pub mod job;
+pub mod lending;
 pub mod period;
 pub mod policy;
 pub mod principal;

@@ -5,6 +5,7 @@ use hesuan_api::v1::{self, site_service_client::SiteServiceClient};
 use serde_json::{Value, json};
 
 use super::job::resources_text;
+use super::lending::{ContractArgs, contract_json, contract_rows, set_contract};
 use super::{Context, PAGE, all_pages, none_if_empty, none_if_zero, parse_region};
 use crate::client::request_id;
 use crate::failure::Outcome;
@@ -33,6 +34,8 @@ pub enum Verb {
     Cordon(StateArgs),
     /// Take nothing new; what runs is stopped and queued again
     Drain(StateArgs),
+    /// Say who may use it and how much of it; replaces the contract before
+    Contract(ContractArgs),
 }
 
 /// Options of `site create`.
@@ -95,6 +98,13 @@ pub(crate) async fn run(context: &Context, verb: Verb) -> Outcome<()> {
         Verb::Hosts { site } => hosts(context, site).await,
         Verb::Open(args) => set_state(context, args, v1::SiteState::Open).await,
         Verb::Cordon(args) => set_state(context, args, v1::SiteState::Cordoned).await,
+        Verb::Contract(args) => {
+            let site = set_contract(context, args).await?;
+            context.output.show(&site_json(&site), || {
+                let revision = site.contract.as_ref().map_or(0, |contract| contract.revision);
+                format!("site {} has revision {revision} of its contract", site.name)
+            })
+        }
         Verb::Drain(args) => set_state(context, args, v1::SiteState::Draining).await,
     }
 }
@@ -199,6 +209,7 @@ fn site_json(site: &v1::Site) -> Value {
         "hosts": site.hosts,
         "tasks_running": site.tasks_running,
         "reason": none_if_empty(&site.reason),
+        "contract": contract_json(site),
     })
 }
 
@@ -206,7 +217,7 @@ fn site_text(site: &v1::Site) -> String {
     let replica = none_if_zero(site.agent_replica)
         .map(|replica| format!(" at replica {replica}"))
         .unwrap_or_default();
-    record(&[
+    let mut rows = vec![
         ("site", site.name.clone()),
         ("region", site.region.to_string()),
         ("provider", site.provider.clone()),
@@ -220,7 +231,9 @@ fn site_text(site: &v1::Site) -> String {
         ),
         ("free", site.free.as_ref().map(resources_text).unwrap_or_default()),
         ("running", format!("{} tasks", site.tasks_running)),
-    ])
+    ];
+    rows.extend(contract_rows(site));
+    record(&rows)
 }
 
 async fn hosts(context: &Context, site: String) -> Outcome<()> {

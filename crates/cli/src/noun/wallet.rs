@@ -5,6 +5,7 @@ use hesuan_api::v1::{self, wallet_service_client::WalletServiceClient};
 use serde_json::{Value, json};
 
 use super::job::price_json;
+use super::lending::{QuotaArgs, held_json, held_text, quota_json, quota_text, set_quota};
 use super::{Context, PAGE, all_pages, none_if_empty, parse_pair, parse_region};
 use crate::client::request_id;
 use crate::failure::Outcome;
@@ -31,6 +32,8 @@ pub enum Verb {
     Collect(MoveArgs),
     /// Another registered region or actual controller
     UpdateOrg(UpdateOrgArgs),
+    /// What an organisation may hold over the whole region at once; replaces the quota before
+    Quota(QuotaArgs),
     /// What sites charge
     #[command(subcommand)]
     Prices(PricesVerb),
@@ -190,6 +193,13 @@ pub(crate) async fn run(context: &Context, verb: Verb) -> Outcome<()> {
                 .output
                 .show(&org_json(&org), || format!("organisation {} created", org.name))
         }
+        Verb::Quota(args) => {
+            let org = set_quota(context, args).await?;
+            context.output.show(&org_json(&org), || match &*quota_text(&org) {
+                "" => format!("{} may hold anything", org.name),
+                most => format!("{} may hold {most}", org.name),
+            })
+        }
         Verb::List => list(context).await,
         Verb::Show { org } => {
             let request = v1::GetOrgRequest { name: org };
@@ -293,6 +303,8 @@ fn org_json(org: &v1::Org) -> Value {
         "receivable_fen": org.receivable_fen,
         "claim_fen": org.claim_fen,
         "owes_fen": org.owes_fen,
+        "quota": quota_json(org),
+        "held": org.held.as_ref().map(held_json),
     })
 }
 
@@ -310,6 +322,8 @@ fn org_text(org: &v1::Org) -> String {
         ("receivable", unless_zero(org.receivable_fen)),
         ("to claim", unless_zero(org.claim_fen)),
         ("owes", unless_zero(org.owes_fen)),
+        ("quota", quota_text(org)),
+        ("runs", org.held.as_ref().map(held_text).unwrap_or_default()),
     ])
 }
 

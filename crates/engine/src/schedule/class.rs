@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::fair::Fair;
 use super::flight::Flights;
 use super::hosts::Need;
+use super::lending::Gate;
 use super::price::Bill;
 use super::time::{Kind, Order, Patience, Predictor};
 use crate::state::State;
@@ -69,8 +70,10 @@ pub(crate) struct ClassPlan {
     /// `None` = to be made.
     pub(crate) basis: Option<Basis>,
     pub(crate) quoted_at: Timestamp,
-    /// Its rank among those who wait for room; set while an offer is full.
+    /// Its rank among those who wait for room; set while an offer is full or a bound keeps it out.
     pub(crate) waits_as: Option<Rank>,
+    /// Bounds that keep it out, in whose queues it waits.
+    pub(crate) gates: Vec<Gate>,
     /// It is in the queue of parked classes to be looked at again.
     pub(crate) retrying: bool,
     /// How often apply refused since it last took one of its decisions; those of one pass count once.
@@ -100,6 +103,7 @@ impl ClassPlan {
             basis: None,
             quoted_at: Timestamp(0),
             waits_as: None,
+            gates: Vec::new(),
             retrying: false,
             refusals: 0,
             refused_until: Timestamp(0),

@@ -6,11 +6,13 @@ use super::fair::Fair;
 use super::filter;
 use super::forecast::Expected;
 use super::hosts::{Hosts, Need};
+use super::lending;
 use super::planner::Planner;
 use super::price::bill;
 use super::reason::{Reason, Verdict};
 use super::share::Share;
 
+use crate::state::holdings::Holdings;
 use crate::state::{Job, JobState, Site, State};
 use crate::types::{ClassId, JobId, Request, SiteId, Timestamp};
 
@@ -143,6 +145,9 @@ fn site_reasons(
     let mut reasons = Vec::new();
     reasons.extend(filter::allowed(request, site));
     reasons.extend(filter::open(site, site_up(site.id)));
+    let nothing = Holdings::default();
+    let in_flight = planner.map_or(&nothing, |planner| &planner.flights.held);
+    reasons.extend(lending::reasons(state, in_flight, request, site));
     let never = filter::ever_fits(state, site, request);
     if let Some(never) = never {
         if !reasons.contains(&never) {

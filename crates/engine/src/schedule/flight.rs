@@ -10,13 +10,17 @@ use hesuan_ledger::types::{Fen, Grant, VoucherId};
 use super::hosts::Need;
 use super::price::Bill;
 use crate::command::Decision;
-use crate::types::{ClassId, HostId, JobId, OrgId, Timestamp};
+use crate::state::holdings::Holdings;
+use crate::types::{ClassId, Held, HostId, JobId, OrgId, SiteId, Timestamp};
 
 /// One decision in flight.
 #[derive(Clone, Debug)]
 pub(crate) struct Flight {
     pub(crate) class: ClassId,
     pub(crate) org: OrgId,
+    pub(crate) site: SiteId,
+    /// What the task will hold.
+    pub(crate) task: Held,
     pub(crate) need: Arc<Need>,
     pub(crate) decision: Decision,
     pub(crate) bill: Bill,
@@ -34,6 +38,8 @@ pub(crate) struct Flights {
     vouchers: HashMap<VoucherId, i64>,
     /// Per org, so that who waits for its money in flight knows when the last has landed.
     by_org: HashMap<OrgId, u32>,
+    /// As if they were placed already.
+    pub(crate) held: Holdings,
 }
 
 impl Flights {
@@ -93,6 +99,7 @@ impl Flights {
         for (voucher, amount) in flight.bill.legs.iter() {
             add(&mut self.vouchers, *voucher, amount.0);
         }
+        self.held.begin(flight.site, flight.org, &flight.task);
         let before = self.by_task.insert((job, task), flight);
         assert!(
             before.is_none(),
@@ -112,6 +119,7 @@ impl Flights {
                 self.by_host.remove(&host);
             }
         }
+        self.held.end(flight.site, flight.org, &flight.task);
         take(&mut self.wallets, flight.org, flight.bill.wallet.0);
         for (voucher, amount) in flight.bill.legs.iter() {
             take(&mut self.vouchers, *voucher, amount.0);

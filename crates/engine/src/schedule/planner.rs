@@ -8,13 +8,14 @@ use super::ends::Ends;
 use super::flight::{Flight, Flights};
 use super::forecast::Forecast;
 use super::learn;
+use super::lending::Gates;
 use super::price;
 use super::promises::Promises;
 use super::view::{Spot, View};
 use crate::command::Decision;
 use crate::outcome::Effect;
 use crate::state::{Attempt, State};
-use crate::types::{ClassId, HostId, OrgId, SiteId, Timestamp};
+use crate::types::{ClassId, Held, HostId, OrgId, SiteId, Timestamp};
 
 /// A decision that apply has not judged for so long was lost on the way (never committed under this leader).
 pub(super) const FLIGHT_MS_MAX: u64 = 15_000;
@@ -57,6 +58,8 @@ pub struct Planner {
     pub(super) grown: BTreeMap<SiteId, Grown>,
     /// Classes kept out of a site by money, by payer.
     pub(super) short: BTreeMap<OrgId, BTreeSet<ClassId>>,
+    /// Classes kept out by contracts and quotas.
+    pub(super) gates: Gates,
     pub(super) changed: Changed,
     pub(super) rules: u64,
     pub(super) funds: HashMap<OrgId, u64>,
@@ -129,7 +132,8 @@ impl Planner {
     /// The last pass stopped at a bound, not because nothing more could be placed: plan again soon.
     #[must_use]
     pub fn has_more(&self) -> bool {
-        !self.ready.is_empty() || !self.retry.is_empty() || !self.grown.is_empty() || self.turns.fair.has_more()
+        let waits = !self.ready.is_empty() || !self.retry.is_empty() || !self.grown.is_empty();
+        waits || !self.gates.eased.is_empty() || self.turns.fair.has_more()
     }
 
     /// Notes what commands did. Must see every effect since the last [`Planner::reset`], with the state after them.
@@ -190,12 +194,13 @@ impl Planner {
         self.read_hosts(state);
         self.read_sites(state, site_up);
         self.read_money(state, now);
-        self.read_fair(state, now);
         self.read_classes(state, now);
+        // After the classes: one that is new may put fair share in force, and whoever waits then has another place at once.
+        self.read_fair(state, now);
         let mut decisions = Vec::new();
         while decisions.len() < max && self.quotes_left > 0 && self.asks_left > 0 {
             self.renew_promises(state);
-            let Some(id) = self.next_class() else { break };
+            let Some(id) = self.next_class(state) else { break };
             let mut class = self.classes.remove(&id).expect("a class that comes next is known");
             let standing = self.place_class(state, now, id, &mut class, max, &mut decisions);
             self.stand(now, id, &mut class, standing);
@@ -228,7 +233,8 @@ impl Planner {
             class.waited_for = class.refusals;
             return Standing::Delayed(Timestamp(now.0 + (REFUSED_WAIT_MS << class.refusals.min(8))));
         }
-        let next_rank = self.next_rank();
+        self.ask_gates_again(class);
+        let next_rank = self.next_rank(state);
         loop {
             let Some((job, task)) = class.next_task(state, id, &self.flights) else {
                 return Standing::Idle;
@@ -266,6 +272,8 @@ impl Planner {
                 class: id,
                 need: class.need.clone(),
                 org: class.request.org,
+                site,
+                task: Held::of(&class.request),
                 decision: decision.clone(),
                 bill: class.offers[place].bill.clone(),
                 decided_at: now,
@@ -301,6 +309,9 @@ impl Planner {
     fn choose(&mut self, state: &State, rank: Rank, class: &mut ClassPlan) -> Choice {
         let org = class.request.org;
         let rank = class.waits_as.unwrap_or(rank);
+        if self.is_over_quota(state, rank, class) {
+            return Choice::NoRoom;
+        }
         let mut best: Option<(usize, Spot)> = None;
         let mut cheapest = None;
         let mut short = class.refused_by_ledger;
@@ -312,6 +323,11 @@ impl Planner {
             if offer.full || !self.open.contains(&offer.site) {
                 continue;
             }
+            let (site, model) = (offer.site, offer.model);
+            if self.is_over_lent(state, rank, class, site) {
+                continue;
+            }
+            let offer = &class.offers[place];
             if !price::affordable(state, &self.flights, org, &offer.bill) {
                 short = true;
                 if self.flights.of_org(org) > 0 {
@@ -320,7 +336,6 @@ impl Planner {
                 }
                 continue;
             }
-            let (site, model) = (offer.site, offer.model);
             let Some(spot) = self.find(class, rank, site, model) else {
                 self.note_turned_away(&class.need, rank, site, model);
                 self.full

@@ -8,6 +8,7 @@ use hesuan_ledger::{Quote, Rejection};
 use super::class::Offer;
 use super::filter;
 use super::flight::Flights;
+use super::lending;
 use super::need::{GpuNeed, accepts_model};
 use super::reason::Reason;
 use super::view::View;
@@ -118,7 +119,9 @@ fn reason(state: &State, org: OrgId, refused: &Rejection) -> Reason {
 pub(crate) fn offers(state: &State, view: &View, request: &Request, at: Timestamp) -> (Vec<Offer>, bool) {
     let mut offers = Vec::new();
     let mut refused = false;
-    for site in state.sites().filter(|site| filter::allowed(request, site).is_none()) {
+    for site in state.sites().filter(|site| {
+        filter::allowed(request, site).is_none() && lending::never_admitted(state, request, site).is_none()
+    }) {
         for model in models(view, request, site) {
             let name = model.map(|model| &*view.sites[&site.id].hosts.models[usize::from(model)]);
             match bill(state, request, site.id, name, at) {

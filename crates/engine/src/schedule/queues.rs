@@ -6,6 +6,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use super::class::{ClassPlan, Rank, Standing};
+use super::lending::Gate;
 use super::planner::{FLIGHT_MS_MAX, IDLE_MS_MAX, MONEY_RETRY_MS, Planner, RETRIES_MAX};
 use super::promises::Promise;
 use crate::state::State;
@@ -18,6 +19,10 @@ impl Planner {
             return;
         };
         self.turns.fair.discharge(&flight);
+        if refused {
+            self.ease(Gate::Lend(flight.site));
+            self.ease(Gate::Quota(flight.org));
+        }
         if self.short.contains_key(&flight.org) {
             self.changed.orgs.insert(flight.org);
         }
@@ -61,6 +66,7 @@ impl Planner {
     pub(super) fn read_hosts(&mut self, state: &State) {
         for id in std::mem::take(&mut self.changed.hosts) {
             let Some(host) = state.host(id) else { continue };
+            self.ease(Gate::Lend(host.site));
             if self.view.refresh(host) {
                 self.reserve_flights(id);
                 self.promises.changed.insert(id);
@@ -112,6 +118,7 @@ impl Planner {
             self.retry_parked();
         }
         for org in std::mem::take(&mut self.changed.orgs) {
+            self.ease(Gate::Quota(org));
             // Without vouchers a price does not depend on funds; whether the wallet bears it is asked at each decision.
             if state.ledger().vouchers_in_use(org).next().is_some() {
                 *self.funds.entry(org).or_default() += 1;
@@ -199,8 +206,10 @@ impl Planner {
 
     /// A class waits for room in another place than before.
     pub(super) fn wait_as(&mut self, id: ClassId, old: Rank, new: Rank) {
-        let class = self.classes.get_mut(&id).expect("the caller has it");
+        let mut class = self.classes.remove(&id).expect("the caller has it");
         class.waits_as = Some(new);
+        self.wait_at_gates_as(&mut class, old, new);
+        let class = self.classes.entry(id).or_insert(class);
         let mut sites = BTreeSet::new();
         for offer in class.offers.iter().filter(|offer| offer.full) {
             sites.insert(offer.site);
@@ -263,18 +272,22 @@ impl Planner {
     }
 
     /// The next class to look at, taken out of the queue it was in.
-    pub(super) fn next_class(&mut self) -> Option<ClassId> {
-        let rank = self.next_rank()?;
+    pub(super) fn next_class(&mut self, state: &State) -> Option<ClassId> {
+        let rank = self.next_rank(state)?;
         self.ready.remove(&rank);
         Some(rank.3)
     }
 
     /// The first in order of those that are ready and those that waited for room that is there now.
-    pub(super) fn next_rank(&mut self) -> Option<Rank> {
+    pub(super) fn next_rank(&mut self, state: &State) -> Option<Rank> {
         let mut next = self.ready.first().copied();
         let grown: Vec<SiteId> = self.grown.keys().copied().collect();
         for site in grown {
             next = self.next_to_fit(site, next).or(next);
+        }
+        let eased: Vec<Gate> = self.gates.eased.keys().copied().collect();
+        for gate in eased {
+            next = self.next_to_let_in(state, gate, next).or(next);
         }
         next
     }
@@ -334,6 +347,7 @@ impl Planner {
     /// Takes the class out of all queues for room; every site is worth asking again.
     pub(super) fn wait_no_more(&mut self, class: &mut ClassPlan) {
         let Some(rank) = class.waits_as.take() else { return };
+        self.leave_gates(class, rank);
         for offer in class.offers.iter_mut().filter(|offer| offer.full) {
             offer.full = false;
             if let Some(ranks) = self.full.get_mut(&offer.site) {

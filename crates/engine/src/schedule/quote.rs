@@ -7,10 +7,12 @@ use hesuan_ledger::types::Fen;
 use super::filter;
 use super::forecast::Expected;
 use super::hosts::{Hosts, Need};
+use super::lending;
 use super::planner::Planner;
 use super::price::price;
 use super::reason::Reason;
 
+use crate::state::holdings::Holdings;
 use crate::state::{Site, State};
 use crate::types::{Request, SiteId, Timestamp};
 
@@ -42,7 +44,9 @@ pub(crate) fn feasible_at(state: &State, request: &Request, site: &Site, at: Tim
         fits_now: false,
         expected: None,
     };
-    let never = filter::allowed(request, site).or_else(|| filter::ever_fits(state, site, request));
+    let never = filter::allowed(request, site)
+        .or_else(|| lending::never_admitted(state, request, site))
+        .or_else(|| filter::ever_fits(state, site, request));
     if let Some(reason) = never {
         return refused(reason);
     }
@@ -75,12 +79,15 @@ pub(crate) fn feasible_at(state: &State, request: &Request, site: &Site, at: Tim
 #[must_use]
 pub fn quote(state: &State, planner: Option<&Planner>, request: &Request, at: Timestamp) -> Vec<SiteQuote> {
     let need = Need::of(&request.resources);
+    let nothing = Holdings::default();
     let mut quotes: Vec<SiteQuote> = state
         .sites()
         .map(|site| {
             let mut quote = feasible_at(state, request, site, at);
             if quote.price.is_some() {
                 quote.reasons.extend(filter::open(site, true));
+                let in_flight = planner.map_or(&nothing, |planner| &planner.flights.held);
+                quote.reasons.extend(lending::reasons(state, in_flight, request, site));
                 quote.reasons.extend(filter::capacity(
                     &Hosts::of(state, site.id),
                     &need,

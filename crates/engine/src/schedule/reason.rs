@@ -4,7 +4,7 @@
 use std::fmt;
 
 use crate::instant::Utc;
-use crate::types::{Dependency, Fen, RegionCode, Timestamp};
+use crate::types::{Dependency, Fen, Measure, Over, RegionCode, Timestamp};
 
 /// What one site says to one job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,6 +45,12 @@ pub enum Reason {
         /// The site's.
         region: RegionCode,
     },
+    /// Its operator lends to others only.
+    OrgNotAccepted,
+    /// Strangers hold there what its operator lends.
+    LendLimit(Over),
+    /// The payer holds what it may hold over the whole region.
+    Quota(Over),
     /// Its operator takes no new work.
     SiteCordoned,
     /// Its operator empties it.
@@ -176,6 +182,14 @@ impl Reason {
         match self {
             Self::SiteNotAllowed => "SITE_NOT_ALLOWED",
             Self::RegionNotAllowed { .. } => "REGION_NOT_ALLOWED",
+            Self::OrgNotAccepted => "ORG_NOT_ACCEPTED",
+            Self::LendLimit(_) => "LEND_LIMIT",
+            Self::Quota(over) => match over.measure {
+                Measure::Cpu => "QUOTA_CPU",
+                Measure::Memory => "QUOTA_MEMORY",
+                Measure::Gpu => "QUOTA_GPU",
+                Measure::Tasks => "QUOTA_TASKS",
+            },
             Self::SiteCordoned => "SITE_CORDONED",
             Self::SiteDraining => "SITE_DRAINING",
             Self::SiteLost => "SITE_LOST",
@@ -208,6 +222,7 @@ impl Reason {
         match self {
             Self::SiteNotAllowed
             | Self::RegionNotAllowed { .. }
+            | Self::OrgNotAccepted
             | Self::SiteCordoned
             | Self::SiteDraining
             | Self::NoHosts
@@ -216,6 +231,7 @@ impl Reason {
             | Self::GpuModel { .. }
             | Self::NoPrice { .. }
             | Self::DoneBy { .. } => Verdict::No,
+            Self::LendLimit(over) | Self::Quota(over) if over.need > over.limit => Verdict::No,
             Self::Money { held, .. } if held.0 == 0 => Verdict::No,
             _ => Verdict::Wait,
         }
@@ -227,6 +243,21 @@ impl fmt::Display for Reason {
         match self {
             Self::SiteNotAllowed => write!(f, "the job names other sites"),
             Self::RegionNotAllowed { region } => write!(f, "the job names other regions than {region}"),
+            Self::OrgNotAccepted => write!(f, "its operator lends to other organisations only"),
+            Self::LendLimit(over) => write!(
+                f,
+                "need {}, strangers hold {} of the {} that its operator lends",
+                over.measure.text(over.need),
+                over.measure.text(over.held),
+                over.measure.text(over.limit)
+            ),
+            Self::Quota(over) => write!(
+                f,
+                "need {}, the organisation holds {} of the {} of its quota",
+                over.measure.text(over.need),
+                over.measure.text(over.held),
+                over.measure.text(over.limit)
+            ),
             Self::SiteCordoned => write!(f, "its operator takes no new work"),
             Self::SiteDraining => write!(f, "its operator is emptying it"),
             Self::SiteLost => write!(f, "declared lost: its agent has been silent too long"),
@@ -307,6 +338,18 @@ impl fmt::Display for Reason {
             Self::DoneBy { at } => write!(f, "it could not end any more by {}, as it asks", Utc(*at)),
             Self::InFlight => write!(f, "the decision to place it is being replicated"),
             Self::AheadInQueue { ahead } => write!(f, "it would fit; {ahead} jobs come before it"),
+        }
+    }
+}
+
+impl Measure {
+    /// An amount with its unit, for people.
+    pub(crate) fn text(self, amount: u64) -> String {
+        match self {
+            Self::Cpu => format!("{} cores", Milli(amount)),
+            Self::Memory => format!("{amount} MiB of memory"),
+            Self::Gpu => format!("{} GPUs", Milli(amount)),
+            Self::Tasks => format!("{amount} tasks"),
         }
     }
 }

@@ -51,7 +51,9 @@ pub enum Kind {
     CreateSite,
     /// Open, cordon, drain a site.
     SetSiteState,
-    /// Principals, limits and the policy of scheduling.
+    /// Say who may use a site and how much of it.
+    SetContract,
+    /// Principals, limits, quotas of organisations and the policy of scheduling.
     Administer,
     /// Attach an agent, report of its tasks.
     Agent,
@@ -89,7 +91,7 @@ pub fn roles(kind: Kind) -> &'static [Role] {
         Kind::SetPrices => &[Operator],
         Kind::Programmes => &[Issuer],
         Kind::CreateSite | Kind::Administer => &[Admin],
-        Kind::SetSiteState => &[Admin, Operator],
+        Kind::SetSiteState | Kind::SetContract => &[Admin, Operator],
         Kind::Agent => &[Node],
         Kind::Lead => &[],
         Kind::ReadJobs => &[Member, Admin, Auditor],
@@ -140,9 +142,11 @@ pub fn kind_of(body: &Body) -> Kind {
         },
         Body::CreateSite { .. } => Kind::CreateSite,
         Body::SetSiteState { .. } => Kind::SetSiteState,
+        Body::SetContract { .. } => Kind::SetContract,
         Body::CreatePrincipal(_)
         | Body::RevokePrincipal { .. }
         | Body::SetLimits(_)
+        | Body::SetQuota { .. }
         | Body::SetPolicy(_)
         | Body::AddMember(_) => Kind::Administer,
         Body::AttachAgent { .. } | Body::Reports(_) => Kind::Agent,

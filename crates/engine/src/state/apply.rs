@@ -111,6 +111,8 @@ impl State {
             Body::SetSiteState { site, state, reason } => {
                 self.set_site_state(principal, at, site, *state, reason, effects)
             }
+            Body::SetContract { site, contract } => self.set_contract(principal, site, contract, effects),
+            Body::SetQuota { org, most } => self.set_quota(org, most, effects),
             Body::CreatePrincipal(new) => self.create_principal(new, effects),
             Body::RevokePrincipal { name } => self.revoke_principal(principal, name, effects),
             Body::SetLimits(change) => self.set_limits(change),

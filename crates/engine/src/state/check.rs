@@ -47,6 +47,7 @@ impl State {
             "counts",
             fresh.pending_total == self.index.pending_total && fresh.running_total == self.index.running_total,
         );
+        same("what is held", fresh.held == self.index.held);
         same("ended jobs", fresh.ended == self.index.ended);
         same(
             "names",

@@ -55,6 +55,7 @@ impl State {
             jobs: PagedVec::starting_at(1),
             attempts: PagedMap::new(),
             scripts: PagedMap::new(),
+            quotas: PagedMap::new(),
             requests: Requests::default(),
             ledger: Ledger::new(),
         };

@@ -108,7 +108,7 @@ impl State {
         };
         let receipt = self.end_hold(hold, ending.bill, wall_ms, at);
         let hosts = self.free_places(id, &request.resources);
-        self.index.attempt_ended(id, site);
+        self.index.attempt_ended(id, site, &request);
         self.count_ended(&request, Timestamp(placed_at.0 + wall_ms), at);
 
         let costs = receipt

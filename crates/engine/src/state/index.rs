@@ -7,8 +7,9 @@ use std::sync::Arc;
 use hesuan_ledger::types::{SiteId, Timestamp};
 
 use super::Tables;
+use super::holdings::Holdings;
 use super::job::{Attempt, Job};
-use crate::types::{ClassId, Digest, HostId, JobId, PrincipalId, Request, TaskId};
+use crate::types::{ClassId, Digest, Held, HostId, JobId, PrincipalId, Request, TaskId};
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Index {
@@ -25,6 +26,8 @@ pub(super) struct Index {
     pub(super) order: BTreeSet<(i64, JobId, ClassId)>,
     pub(super) running: BTreeMap<SiteId, BTreeSet<TaskId>>,
     pub(super) running_total: u64,
+    // What running attempts hold, by payer and site.
+    pub(super) held: Holdings,
     pub(super) pending_total: u64,
     pub(super) ended: BTreeSet<(Timestamp, JobId)>,
     // Jobs whose `not before` has not come.
@@ -79,7 +82,8 @@ impl Index {
         index.settling = waited_for.into_iter().filter(is_over).collect();
         for (id, attempt) in tables.attempts.iter() {
             if attempt.is_running() {
-                index.attempt_began(*id, attempt);
+                let job = tables.jobs.get(id.job.0).expect("an attempt has a job");
+                index.attempt_began(*id, attempt, &tables.class(job.class).request);
             }
         }
         index.script_bytes = tables.scripts.iter().map(|(_, script)| script.bytes.len() as u64).sum();
@@ -195,12 +199,14 @@ impl Index {
         self.queue(class, JobId(0)).next()
     }
 
-    pub(super) fn attempt_began(&mut self, id: TaskId, attempt: &Attempt) {
+    pub(super) fn attempt_began(&mut self, id: TaskId, attempt: &Attempt, request: &Request) {
+        self.held.begin(attempt.site, request.org, &Held::of(request));
         self.running.entry(attempt.site).or_default().insert(id);
         self.running_total += 1;
     }
 
-    pub(super) fn attempt_ended(&mut self, id: TaskId, site: SiteId) {
+    pub(super) fn attempt_ended(&mut self, id: TaskId, site: SiteId, request: &Request) {
+        self.held.end(site, request.org, &Held::of(request));
         let at_site = self
             .running
             .get_mut(&site)

@@ -8,10 +8,12 @@ pub mod archive;
 mod bits;
 mod check;
 mod cluster;
+pub mod contract;
 mod ending;
 mod extend;
 mod gang;
 mod gates;
+pub(crate) mod holdings;
 mod housekeeping;
 mod index;
 pub mod job;
@@ -25,6 +27,7 @@ mod policy_record;
 pub mod principal;
 mod quotes;
 mod record;
+mod record_contract;
 mod reports;
 mod requests;
 mod settlement;
@@ -38,9 +41,10 @@ use std::sync::Arc;
 
 use hesuan_ledger::Ledger;
 use hesuan_ledger::paged::{PagedMap, PagedVec};
-use hesuan_ledger::types::{SiteId, Timestamp};
+use hesuan_ledger::types::{OrgId, SiteId, Timestamp};
 
 pub use self::after::{DEPENDENCIES_MAX, FOLLOWERS_MAX, Unmet, Wait};
+pub use self::contract::{Contract, Quota};
 pub use self::gates::Waits;
 pub use self::job::{Attempt, Class, Ended, Job, JobState, Progress, Receipt, Script, Spec};
 pub use self::limits::Limits;
@@ -56,7 +60,7 @@ pub use self::usage::{KINDS, Usage};
 use self::index::Index;
 use self::requests::Requests;
 use crate::command::Member;
-use crate::types::{ClassId, Digest, HostId, JobId, OnSiteLost, OrgId, PrincipalId, TaskId};
+use crate::types::{ClassId, Digest, HostId, JobId, OnSiteLost, PrincipalId, TaskId};
 
 /// What a cluster starts with.
 #[derive(Clone, Debug)]
@@ -113,6 +117,7 @@ pub(crate) struct Tables {
     jobs: PagedVec<Job>,
     attempts: PagedMap<TaskId, Attempt>,
     scripts: PagedMap<Digest, Script>,
+    quotas: PagedMap<OrgId, Quota>,
     requests: Requests,
     ledger: Ledger,
 }

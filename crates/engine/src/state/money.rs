@@ -275,7 +275,7 @@ impl State {
         Ok(one_voucher(id))
     }
 
-    fn rules_changed(&mut self, effects: &mut Vec<Effect>, reply: Reply) -> Reply {
+    pub(super) fn rules_changed(&mut self, effects: &mut Vec<Effect>, reply: Reply) -> Reply {
         self.tables.meta.rules_version += 1;
         effects.push(Effect::RulesChanged);
         reply

@@ -61,6 +61,9 @@ impl State {
         if let Some(reason) = schedule::open(site, true).or_else(|| schedule::allowed(&request, site)) {
             return Err(reason.code());
         }
+        if let Some(reason) = schedule::refused_by_owner(self, &request, site) {
+            return Err(reason.code());
+        }
         judge_capacity(host, &request.resources)?;
         let model = judge_devices(host, &request.resources, &decision.gpu_indices)?;
         let site = site.id;
@@ -107,7 +110,7 @@ impl State {
             withdrawn: false,
             ended: None,
         };
-        self.index.attempt_began(task, &attempt);
+        self.index.attempt_began(task, &attempt, &request);
         let before = self.tables.attempts.insert(task, attempt);
         assert!(before.is_none(), "an attempt number is given once");
         self.change_job(decision.job, |job| {

@@ -11,6 +11,7 @@ use super::bits::Bits;
 use super::gates::Waits;
 use super::job::{Label, Satisfiable};
 use super::policy_record::PolicyRecord;
+use super::record_contract::ContractRecord;
 use super::requests::{Answer, Key};
 use super::{Agent, Amounts, Attempt, Class, Ended, Generic, Gpu, Host, Job, Limits, Principal, Progress, Site, Spec};
 use crate::command::{HostInventory, Member, Role, SiteState};
@@ -23,7 +24,7 @@ use crate::types::{
 /// A record that no state could have written.
 pub(super) struct Malformed(pub(super) &'static str);
 
-type Decoded<T> = Result<T, Malformed>;
+pub(super) type Decoded<T> = Result<T, Malformed>;
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct HeadRecord {
@@ -106,6 +107,8 @@ pub(super) struct SiteRecord {
     lost_at: Option<u64>,
     #[prost(message, optional, tag = "9")]
     sweep_from: Option<TaskRecord>,
+    #[prost(message, optional, tag = "40")]
+    contract: Option<ContractRecord>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -637,6 +640,7 @@ impl From<&Site> for SiteRecord {
             agent: site.agent.map(agent),
             lost_at: site.lost_at.map(|at| at.0),
             sweep_from: site.sweep_from.map(TaskRecord::from),
+            contract: site.contract.as_deref().map(ContractRecord::from),
         }
     }
 }
@@ -663,6 +667,10 @@ impl SiteRecord {
             agent: self.agent.map(agent).transpose()?,
             lost_at: self.lost_at.map(Timestamp),
             sweep_from: self.sweep_from.map(TaskId::from),
+            contract: self
+                .contract
+                .map(|contract| contract.read().map(Box::new))
+                .transpose()?,
         })
     }
 }

@@ -3,6 +3,7 @@
 
 use hesuan_ledger::types::{OrgId, RegionCode, SiteId, Timestamp};
 
+use super::contract::Contract;
 use crate::command::{HostInventory, SiteState};
 use crate::schedule::GpuNeed;
 use crate::types::{HostId, PrincipalId, Resources, TaskId};
@@ -28,6 +29,8 @@ pub struct Site {
     pub lost_at: Option<Timestamp>,
     /// Running attempts from here on have yet to be looked at after the site was lost or drained.
     pub(super) sweep_from: Option<TaskId>,
+    /// Who may use it; `None` = everybody alike.
+    pub contract: Option<Box<Contract>>,
 }
 
 impl Site {

@@ -65,6 +65,7 @@ impl State {
             agent: None,
             lost_at: None,
             sweep_from: None,
+            contract: None,
         };
         self.index.sites.insert(site.name.clone(), id);
         self.tables.sites.push(site);

@@ -15,6 +15,7 @@ use super::record::{
     AttemptTableRecord, ClassRecord, HeadRecord, HostRecord, JobTableRecord, Malformed, MemberRecord, PrincipalRecord,
     RequestRecord, ScriptRecord, SiteRecord, cluster_id, digest, limits_from, limits_to,
 };
+use super::record_contract::QuotaRecord;
 use super::requests::Requests;
 use super::usage::is_counted;
 use super::{Meta, Script, State, Tables};
@@ -40,11 +41,12 @@ enum Kind {
     Attempt,
     Request,
     Usage,
+    Quota,
     Ledger,
     End,
 }
 
-const KINDS: [Kind; 13] = [
+const KINDS: [Kind; 14] = [
     Kind::Head,
     Kind::Member,
     Kind::Principal,
@@ -56,6 +58,7 @@ const KINDS: [Kind; 13] = [
     Kind::Attempt,
     Kind::Request,
     Kind::Usage,
+    Kind::Quota,
     Kind::Ledger,
     Kind::End,
 ];
@@ -272,6 +275,9 @@ fn encode(tables: &Tables, sink: &mut dyn FnMut(&[u8])) {
     for (org, usage) in tables.usage.iter() {
         out.record(Kind::Usage, &UsageRecord::of(*org, usage));
     }
+    for (org, quota) in tables.quotas.iter() {
+        out.record(Kind::Quota, &QuotaRecord::of(*org, quota));
+    }
     tables
         .ledger
         .encode_snapshot(&mut |chunk| out.bytes(Kind::Ledger, chunk));
@@ -402,6 +408,10 @@ impl Decoder {
                 let (org, usage) = parse::<UsageRecord>(bytes)?.read()?;
                 tables.usage.insert(org, usage);
             }
+            Kind::Quota => {
+                let (org, quota) = parse::<QuotaRecord>(bytes)?.read()?;
+                tables.quotas.insert(org, quota);
+            }
             Kind::Ledger => self.ledger_chunks.push(bytes.to_vec()),
         }
         Ok(())
@@ -447,6 +457,7 @@ fn empty_tables(head: &HeadRecord) -> Result<Tables, DecodeError> {
         attempts: PagedMap::new(),
         scripts: PagedMap::new(),
         usage: PagedMap::new(),
+        quotas: PagedMap::new(),
         requests,
         ledger: Ledger::new(),
     })

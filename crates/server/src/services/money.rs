@@ -104,6 +104,14 @@ impl WalletService for Services {
             .await
     }
 
+    async fn set_quota(&self, request: Request<v1::SetQuotaRequest>) -> Result<Response<v1::Org>, Status> {
+        let deadline = Deadline::of(request.metadata());
+        let caller = self.0.caller(request.metadata()).await?;
+        self.0
+            .change_org(caller, deadline, Body::SetQuota(request.into_inner()))
+            .await
+    }
+
     async fn get_org(&self, request: Request<v1::GetOrgRequest>) -> Result<Response<v1::Org>, Status> {
         let deadline = Deadline::of(request.metadata());
         let caller = self.0.caller(request.metadata()).await?;

@@ -105,6 +105,14 @@ impl SiteService for Services {
             .await
     }
 
+    async fn set_contract(&self, request: Request<v1::SetContractRequest>) -> Result<Response<v1::Site>, Status> {
+        let deadline = Deadline::of(request.metadata());
+        let caller = self.0.caller(request.metadata()).await?;
+        self.0
+            .change_site(caller, deadline, Body::SetContract(request.into_inner()))
+            .await
+    }
+
     async fn list_hosts(
         &self,
         request: Request<v1::ListHostsRequest>,

@@ -85,6 +85,21 @@ fn a_burst_that_came_first_does_not_keep_a_later_task_of_another_org_waiting() {
     );
 }
 
+// The levels were read before the new class, so the promise to an org alone until then held against it for one more pass, and explain did not agree.
+#[test]
+fn the_second_org_to_come_is_not_kept_off_by_a_promise_to_the_first() {
+    let mut world = two_labs(16);
+    world.submit(tasks("lab", 15));
+    assert_eq!(world.settle().len(), 15);
+    let mut wide = tasks("lab", 1);
+    wide.resources.cpu_milli = 16_000;
+    world.submit(wide);
+    assert_eq!(world.settle().len(), 0, "it is promised the host");
+    let late = world.submit(tasks("other", 1));
+    assert_eq!(world.explain(late).position, 1);
+    assert_eq!(world.plan().len(), 1);
+}
+
 #[test]
 fn within_one_pass_what_is_decided_counts_already() {
     let mut world = two_labs(16);

@@ -4,6 +4,7 @@ mod explain;
 mod fair;
 mod gangs;
 mod gates;
+mod lending;
 mod limits;
 mod money;
 mod order;

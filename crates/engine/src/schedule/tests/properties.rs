@@ -4,8 +4,9 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::command::NewContract;
 use crate::schedule::Verdict;
-use crate::types::Nodes;
+use crate::types::{Bounds, Nodes};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -21,6 +22,8 @@ enum Step {
     Lease(usize),
     TopUp(i64),
     Attach(usize, Vec<HostInventory>),
+    Contract(usize, Box<NewContract>),
+    Quota(Bounds),
     Wait(u64),
 }
 
@@ -89,6 +92,29 @@ fn any_job() -> impl Strategy<Value = SubmitJob> {
     )
 }
 
+fn contract() -> impl Strategy<Value = NewContract> {
+    let own = prop::sample::select(vec![None, Some("poor"), Some("lab")]);
+    (
+        own,
+        0..10u64,
+        prop::sample::select(vec![None, Some(0), Some(1000), Some(2000)]),
+        any::<bool>(),
+    )
+        .prop_map(|(own, cores, gpu_milli, closed)| NewContract {
+            own: own.into_iter().map(Box::from).collect(),
+            lend_limit: Bounds {
+                cpu_milli: (cores < 8).then_some(cores * 1000),
+                gpu_milli,
+                ..Bounds::NONE
+            },
+            accepted: (closed && own != Some("lab"))
+                .then(|| "lab".into())
+                .into_iter()
+                .collect(),
+            ..NewContract::default()
+        })
+}
+
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => any_job().prop_map(|job| Step::Submit(Box::new(job))),
@@ -102,6 +128,12 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..3usize).prop_map(Step::Lease),
         1 => (1..60i64).prop_map(Step::TopUp),
         1 => (0..3usize, machines()).prop_map(|(site, machines)| Step::Attach(site, machines)),
+        1 => (0..3usize, contract()).prop_map(|(site, contract)| Step::Contract(site, Box::new(contract))),
+        1 => (0..12u64, 0..6u64).prop_map(|(cores, tasks)| Step::Quota(Bounds {
+            cpu_milli: Some(cores * 1000),
+            tasks: Some(tasks),
+            ..Bounds::NONE
+        })),
         1 => (1..3_000u64).prop_map(Step::Wait),
     ]
 }
@@ -211,6 +243,15 @@ impl Run {
             }
             Step::TopUp(fen) => self.world.top_up("poor", *fen),
             Step::Attach(site, machines) => self.world.attach(&format!("s{}", site % sites), machines),
+            Step::Contract(site, contract) => {
+                let site = format!("s{}", site % sites).into();
+                let contract = (**contract).clone();
+                self.world.apply(Body::SetContract { site, contract });
+            }
+            Step::Quota(most) => {
+                let org = "lab".into();
+                self.world.apply(Body::SetQuota { org, most: *most });
+            }
             Step::Wait(ms) => self.world.now += ms,
         }
         self.world.state.check();
