@@ -81,6 +81,7 @@ fn log(job: u64, stream: u32, offset: u64) -> LogRequest {
         stream,
         offset,
         bytes_max: 1 << 20,
+        node: 0,
     }
 }
 
