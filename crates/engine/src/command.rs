@@ -4,8 +4,8 @@
 use hesuan_ledger::types::{ClaimId, Fen, Grant, RegionCode, Timestamp};
 
 use crate::types::{
-    Bounds, Digest, Funding, Gates, HostId, JobId, Nodes, OnSiteLost, Place, PrincipalId, RequestId, Resources,
-    Retries, TaskId,
+    Bounds, Digest, Funding, Gates, HostId, JobId, Nodes, Objective, OnSiteLost, Place, PrincipalId, RequestId,
+    Resources, Retries, TaskId,
 };
 
 /// One command of a bundle.
@@ -159,6 +159,8 @@ pub struct SubmitJob {
     pub retries: Retries,
     /// What happens when the site is lost.
     pub on_site_lost: OnSiteLost,
+    /// Whether a cheaper site is waited for; `None` = as the policy says.
+    pub objective: Option<Objective>,
     /// Which money.
     pub funding: Funding,
     /// Free key-value pairs, in the order given.
@@ -495,6 +497,8 @@ pub struct LimitsChange {
 /// `None` stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PolicyChange {
+    /// Whether jobs that do not say wait for a cheaper site.
+    pub objective: Option<Objective>,
     /// Whether orgs go before each other by what they have used, weighed; if not, only by their jobs' turns.
     pub fair_share: Option<bool>,
     /// After so long half of what an org has used is forgotten.

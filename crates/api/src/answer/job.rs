@@ -127,6 +127,9 @@ fn spec(state: &State, job: &Job) -> v1::JobSpec {
             OnSiteLost::Requeue => v1::OnSiteLost::Requeue,
         }
         .into(),
+        objective: request
+            .objective
+            .map_or(0, |objective| super::policy::objective(objective).into()),
         funding: Some(v1::Funding {
             vouchers: request.funding.vouchers.clone(),
             wallet_only: request.funding.wallet_only,

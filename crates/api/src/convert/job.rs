@@ -154,6 +154,7 @@ pub fn job(spec: v1::JobSpec) -> Checked<SubmitJob> {
         retries_max,
         retries,
         on_site_lost,
+        objective: super::policy::objective("spec.objective", spec.objective)?,
         funding: funding(spec.funding.unwrap_or_default())?,
         labels: labels(spec.labels)?,
         gates,

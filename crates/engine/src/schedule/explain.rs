@@ -89,6 +89,9 @@ pub fn explain(
     for site in state.sites() {
         let mut reasons = site_reasons(&order, request, site, now, site_up, rank);
         let fits = reasons.is_empty();
+        if fits && own.is_empty() && waits_for_cheaper(state, planner, rank, site.id) {
+            reasons.push(Reason::CheaperSite);
+        }
         reasons.extend(own.iter().cloned());
         if fits && own.is_empty() && position > 1 {
             reasons.push(Reason::AheadInQueue { ahead: position - 1 });
@@ -101,6 +104,15 @@ pub fn explain(
         });
     }
     Some(explanation)
+}
+
+/// Whether the job's class lets a site with room be.
+fn waits_for_cheaper(state: &State, planner: Option<&Planner>, rank: Rank, site: SiteId) -> bool {
+    let known = planner.and_then(|planner| Some((planner, planner.classes.get(&rank.3)?)));
+    known.is_some_and(|(planner, class)| {
+        let place = class.offers.iter().position(|offer| offer.site == site);
+        place.is_some_and(|place| planner.waits_for(state, rank, class, place).is_some())
+    })
 }
 
 /// What holds the job back wherever it would run.

@@ -49,6 +49,8 @@ pub struct Planner {
     pub(super) classes: HashMap<ClassId, Box<ClassPlan>>,
     pub(super) ready: BTreeSet<Rank>,
     pub(super) delayed: BTreeSet<(Timestamp, ClassId)>,
+    /// Parked classes that let a site with room be, and when to look at them again.
+    pub(super) holding: BTreeSet<(Timestamp, ClassId)>,
     /// Parked classes to be looked at again, some each pass.
     pub(super) retry: VecDeque<ClassId>,
     pub(super) idle: VecDeque<(Timestamp, ClassId)>,
@@ -93,7 +95,7 @@ pub(super) struct Changed {
 enum Choice {
     /// Place of the offer, and where there.
     Found(usize, Spot),
-    /// No site it could pay for has room.
+    /// No site it could pay for has room, or it waits for a cheaper one.
     NoRoom,
     /// Some site is out of reach for lack of money, and no other has room.
     Short,
@@ -194,6 +196,7 @@ impl Planner {
         self.read_hosts(state);
         self.read_sites(state, site_up);
         self.read_money(state, now);
+        self.look_at_holding(now);
         self.read_classes(state, now);
         // After the classes: one that is new may put fair share in force, and whoever waits then has another place at once.
         self.read_fair(state, now);
@@ -355,6 +358,7 @@ impl Planner {
             }
         }
         match best {
+            Some((place, _)) if self.holds_out(state, rank, class, place) => Choice::NoRoom,
             Some((place, spot)) => Choice::Found(place, spot),
             None if short => {
                 self.short.entry(org).or_default().insert(rank.3);

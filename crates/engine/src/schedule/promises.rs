@@ -218,6 +218,15 @@ impl Planner {
         promise.has_turned_away = slots.any(|slot| slot.fit(need, model).is_some());
     }
 
+    /// When a class starts at a site, by the limits of what runs there, if nobody before it is promised room there.
+    pub(super) fn earliest_at(&self, state: &State, class: &ClassPlan, rank: Rank, site: SiteId) -> Option<Timestamp> {
+        match self.promises.at(site) {
+            Some(promise) if promise.rank.3 == rank.3 => Some(promise.start),
+            Some(promise) if promise.rank < rank => None,
+            _ => Some(self.promise(state, class, rank, site)?.start),
+        }
+    }
+
     /// Keeps account of a decision on hosts that may have promised room. Before they are reserved.
     pub(super) fn use_promised(&mut self, class: &ClassPlan, rank: Rank, site: SiteId, decision: &Decision) {
         if let Some((own, _)) = self.promises.to(rank.3) {

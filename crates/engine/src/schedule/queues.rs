@@ -252,7 +252,7 @@ impl Planner {
         }
     }
 
-    fn retry(&mut self, id: ClassId) {
+    pub(super) fn retry(&mut self, id: ClassId) {
         let Some(class) = self.classes.get_mut(&id) else { return };
         if class.standing == Standing::Parked && !class.retrying {
             class.retrying = true;

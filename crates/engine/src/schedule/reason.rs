@@ -166,6 +166,8 @@ pub enum Reason {
         /// That time.
         at: Timestamp,
     },
+    /// It would fit here now; by its objective it waits for a cheaper site that is full.
+    CheaperSite,
     /// The decision to place it is being replicated.
     InFlight,
     /// It would fit here now; others come first.
@@ -211,6 +213,7 @@ impl Reason {
             Self::NotBefore { .. } => "NOT_BEFORE",
             Self::Dependency { .. } => "DEPENDENCY",
             Self::DoneBy { .. } => "DONE_BY",
+            Self::CheaperSite => "CHEAPER_SITE",
             Self::InFlight => "IN_FLIGHT",
             Self::AheadInQueue { .. } => "AHEAD_IN_QUEUE",
         }
@@ -336,6 +339,10 @@ impl fmt::Display for Reason {
                 elements: Some(held),
             } => write!(f, "{on}: {held} tasks wait for theirs of job {}", on.job.0),
             Self::DoneBy { at } => write!(f, "it could not end any more by {}, as it asks", Utc(*at)),
+            Self::CheaperSite => write!(
+                f,
+                "it would fit; by its objective it waits for a cheaper site that is full"
+            ),
             Self::InFlight => write!(f, "the decision to place it is being replicated"),
             Self::AheadInQueue { ahead } => write!(f, "it would fit; {ahead} jobs come before it"),
         }

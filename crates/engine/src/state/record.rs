@@ -10,7 +10,7 @@ use super::archive::{ReceiptRecord, state_number, state_of};
 use super::bits::Bits;
 use super::gates::Waits;
 use super::job::{Label, Satisfiable};
-use super::policy_record::PolicyRecord;
+use super::policy_record::{PolicyRecord, objective_number, objective_of};
 use super::record_contract::ContractRecord;
 use super::requests::{Answer, Key};
 use super::{Agent, Amounts, Attempt, Class, Ended, Generic, Gpu, Host, Job, Limits, Principal, Progress, Site, Spec};
@@ -224,6 +224,8 @@ pub(super) struct ClassRecord {
     satisfiable_rules: Option<u64>,
     #[prost(int64, tag = "19")]
     satisfiable_gross: i64,
+    #[prost(uint32, optional, tag = "30")]
+    objective: Option<u32>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -797,6 +799,7 @@ impl ClassRecord {
             copay_max: request.funding.copay_max.map(|max| max.0),
             allow_partial: request.funding.allow_partial,
             requeue: request.on_site_lost == OnSiteLost::Requeue,
+            objective: request.objective.map(objective_number),
             quote: request.quote,
             wallet_max: request.wallet_max.map(|max| max.0),
             satisfiable_rules: class.satisfiable.map(|kept| kept.rules_version),
@@ -804,7 +807,7 @@ impl ClassRecord {
         }
     }
 
-    pub(super) fn read(self) -> (ClassId, Class) {
+    pub(super) fn read(self) -> Decoded<(ClassId, Class)> {
         let gross = Fen(self.satisfiable_gross);
         let request = Request {
             org: OrgId(self.org),
@@ -835,20 +838,21 @@ impl ClassRecord {
             } else {
                 OnSiteLost::Hold
             },
+            objective: self.objective.map(objective_of).transpose()?,
             quote: self.quote,
             wallet_max: self.wallet_max.map(Fen),
         };
         let satisfiable = self
             .satisfiable_rules
             .map(|rules_version| Satisfiable { rules_version, gross });
-        (
+        Ok((
             ClassId(self.id),
             Class {
                 request: Arc::new(request),
                 jobs: self.jobs,
                 satisfiable,
             },
-        )
+        ))
     }
 }
 

@@ -8,7 +8,7 @@ use super::select::{One, parse_one};
 use super::{follow, is_ended, state_name};
 use crate::client::ANSWER_BYTES_MAX;
 use crate::failure::Outcome;
-use crate::noun::policy::{share_json, share_text};
+use crate::noun::policy::{objective_name, share_json, share_text};
 use crate::noun::{Context, PAGE, none_if_empty, none_if_zero, parse_pair};
 use crate::output::{record, table};
 use crate::units::{local, rfc3339, show_milli, show_money, show_size, show_time, show_time_roughly};
@@ -211,6 +211,7 @@ fn spec_json(spec: &v1::JobSpec) -> Value {
             "site_lost": retry.site_lost,
             "agent_fault": retry.agent_fault,
         })),
+        "objective": objective_name(spec.objective()),
         "on_site_lost": if spec.on_site_lost() == v1::OnSiteLost::Requeue { "requeue" } else { "hold" },
         "funding": {
             "vouchers": funding.vouchers,

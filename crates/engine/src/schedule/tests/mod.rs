@@ -7,6 +7,7 @@ mod gates;
 mod lending;
 mod limits;
 mod money;
+mod objective;
 mod order;
 mod packing;
 mod policy;
