@@ -11,6 +11,7 @@ mod order;
 mod packing;
 mod policy;
 mod properties;
+mod reclaim;
 mod speed;
 mod waiting;
 mod wake;
