@@ -166,7 +166,8 @@ pub fn job_exit_code(state: v1::JobState) -> u8 {
         v1::JobState::TimeLimit => 102,
         v1::JobState::Lost => 103,
         v1::JobState::Deadline => 104,
-        v1::JobState::Unspecified | v1::JobState::Pending | v1::JobState::Running => 1,
+        // A preempted attempt is no end of its job.
+        v1::JobState::Unspecified | v1::JobState::Pending | v1::JobState::Running | v1::JobState::Preempted => 1,
     }
 }
 

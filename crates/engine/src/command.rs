@@ -109,6 +109,8 @@ pub enum Body {
     Reports(Vec<TaskReport>),
     /// The leader's placements; each judged for itself.
     Decisions(Vec<Decision>),
+    /// The leader takes floors back; each judged for itself.
+    Reclaims(Vec<Reclaim>),
     /// The leader has not heard of the site for `lost_after_ms`.
     SiteLost {
         /// Which.
@@ -618,6 +620,19 @@ impl Decision {
             .find(|(own, _)| *own == host)
             .map_or(&[], |(_, devices)| devices)
     }
+}
+
+/// Strangers on one host give their place up to a task of the site's own users.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reclaim {
+    /// The job that needs the place.
+    pub job: JobId,
+    /// The element.
+    pub task: u32,
+    /// Where.
+    pub host: HostId,
+    /// Attempts that run there, sorted; no more than it takes.
+    pub victims: Vec<TaskId>,
 }
 
 /// A member of the Raft group.

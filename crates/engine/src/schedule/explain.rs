@@ -10,6 +10,7 @@ use super::lending;
 use super::planner::Planner;
 use super::price::bill;
 use super::reason::{Reason, Verdict};
+use super::reclaim;
 use super::share::Share;
 
 use crate::state::holdings::Holdings;
@@ -88,6 +89,8 @@ pub fn explain(
     let request = state.request(job);
     for site in state.sites() {
         let mut reasons = site_reasons(&order, request, site, now, site_up, rank);
+        let taken_back = reclaim::reason(state, id, job, site, now);
+        reasons.extend(taken_back);
         let fits = reasons.is_empty();
         if fits && own.is_empty() && waits_for_cheaper(state, planner, rank, site.id) {
             reasons.push(Reason::CheaperSite);

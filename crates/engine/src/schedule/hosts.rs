@@ -145,8 +145,24 @@ impl Slot {
             .collect()
     }
 
+    /// Puts back what a task has.
+    pub(super) fn give(&mut self, need: &Need, gpu_indices: &[u32]) {
+        self.cpu_milli += need.cpu_milli;
+        self.memory_mib += need.memory_mib;
+        for (name, amount) in &need.generic {
+            if let Some((_, free)) = self.generic.iter_mut().find(|(known, _)| known == name) {
+                *free += amount;
+            }
+        }
+        for &index in gpu_indices {
+            if let Some((_, free)) = self.devices.get_mut(index as usize) {
+                *free += need.gpu.milli_per_device();
+            }
+        }
+    }
+
     /// Takes a task's needs out of what is free.
-    fn take(&mut self, need: &Need, gpu_indices: &[u32]) {
+    pub(super) fn take(&mut self, need: &Need, gpu_indices: &[u32]) {
         // A host may meanwhile have shrunk below what is in flight for it; then it has nothing left here and apply refuses.
         self.cpu_milli = self.cpu_milli.saturating_sub(need.cpu_milli);
         self.memory_mib = self.memory_mib.saturating_sub(need.memory_mib);
@@ -210,6 +226,13 @@ impl Hosts {
         let models: Vec<Box<str>> = models.into_iter().map(Box::from).collect();
         let slots = hosts.into_iter().map(|host| slot_of(host, &models)).collect();
         Self { slots, models }
+    }
+
+    /// One host and the models of its devices, sorted.
+    pub(super) fn alone(host: &Host) -> (Slot, Vec<Box<str>>) {
+        let models: BTreeSet<&str> = host.gpus.iter().map(|gpu| &*gpu.model).collect();
+        let models: Vec<Box<str>> = models.into_iter().map(Box::from).collect();
+        (slot_of(host, &models), models)
     }
 
     pub(crate) fn position(&self, host: HostId) -> Option<usize> {

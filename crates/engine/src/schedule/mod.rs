@@ -33,9 +33,11 @@ mod queues;
 mod quote;
 mod ranking;
 mod reason;
+mod reclaim;
 mod share;
 pub mod time;
 mod together;
+mod victims;
 mod view;
 mod worth;
 
@@ -51,6 +53,7 @@ pub(crate) use quote::feasible_at;
 pub use quote::{SiteQuote, quote};
 pub use reason::{Reason, Verdict};
 pub use share::{Share, shares};
+pub use victims::Room;
 
 #[cfg(test)]
 mod tests;

@@ -11,6 +11,7 @@ use super::learn;
 use super::lending::Gates;
 use super::price;
 use super::promises::Promises;
+use super::reclaim::Reclaims;
 use super::view::{Spot, View};
 use crate::command::Decision;
 use crate::outcome::Effect;
@@ -62,6 +63,8 @@ pub struct Planner {
     pub(super) short: BTreeMap<OrgId, BTreeSet<ClassId>>,
     /// Classes kept out by contracts and quotas.
     pub(super) gates: Gates,
+    /// Floors being taken back.
+    pub(super) reclaims: Reclaims,
     pub(super) changed: Changed,
     pub(super) rules: u64,
     pub(super) funds: HashMap<OrgId, u64>,
@@ -123,6 +126,7 @@ impl Planner {
         self.turns.follow(state);
         state.sites().for_each(|site| self.turns.fair.measure(state, site.id));
         self.changed.classes = state.pending_classes().collect();
+        self.read_reclaims(state);
     }
 
     /// Decisions proposed and not yet judged.
@@ -149,7 +153,14 @@ impl Planner {
                 Effect::JobChanged(job) => {
                     self.view.note(state, *job);
                     self.look_again(state, *job, 0);
+                    self.forget_kept(state, *job);
                 }
+                Effect::ReclaimJudged {
+                    job,
+                    task,
+                    host,
+                    refused,
+                } => self.note_reclaim(state, (*job, *task), *host, refused.is_none()),
                 Effect::SiteChanged(site) => {
                     self.changed.sites.insert(*site);
                 }
@@ -193,6 +204,8 @@ impl Planner {
         self.asks_left = ASKS_MAX;
         self.drop_overdue(state, now);
         self.view.appraise();
+        let mut decisions = Vec::new();
+        self.place_kept(state, now, max, &mut decisions);
         self.read_hosts(state);
         self.read_sites(state, site_up);
         self.read_money(state, now);
@@ -200,7 +213,6 @@ impl Planner {
         self.read_classes(state, now);
         // After the classes: one that is new may put fair share in force, and whoever waits then has another place at once.
         self.read_fair(state, now);
-        let mut decisions = Vec::new();
         while decisions.len() < max && self.quotes_left > 0 && self.asks_left > 0 {
             self.renew_promises(state);
             let Some(id) = self.next_class(state) else { break };
@@ -209,6 +221,7 @@ impl Planner {
             self.stand(now, id, &mut class, standing);
             self.classes.insert(id, class);
             self.promise_blocked(state, id);
+            self.note_blocked(state, id);
         }
         self.forget_idle(state, now);
         self.roll_forecast(state);

@@ -448,7 +448,7 @@ impl Planner {
     }
 
     /// Models of the devices that a blocked class waits for at a site and can pay.
-    fn payable(&self, state: &State, class: &ClassPlan, site: SiteId) -> Vec<Option<u16>> {
+    pub(super) fn payable(&self, state: &State, class: &ClassPlan, site: SiteId) -> Vec<Option<u16>> {
         let offers = class.offers.iter().filter(|offer| offer.site == site && offer.full);
         let payable = offers.filter(|offer| price::affordable(state, &self.flights, class.request.org, &offer.bill));
         payable.map(|offer| offer.model).collect()

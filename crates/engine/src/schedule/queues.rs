@@ -110,6 +110,7 @@ impl Planner {
         for flight in self.flights.on_host(host) {
             self.view.reserve(host, &flight.need, flight.decision.devices_on(host));
         }
+        self.reserve_kept(host);
     }
 
     pub(super) fn read_money(&mut self, state: &State, now: Timestamp) {

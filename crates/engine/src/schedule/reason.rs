@@ -49,6 +49,11 @@ pub enum Reason {
     OrgNotAccepted,
     /// Strangers hold there what its operator lends.
     LendLimit(Over),
+    /// Strangers there have got notice to give their place up to it.
+    ReclaimUnderWay {
+        /// When the notice is over.
+        within_ms: u64,
+    },
     /// The payer holds what it may hold over the whole region.
     Quota(Over),
     /// Its operator takes no new work.
@@ -186,6 +191,7 @@ impl Reason {
             Self::RegionNotAllowed { .. } => "REGION_NOT_ALLOWED",
             Self::OrgNotAccepted => "ORG_NOT_ACCEPTED",
             Self::LendLimit(_) => "LEND_LIMIT",
+            Self::ReclaimUnderWay { .. } => "RECLAIM_UNDER_WAY",
             Self::Quota(over) => match over.measure {
                 Measure::Cpu => "QUOTA_CPU",
                 Measure::Memory => "QUOTA_MEMORY",
@@ -253,6 +259,11 @@ impl fmt::Display for Reason {
                 over.measure.text(over.need),
                 over.measure.text(over.held),
                 over.measure.text(over.limit)
+            ),
+            Self::ReclaimUnderWay { within_ms } => write!(
+                f,
+                "others have got notice to leave for it within {} s",
+                within_ms.div_ceil(1000)
             ),
             Self::Quota(over) => write!(
                 f,

@@ -150,7 +150,7 @@ pub fn kind_of(body: &Body) -> Kind {
         | Body::SetPolicy(_)
         | Body::AddMember(_) => Kind::Administer,
         Body::AttachAgent { .. } | Body::Reports(_) => Kind::Agent,
-        Body::Decisions(_) | Body::SiteLost { .. } | Body::Tick | Body::SetLevel(_) => Kind::Lead,
+        Body::Decisions(_) | Body::Reclaims(_) | Body::SiteLost { .. } | Body::Tick | Body::SetLevel(_) => Kind::Lead,
     }
 }
 

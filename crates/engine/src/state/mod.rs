@@ -26,6 +26,7 @@ mod policy;
 mod policy_record;
 pub mod principal;
 mod quotes;
+mod reclaim;
 mod record;
 mod record_contract;
 mod reports;
@@ -50,6 +51,7 @@ pub use self::job::{Attempt, Class, Ended, Job, JobState, Progress, Receipt, Scr
 pub use self::limits::Limits;
 pub use self::policy::{Policy, WEIGHT_MILLI};
 pub use self::principal::Principal;
+pub use self::reclaim::{Reclaimed, VICTIMS_MAX};
 pub use self::site::{Agent, Amounts, Generic, Gpu, Host, Site};
 
 pub use self::cluster::LEVEL;

@@ -11,9 +11,11 @@ use super::bits::Bits;
 use super::gates::Waits;
 use super::job::{Label, Satisfiable};
 use super::policy_record::{PolicyRecord, objective_number, objective_of};
-use super::record_contract::ContractRecord;
+use super::record_contract::{ContractRecord, ReclaimedRecord};
 use super::requests::{Answer, Key};
-use super::{Agent, Amounts, Attempt, Class, Ended, Generic, Gpu, Host, Job, Limits, Principal, Progress, Site, Spec};
+use super::{
+    Agent, Amounts, Attempt, Class, Ended, Generic, Gpu, Host, Job, Limits, Principal, Progress, Reclaimed, Site, Spec,
+};
 use crate::command::{HostInventory, Member, Role, SiteState};
 use crate::outcome::Reply;
 use crate::types::{
@@ -395,6 +397,8 @@ pub(super) struct AttemptTableRecord {
     walltime_ms_max: u64,
     #[prost(message, repeated, tag = "12")]
     others: Vec<PlaceRecord>,
+    #[prost(message, optional, tag = "40")]
+    reclaimed: Option<ReclaimedRecord>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -1139,6 +1143,7 @@ impl AttemptTableRecord {
             hold: attempt.hold.0,
             seq: attempt.seq,
             withdrawn: attempt.withdrawn,
+            reclaimed: attempt.reclaimed.as_ref().map(ReclaimedRecord::from),
             ended: attempt.ended.as_deref().map(ended),
             walltime_ms_max: attempt.walltime_ms_max,
         }
@@ -1172,6 +1177,7 @@ impl AttemptTableRecord {
             walltime_ms_max: self.walltime_ms_max,
             seq: self.seq,
             withdrawn: self.withdrawn,
+            reclaimed: self.reclaimed.map(Reclaimed::from),
             ended: self.ended.map(ended).transpose()?,
         };
         Ok((self.id.ok_or(Malformed("an attempt without a number"))?.into(), attempt))

@@ -270,6 +270,7 @@ fn attempt_json(attempt: &v1::Attempt) -> Value {
         "cpu_ms": attempt.cpu_ms,
         "memory_peak_mib": attempt.memory_peak_mib,
         "walltime_ms_max": attempt.walltime_ms_max,
+        "preempted_at": rfc3339(attempt.preempted_at_ms),
         "message": none_if_empty(&attempt.message),
     })
 }
@@ -433,6 +434,14 @@ fn time_limit(spec: &v1::JobSpec, job: &v1::Job) -> String {
     }
 }
 
+/// What its agent or the cluster said of it, or that it is about to leave.
+fn attempt_message(one: &v1::Attempt) -> String {
+    if one.message.is_empty() && one.state() == v1::JobState::Running && one.preempted_at_ms > 0 {
+        return format!("its place is needed: stops {}", local(one.preempted_at_ms));
+    }
+    one.message.clone()
+}
+
 fn attempts_table(attempts: &[v1::Attempt]) -> String {
     let row = |one: &v1::Attempt| {
         let end = match (one.signal, exit_code(one.state(), one.exit_code)) {
@@ -453,7 +462,7 @@ fn attempts_table(attempts: &[v1::Attempt]) -> String {
             },
             show_time(one.walltime_ms_max),
             end,
-            one.message.clone(),
+            attempt_message(one),
         ]
     };
     table(

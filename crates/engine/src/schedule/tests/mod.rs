@@ -12,6 +12,7 @@ mod order;
 mod packing;
 mod policy;
 mod properties;
+mod reclaim;
 mod speed;
 mod waiting;
 mod wake;
