@@ -1,6 +1,8 @@
 //! Why a job waits: every blocking reason of every site, derived on demand from the state (and, on the leader, from what
 //! the planner has in flight). Nothing of it is stored.
 
+use std::borrow::Cow;
+
 use super::class::{ClassPlan, Rank, Turn, Turns, kind_of};
 use super::fair::Fair;
 use super::filter;
@@ -156,15 +158,7 @@ fn site_reasons(
         return reasons;
     }
     let need = Need::of(&request.resources);
-    let mut hosts = Hosts::of(state, site.id);
-    // The planner's own view may be behind the state until its next pass; what it has in flight is not.
-    if let Some(planner) = planner {
-        for flight in planner.flights.all() {
-            for (host, gpu_indices) in flight.decision.places() {
-                hosts.reserve(host, &flight.need, gpu_indices);
-            }
-        }
-    }
+    let mut hosts = free_hosts(state, planner, site.id);
     let (mut payable, mut refusals) = (Vec::new(), Vec::new());
     let models = filter::models_ever(state, site, request);
     for model in &models {
@@ -179,7 +173,7 @@ fn site_reasons(
     if short.is_empty()
         && let Some(promise) = planner.and_then(|planner| planner.promises.at(site.id))
         && order.comes_before(promise.rank, rank)
-        && !promise.leaves_room(&mut hosts, request, wanted, now)
+        && !promise.leaves_room(hosts.to_mut(), request, wanted, now)
     {
         short.push(Reason::CapacityPromised {
             within_ms: promise.start.0.saturating_sub(now.0),
@@ -191,6 +185,24 @@ fn site_reasons(
         reasons.extend(refusals);
     }
     reasons
+}
+
+/// What the hosts of a site have free, less what is in flight.
+fn free_hosts<'a>(state: &State, planner: Option<&'a Planner>, site: SiteId) -> Cow<'a, Hosts> {
+    let Some(planner) = planner else {
+        return Cow::Owned(Hosts::of(state, site));
+    };
+    if let Some(hosts) = planner.hosts_as_they_are(state, site) {
+        return Cow::Borrowed(hosts);
+    }
+    // The planner's own view is behind the state until its next pass; what it has in flight is not.
+    let mut hosts = Hosts::of(state, site);
+    for flight in planner.flights.all() {
+        for (host, gpu_indices) in flight.decision.places() {
+            hosts.reserve(host, &flight.need, gpu_indices);
+        }
+    }
+    Cow::Owned(hosts)
 }
 
 /// The order of classes as it is now.
@@ -231,21 +243,22 @@ impl Order<'_> {
     /// Jobs before this one and all jobs with tasks to place.
     fn position(&self, own: Rank, job: &Job) -> (u64, u64) {
         let (state, turns) = (self.state, self.turns);
-        let priority = state.request(job).priority;
-        let (mut ahead, mut queued, mut counted) = (0, 0, 0);
-        for class in state.pending_classes() {
+        let priority = i64::from(state.request(job).priority);
+        let (mut ahead, mut counted) = (0, 0);
+        let queued = state.queued_count() as u64;
+        let not_after = state.pending_heads().take_while(|(others, ..)| *others >= priority);
+        for (others, head, class) in not_after {
             let jobs = state.pending_jobs_count(class) as u64;
-            queued += jobs;
-            let others = state.class(class).map_or(0, |class| class.request.priority);
             if others > priority {
                 ahead += jobs;
                 continue;
             }
-            let head = state.head_job(class).filter(|_| others == priority);
-            let Some(first) = head.map(|head| self.head_rank(class, head)) else {
-                continue;
-            };
+            let first = self.head_rank(class, head);
             if first >= own {
+                continue;
+            }
+            if jobs == 1 {
+                ahead += 1;
                 continue;
             }
             let left = COUNTED_MAX.saturating_sub(counted) as usize;

@@ -7,6 +7,8 @@ use super::class::{Basis, ClassPlan, Rank, Standing, Turns};
 use super::ends::Ends;
 use super::flight::{Flight, Flights};
 use super::forecast::Forecast;
+use super::hosts::Hosts;
+use super::lane::Ask;
 use super::learn;
 use super::lending::Gates;
 use super::price;
@@ -52,8 +54,8 @@ pub struct Planner {
     /// Parked classes to be looked at again, some each pass.
     pub(super) retry: VecDeque<ClassId>,
     pub(super) idle: VecDeque<(Timestamp, ClassId)>,
-    /// Classes that found no room at a site, with the cores and memory of a task: enough to pass most of them over.
-    pub(super) full: BTreeMap<SiteId, BTreeMap<Rank, (u64, u64)>>,
+    /// Classes that found no room at a site, with what a task asks of a host: enough to pass most of them over.
+    pub(super) full: BTreeMap<SiteId, BTreeMap<Rank, Ask>>,
     /// Sites that have more room than when those classes were turned away.
     pub(super) grown: BTreeMap<SiteId, Grown>,
     /// Classes kept out of a site by money, by payer.
@@ -121,6 +123,14 @@ impl Planner {
         self.turns.follow(state);
         state.sites().for_each(|site| self.turns.fair.measure(state, site.id));
         self.changed.classes = state.pending_classes().collect();
+    }
+
+    /// The hosts of a site less what is in flight, unless something happened there since the last pass.
+    pub(super) fn hosts_as_they_are(&self, state: &State, site: SiteId) -> Option<&Hosts> {
+        let at_site = |host: &HostId| state.host(*host).is_some_and(|host| host.site == site);
+        let changed = self.changed.sites.contains(&site) || self.changed.hosts.iter().any(at_site);
+        let view = self.view.sites.get(&site).filter(|_| !changed);
+        view.map(|view| &view.hosts)
     }
 
     /// Decisions proposed and not yet judged.
@@ -338,10 +348,7 @@ impl Planner {
             }
             let Some(spot) = self.find(class, rank, site, model) else {
                 self.note_turned_away(&class.need, rank, site, model);
-                self.full
-                    .entry(site)
-                    .or_default()
-                    .insert(rank, (class.need.cpu_milli, class.need.memory_mib));
+                self.full.entry(site).or_default().insert(rank, class.need.ask());
                 class.offers[place].full = true;
                 class.waits_as = Some(rank);
                 continue;

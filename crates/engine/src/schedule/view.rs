@@ -163,13 +163,14 @@ impl SiteView {
 /// Hosts that have what the task needs of cores, memory and devices; a host may come twice.
 fn with_room(lane: &Lane, need: &Need) -> impl Iterator<Item = usize> {
     let ask = need.ask();
-    let (first, second) = match need.gpu {
-        GpuNeed::Nothing => (ask, None),
-        GpuNeed::Share(milli) => (Ask { part: milli, ..ask }, Some(Ask { whole: 1, ..ask })),
-        GpuNeed::Whole(count) => (Ask { whole: count, ..ask }, None),
-    };
-    let more = second.into_iter().flat_map(|ask| lane.with_room(ask));
-    lane.with_room(first).chain(more)
+    // A share goes onto a device in use, or onto an untouched one.
+    let untouched = matches!(need.gpu, GpuNeed::Share(_)).then_some(Ask {
+        whole: 1,
+        part: 0,
+        ..ask
+    });
+    let more = untouched.into_iter().flat_map(|ask| lane.with_room(ask));
+    lane.with_room(ask).chain(more)
 }
 
 /// All sites, and what is known of the requests that want room there.
