@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use super::class::{ClassPlan, Rank, Turn, Turns, kind_of};
+use super::class::{ClassPlan, Rank, Turn};
 use super::fair::Fair;
 use super::filter;
 use super::forecast::Expected;
@@ -13,6 +13,7 @@ use super::planner::Planner;
 use super::price::bill;
 use super::reason::{Reason, Verdict};
 use super::share::Share;
+use super::turns::{Turns, kind_of};
 
 use crate::state::holdings::Holdings;
 use crate::state::{Job, JobState, Site, State};
@@ -173,7 +174,8 @@ fn site_reasons(
     if short.is_empty()
         && let Some(promise) = planner.and_then(|planner| planner.promises.at(site.id))
         && order.comes_before(promise.rank, rank)
-        && !promise.leaves_room(hosts.to_mut(), request, wanted, now)
+        && let room_ms = order.turns.room_ms(&kind_of(state, request))
+        && !promise.leaves_room(hosts.to_mut(), request, wanted, now, room_ms)
     {
         short.push(Reason::CapacityPromised {
             within_ms: promise.start.0.saturating_sub(now.0),
@@ -224,12 +226,15 @@ impl Order<'_> {
     }
 
     fn head_rank(&self, class: ClassId, job: JobId) -> Rank {
-        let known = self.planner.and_then(|planner| planner.classes.get(&class));
-        if let Some(plan) = known {
-            return plan.rank_among(self.state, self.turns, &self.fair, class, job);
+        self.plan_of(class).rank_among(self.state, &self.fair, class, job)
+    }
+
+    fn plan_of(&self, class: ClassId) -> Cow<'_, ClassPlan> {
+        if let Some(plan) = self.planner.and_then(|planner| planner.classes.get(&class)) {
+            return Cow::Borrowed(plan);
         }
         let request = &self.state.class(class).expect("a job has a class").request;
-        ClassPlan::new(request).rank_among(self.state, self.turns, &self.fair, class, job)
+        Cow::Owned(ClassPlan::new(self.state, self.turns, request))
     }
 
     /// Whether what is promised to one class is kept from another, by the levels as they are now.
@@ -242,10 +247,12 @@ impl Order<'_> {
 
     /// Jobs before this one and all jobs with tasks to place.
     fn position(&self, own: Rank, job: &Job) -> (u64, u64) {
-        let (state, turns) = (self.state, self.turns);
+        let state = self.state;
         let priority = i64::from(state.request(job).priority);
         let (mut ahead, mut counted) = (0, 0);
         let queued = state.queued_count() as u64;
+        let newest = state.jobs_newest_first(None).next();
+        let newest = newest.map_or(Timestamp(0), |(_, newest)| newest.submitted_at);
         let not_after = state.pending_heads().take_while(|(others, ..)| *others >= priority);
         for (others, head, class) in not_after {
             let jobs = state.pending_jobs_count(class) as u64;
@@ -253,7 +260,8 @@ impl Order<'_> {
                 ahead += jobs;
                 continue;
             }
-            let first = self.head_rank(class, head);
+            let plan = self.plan_of(class);
+            let first = plan.rank_among(state, &self.fair, class, head);
             if first >= own {
                 continue;
             }
@@ -262,20 +270,20 @@ impl Order<'_> {
                 continue;
             }
             let left = COUNTED_MAX.saturating_sub(counted) as usize;
-            let expected_ms = state
-                .class(class)
-                .map_or(0, |class| turns.predictor.expect_ms(&kind_of(&class.request)));
             let is_before = |(id, job): &(JobId, &Job)| {
-                let at = Timestamp(turns.order.key(job.submitted_at, expected_ms)).max(first.1.at);
+                let at = plan.turn(*id, job.submitted_at).max(first.1.at);
                 (Turn { at, ..first.1 }, *id) < (own.1, own.2)
             };
-            let following = state.pending_jobs(class, JobId(first.2.0 + 1));
-            let before = 1 + following.take(left).take_while(is_before).count() as u64;
+            let mut before = 1;
+            if left > 0 {
+                let following = state.pending_jobs(class, JobId(first.2.0 + 1));
+                before += following.take(left).take_while(is_before).count() as u64;
+            }
             counted += before;
             ahead += if before <= left as u64 {
                 before
             } else {
-                spread(state, first, own, jobs)
+                spread(state, newest, first, own, jobs)
             };
         }
         if job.placeable() > 0 {
@@ -287,10 +295,9 @@ impl Order<'_> {
 }
 
 /// Jobs of a class before `own`, if they came evenly spread between its head and the newest job of all.
-fn spread(state: &State, head: Rank, own: Rank, jobs: u64) -> u64 {
-    let submitted_at = |id: JobId| state.job(id).map_or(0, |job| job.submitted_at.0);
-    let newest = state.jobs_newest_first(None).next().map_or(own.2, |(newest, _)| newest);
-    let whole = submitted_at(newest).saturating_sub(submitted_at(head.2)).max(1);
+fn spread(state: &State, newest: Timestamp, head: Rank, own: Rank, jobs: u64) -> u64 {
+    let submitted_at = state.job(head.2).map_or(newest, |job| job.submitted_at);
+    let whole = newest.0.saturating_sub(submitted_at.0).max(1);
     let part = own.1.at.0.saturating_sub(head.1.at.0);
     u64::try_from(u128::from(jobs) * u128::from(part) / u128::from(whole))
         .unwrap_or(jobs)

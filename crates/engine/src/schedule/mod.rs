@@ -34,6 +34,7 @@ mod reason;
 mod share;
 pub mod time;
 mod together;
+mod turns;
 mod view;
 mod worth;
 

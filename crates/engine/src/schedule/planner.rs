@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
-use super::class::{Basis, ClassPlan, Rank, Standing, Turns};
+use super::class::{Basis, ClassPlan, Rank, Standing};
 use super::ends::Ends;
 use super::flight::{Flight, Flights};
 use super::forecast::Forecast;
@@ -13,6 +13,7 @@ use super::learn;
 use super::lending::Gates;
 use super::price;
 use super::promises::Promises;
+use super::turns::Turns;
 use super::view::{Spot, View};
 use crate::command::Decision;
 use crate::outcome::Effect;
@@ -110,17 +111,18 @@ impl Planner {
 
     /// Starts over from the state: on becoming leader, or after the state was replaced. Decisions in flight are forgotten.
     pub fn reset(&mut self, state: &State) {
+        let mut turns = Turns {
+            order: self.turns.order,
+            predictor: learn::from_state(state),
+            ..Turns::default()
+        };
+        turns.follow(state);
         *self = Self {
             view: View::of(state),
-            ends: Ends::of(state),
-            turns: Turns {
-                order: self.turns.order,
-                predictor: learn::from_state(state),
-                ..Turns::default()
-            },
+            ends: Ends::of(state, &turns),
+            turns,
             ..Self::default()
         };
-        self.turns.follow(state);
         state.sites().for_each(|site| self.turns.fair.measure(state, site.id));
         self.changed.classes = state.pending_classes().collect();
     }
@@ -155,7 +157,9 @@ impl Planner {
                     self.changed.classes.insert(*class);
                 }
                 Effect::JobChanged(job) => {
-                    self.view.note(state, *job);
+                    if self.view.note(state, *job) {
+                        self.note_new(state, *job);
+                    }
                     self.look_again(state, *job, 0);
                 }
                 Effect::SiteChanged(site) => {
@@ -200,6 +204,7 @@ impl Planner {
         self.quotes_left = QUOTES_MAX;
         self.asks_left = ASKS_MAX;
         self.drop_overdue(state, now);
+        self.run_over(state, now);
         self.view.appraise();
         self.read_hosts(state);
         self.read_sites(state, site_up);

@@ -180,7 +180,7 @@ impl Planner {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
                 self.turns.fair.join(state, now, request.org, id);
-                entry.insert(Box::new(ClassPlan::new(request)))
+                entry.insert(Box::new(ClassPlan::new(state, &self.turns, request)))
             }
         };
         match class.standing {

@@ -191,7 +191,9 @@ impl View {
     pub(crate) fn of(state: &State) -> Self {
         let mut view = Self::default();
         let jobs: Vec<JobId> = state.jobs_newest_first(None).map(|(id, _)| id).collect();
-        jobs.into_iter().rev().for_each(|id| view.note(state, id));
+        for id in jobs.into_iter().rev() {
+            view.note(state, id);
+        }
         view.appraise();
         for site in state.sites() {
             view.rebuild(state, site.id);
@@ -199,15 +201,16 @@ impl View {
         view
     }
 
-    /// Counts a job among the requests seen, once.
-    pub(crate) fn note(&mut self, state: &State, id: JobId) {
+    /// Counts a job among the requests seen, once; `true` if it was new.
+    pub(crate) fn note(&mut self, state: &State, id: JobId) -> bool {
         let Some(job) = state.job(id).filter(|_| id > self.noted) else {
-            return;
+            return false;
         };
         self.noted = id;
         let request = state.request(job);
         let nodes = job.spec.tasks.saturating_mul(request.nodes.count());
         self.mix.note(&request.resources, nodes);
+        true
     }
 
     /// Values the hosts anew if the mix has grown by a part since they were. Between, what is known of hosts stays good.

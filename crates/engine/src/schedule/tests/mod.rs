@@ -12,6 +12,7 @@ mod packing;
 mod policy;
 mod properties;
 mod speed;
+mod turns;
 mod waiting;
 mod wake;
 
