@@ -26,12 +26,19 @@ impl Need {
         }
     }
 
+    /// Named resources and models are left out.
     pub(super) fn ask(&self) -> Ask {
+        let (whole, part) = match self.gpu {
+            GpuNeed::Nothing => (0, 0),
+            GpuNeed::Share(milli) => (0, milli),
+            GpuNeed::Whole(count) => (count, 0),
+        };
         Ask {
             cpu_milli: self.cpu_milli,
             memory_mib: self.memory_mib,
+            whole,
+            part,
             key_min: key(self.gpu.milli(), self.cpu_milli, self.memory_mib),
-            ..Ask::default()
         }
     }
 }
@@ -88,6 +95,13 @@ impl Slot {
             .enumerate()
             .filter(|(_, device)| Some(device.0) == model);
         choose_devices(need.gpu, offered.map(|(index, device)| (index as u32, device.1)))
+    }
+
+    /// The room of [`Slot::room`] over all models, with what a share finds on untouched devices.
+    pub(super) fn most(&self) -> Room {
+        let room = self.room(None);
+        let part = if room.whole > 0 { DEVICE_MILLI as u32 } else { room.part };
+        Room { part, ..room }
     }
 
     /// The devices the task would get, if it fits.
@@ -239,10 +253,8 @@ impl Hosts {
         self.slots.binary_search_by_key(&host, |slot| slot.id).ok()
     }
 
-    /// Whether one host has cores and memory enough; devices and named resources are not looked at.
-    pub(crate) fn may_fit_on(&self, host: HostId, cpu_milli: u64, memory_mib: u64) -> bool {
-        let slot = self.position(host).map(|position| &self.slots[position]);
-        slot.is_some_and(|slot| slot.cpu_milli >= cpu_milli && slot.memory_mib >= memory_mib)
+    pub(super) fn slot(&self, host: HostId) -> Option<&Slot> {
+        self.position(host).map(|position| &self.slots[position])
     }
 
     /// Hosts that the task fits on, found by asking each.

@@ -37,6 +37,7 @@ mod reclaim;
 mod share;
 pub mod time;
 mod together;
+mod turns;
 mod victims;
 mod view;
 mod worth;

@@ -55,7 +55,7 @@ impl Planner {
 
     fn is_worth_waiting_for(&self, state: &State, rank: Rank, class: &ClassPlan, there: &Offer, here: &Offer) -> bool {
         let promised = self.earliest_at(state, class, rank, there.site);
-        let expected = self.expected_start_at(&class.request, there.site, self.planned_at);
+        let expected = self.expected_start_at(state, &class.request, there.site, self.planned_at);
         let expected = expected.map(|expected| expected.start);
         let Some(start) = promised.into_iter().chain(expected).min() else {
             return false;

@@ -3,15 +3,18 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
-use super::class::{Basis, ClassPlan, Rank, Standing, Turns};
+use super::class::{Basis, ClassPlan, Rank, Standing};
 use super::ends::Ends;
 use super::flight::{Flight, Flights};
 use super::forecast::Forecast;
+use super::hosts::Hosts;
+use super::lane::Ask;
 use super::learn;
 use super::lending::Gates;
 use super::price;
 use super::promises::Promises;
 use super::reclaim::Reclaims;
+use super::turns::Turns;
 use super::view::{Spot, View};
 use crate::command::Decision;
 use crate::outcome::Effect;
@@ -55,8 +58,8 @@ pub struct Planner {
     /// Parked classes to be looked at again, some each pass.
     pub(super) retry: VecDeque<ClassId>,
     pub(super) idle: VecDeque<(Timestamp, ClassId)>,
-    /// Classes that found no room at a site, with the cores and memory of a task: enough to pass most of them over.
-    pub(super) full: BTreeMap<SiteId, BTreeMap<Rank, (u64, u64)>>,
+    /// Classes that found no room at a site, with what a task asks of a host: enough to pass most of them over.
+    pub(super) full: BTreeMap<SiteId, BTreeMap<Rank, Ask>>,
     /// Sites that have more room than when those classes were turned away.
     pub(super) grown: BTreeMap<SiteId, Grown>,
     /// Classes kept out of a site by money, by payer.
@@ -113,20 +116,29 @@ impl Planner {
 
     /// Starts over from the state: on becoming leader, or after the state was replaced. Decisions in flight are forgotten.
     pub fn reset(&mut self, state: &State) {
+        let mut turns = Turns {
+            order: self.turns.order,
+            predictor: learn::from_state(state),
+            ..Turns::default()
+        };
+        turns.follow(state);
         *self = Self {
             view: View::of(state),
-            ends: Ends::of(state),
-            turns: Turns {
-                order: self.turns.order,
-                predictor: learn::from_state(state),
-                ..Turns::default()
-            },
+            ends: Ends::of(state, &turns),
+            turns,
             ..Self::default()
         };
-        self.turns.follow(state);
         state.sites().for_each(|site| self.turns.fair.measure(state, site.id));
         self.changed.classes = state.pending_classes().collect();
         self.read_reclaims(state);
+    }
+
+    /// The hosts of a site less what is in flight, unless something happened there since the last pass.
+    pub(super) fn hosts_as_they_are(&self, state: &State, site: SiteId) -> Option<&Hosts> {
+        let at_site = |host: &HostId| state.host(*host).is_some_and(|host| host.site == site);
+        let changed = self.changed.sites.contains(&site) || self.changed.hosts.iter().any(at_site);
+        let view = self.view.sites.get(&site).filter(|_| !changed);
+        view.map(|view| &view.hosts)
     }
 
     /// Decisions proposed and not yet judged.
@@ -151,7 +163,9 @@ impl Planner {
                     self.changed.classes.insert(*class);
                 }
                 Effect::JobChanged(job) => {
-                    self.view.note(state, *job);
+                    if self.view.note(state, *job) {
+                        self.note_new(state, *job);
+                    }
                     self.look_again(state, *job, 0);
                     self.forget_kept(state, *job);
                 }
@@ -203,6 +217,7 @@ impl Planner {
         self.quotes_left = QUOTES_MAX;
         self.asks_left = ASKS_MAX;
         self.drop_overdue(state, now);
+        self.run_over(state, now);
         self.view.appraise();
         let mut decisions = Vec::new();
         self.place_kept(state, now, max, &mut decisions);
@@ -354,10 +369,7 @@ impl Planner {
             }
             let Some(spot) = self.find(class, rank, site, model) else {
                 self.note_turned_away(&class.need, rank, site, model);
-                self.full
-                    .entry(site)
-                    .or_default()
-                    .insert(rank, (class.need.cpu_milli, class.need.memory_mib));
+                self.full.entry(site).or_default().insert(rank, class.need.ask());
                 class.offers[place].full = true;
                 class.waits_as = Some(rank);
                 continue;

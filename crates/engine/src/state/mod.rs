@@ -236,6 +236,20 @@ impl State {
         self.index.order.iter().map(|(_, _, class)| *class)
     }
 
+    /// The same with the priority and the oldest job of each.
+    pub fn pending_heads(&self) -> impl Iterator<Item = (i64, JobId, ClassId)> + '_ {
+        self.index
+            .order
+            .iter()
+            .map(|(rank, head, class)| (-rank, *head, *class))
+    }
+
+    /// How many jobs have tasks to place.
+    #[must_use]
+    pub fn queued_count(&self) -> usize {
+        self.index.queued.len()
+    }
+
     /// Jobs of a class that have tasks to place, oldest first, from `from` on. `Job::placeable` says how many each may have
     /// placed now, `Job::pending_tasks` which.
     pub fn pending_jobs(&self, class: ClassId, from: JobId) -> impl Iterator<Item = (JobId, &Job)> {

@@ -14,6 +14,7 @@ mod policy;
 mod properties;
 mod reclaim;
 mod speed;
+mod turns;
 mod waiting;
 mod wake;
 
