@@ -295,7 +295,8 @@ impl Planner {
                 others: spot.others,
             };
             let site = class.offers[place].site;
-            self.use_promised(class, rank, site, &decision);
+            // The rank it was found by: while it waits for room elsewhere it keeps the one it waits as.
+            self.use_promised(class, class.waits_as.unwrap_or(rank), site, &decision);
             for (host, gpu_indices) in decision.places() {
                 self.view.reserve(host, &class.need, gpu_indices);
             }

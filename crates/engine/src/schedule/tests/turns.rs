@@ -1,6 +1,7 @@
 //! Turns are fixed when jobs come, and who has not said how long it runs is taken at what its last ones took.
 
 use super::*;
+use crate::command::PolicyChange;
 
 fn lasting(cores_of: u64, walltime_ms_max: u64) -> SubmitJob {
     SubmitJob {
@@ -112,6 +113,11 @@ fn a_turn_is_fixed_when_the_job_comes() {
     let mut world = World::new();
     world.site("a", 310117, 1, &[host(1)]);
     world.org("new", 1_000_000);
+    let by_turns_alone = PolicyChange {
+        fair_share: Some(false),
+        ..PolicyChange::default()
+    };
+    world.apply(Body::SetPolicy(by_turns_alone));
     let of_new = || SubmitJob {
         org: "new".into(),
         ..lasting(1, 20 * HOUR)
