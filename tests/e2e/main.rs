@@ -5,6 +5,7 @@ mod crash;
 mod extend;
 mod fair;
 mod gates;
+mod lending;
 mod person;
 mod recover;
 mod requests;
