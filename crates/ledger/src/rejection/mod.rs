@@ -5,6 +5,7 @@ mod text;
 
 pub use self::rule::{ClaimRule, PeriodRule, SettlementRule, Subject, VoucherRule};
 use crate::account::Account;
+use crate::hold::CoverEnd;
 use crate::types::{
     AgreementId, ClaimId, Fen, Grant, HoldId, HoldKey, OrgId, ProgrammeId, QuoteId, SiteId, Sku, Timestamp, VoucherId,
 };
@@ -107,6 +108,13 @@ pub enum Rejection {
         quote: QuoteId,
         /// When it ended.
         expires_at: Timestamp,
+    },
+    /// The vouchers of the quote do not pay any more what they were to pay.
+    QuoteCoverEnded {
+        /// The quote.
+        quote: QuoteId,
+        /// Why.
+        because: CoverEnd,
     },
     /// The quote was made for something else.
     QuoteMismatch {
@@ -254,6 +262,7 @@ impl Rejection {
             Rejection::VoucherRefused { rule, .. } => rule.code(),
             Rejection::TooManyVouchers { .. } => "TOO_MANY_VOUCHERS",
             Rejection::QuoteExpired { .. } => "QUOTE_EXPIRED",
+            Rejection::QuoteCoverEnded { .. } => "QUOTE_COVER_ENDED",
             Rejection::QuoteMismatch { .. } => "QUOTE_MISMATCH",
             Rejection::KeyReused { .. } => "HOLD_KEY_REUSED",
             Rejection::HoldEnded { .. } => "HOLD_ENDED",
@@ -294,6 +303,7 @@ impl Rejection {
             | Rejection::BudgetCommitted { .. }
             | Rejection::TooManyVouchers { .. }
             | Rejection::QuoteExpired { .. }
+            | Rejection::QuoteCoverEnded { .. }
             | Rejection::QuoteMismatch { .. }
             | Rejection::HoldEnded { .. }
             | Rejection::HoldOver { .. }
@@ -317,7 +327,7 @@ impl Rejection {
             Rejection::Unknown { what, .. } => what.word(),
             Rejection::VoucherRefused { .. } => "voucher",
             Rejection::NoPrice { .. } => "sku",
-            Rejection::QuoteExpired { .. } => "quote",
+            Rejection::QuoteExpired { .. } | Rejection::QuoteCoverEnded { .. } => "quote",
             Rejection::CopayOverMax { .. } => "copay_max",
             Rejection::SubsidyPartial { .. } => "allow_partial",
             Rejection::BudgetCommitted { .. } => "budget",
