@@ -220,8 +220,8 @@ pub enum Rejection {
     FundersDue {
         /// The programme.
         programme: ProgrammeId,
-        /// What they have to pay in first.
-        needed: Fen,
+        /// Who has to pay in first, and how much.
+        funders: Vec<(Box<str>, Fen)>,
     },
     /// The treasury has too little, deposits in wallets aside.
     TreasuryShort {
@@ -342,14 +342,14 @@ impl Rejection {
     /// Needed and available, where the refusal is about an amount; their difference is what is short. In fen, or in the denomination of the
     /// programme that it is about.
     pub fn figures(&self) -> Option<(i64, i64)> {
-        match *self {
+        match self {
             Rejection::InsufficientFunds { needed, available, .. }
             | Rejection::SubsidyPartial { needed, available }
             | Rejection::RefundTooLarge { needed, available, .. }
             | Rejection::ClaimTooLarge { needed, available, .. }
             | Rejection::OverBalance { needed, available, .. }
             | Rejection::TreasuryShort { needed, available } => Some((needed.0, available.0)),
-            Rejection::FundersDue { needed, .. } => Some((needed.0, 0)),
+            Rejection::FundersDue { funders, .. } => Some((funders.iter().map(|(_, due)| due.0).sum(), 0)),
             Rejection::BudgetExhausted { needed, available, .. } => Some((needed.0, available.0)),
             Rejection::CopayOverMax { needed, allowed } => Some((needed.0, allowed.0)),
             Rejection::BudgetCommitted { needed, committed, .. } => Some((committed.0, needed.0)),

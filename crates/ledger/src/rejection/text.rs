@@ -126,10 +126,17 @@ impl fmt::Display for Rejection {
                 needed,
                 available,
             } => write!(f, "{account}: {available} fen are outstanding, {needed} were given"),
-            Rejection::FundersDue { programme, needed } => write!(
-                f,
-                "the funders of programme {programme} have not paid in {needed} fen of what is to be paid out for it"
-            ),
+            Rejection::FundersDue { programme, funders } => {
+                write!(
+                    f,
+                    "the funders of programme {programme} have not paid in what is to be paid out for it: "
+                )?;
+                for (place, (funder, due)) in funders.iter().enumerate() {
+                    let comma = if place == 0 { "" } else { ", " };
+                    write!(f, "{comma}{funder} has {due} fen to pay in")?;
+                }
+                Ok(())
+            }
             Rejection::TreasuryShort { needed, available } => {
                 write!(
                     f,
