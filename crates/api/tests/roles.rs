@@ -25,6 +25,8 @@ const TABLE: &[(&str, Kind, &[Role])] = &[
     ("AuditService/ExportJournal", Kind::ExportJournal, &[Auditor]),
     ("JobService/SubmitJob", Kind::Submit, &[Member]),
     ("JobService/QuoteJob", Kind::Submit, &[Member]),
+    ("JobService/ListQuotes", Kind::ReadJobs, &[Admin, Member, Auditor]),
+    ("JobService/ReleaseQuote", Kind::Submit, &[Member]),
     ("JobService/GetJob", Kind::ReadJobs, &[Admin, Member, Auditor]),
     ("JobService/ListJobs", Kind::ReadJobs, &[Admin, Member, Auditor]),
     ("JobService/ListTasks", Kind::ReadJobs, &[Admin, Member, Auditor]),
@@ -212,6 +214,11 @@ fn commands() -> Vec<(&'static str, Body)> {
             }
         ),
         request!("JobService/CancelJob", CancelJob, CancelJobRequest { job_id: 1 }),
+        request!(
+            "JobService/ReleaseQuote",
+            ReleaseQuote,
+            ReleaseQuoteRequest { quote_id: 1 }
+        ),
         request!(
             "JobService/ExtendJob",
             ExtendJob,

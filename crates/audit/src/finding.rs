@@ -54,8 +54,10 @@ pub enum Check {
     Period,
     /// Rows of a closed period.
     Row,
-    /// Settlements and claims: what is due, who reviews, who pays.
+    /// Settlements and claims: what is due, and paid in for it.
     Payment,
+    /// Who files, who reviews and who pays are different principals.
+    Duties,
     /// The trial balance of the trailer.
     TrialBalance,
 }

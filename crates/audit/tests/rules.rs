@@ -285,17 +285,17 @@ const CASES: &[Case] = &[
     (
         18,
         |r| r.actor = story::REVIEWER,
-        (19, Check::Payment, "who files and who reviews"),
+        (19, Check::Duties, "who files and who reviews"),
     ),
     (
         24,
         |r| r.actor = story::REVIEWER,
-        (24, Check::Payment, "who reviews and who pays"),
+        (24, Check::Duties, "who reviews and who pays"),
     ),
     (
         25,
         |r| r.actor = story::REVIEWER,
-        (25, Check::Payment, "who reviews and who pays"),
+        (25, Check::Duties, "who reviews and who pays"),
     ),
     (19, |r| r.facts[1] = 0, (19, Check::Reason, "reason")),
     (20, |r| r.facts[0] = 2, (20, Check::Facts, "settlement")),

@@ -33,6 +33,11 @@ pub enum Body {
         /// How long the funds are held.
         valid_ms: u64,
     },
+    /// Give back what a binding quote holds.
+    ReleaseQuote {
+        /// Its number.
+        quote: u64,
+    },
     /// Cancel; idempotent.
     CancelJob {
         /// Which.

@@ -46,14 +46,18 @@ impl Ledger {
     }
 
     fn expire_next(&mut self, by: Stamp, expired: &mut Expired) -> bool {
-        if self.sweep_step(by, &mut expired.limits_changed) {
+        if self.sweep_step(by, expired) {
             expired.budgets_grew = true;
             return true;
         }
         if let Some(quote) = self.due_quote(by.at) {
-            let payer = self.quotes.get(quote.0).expect("the index leads to it").pinned.payer;
+            let bound = self.quotes.get(quote.0).expect("the index leads to it");
+            if bound.ended.is_some() {
+                self.forget_quote(quote);
+                return true;
+            }
+            expired.funds_grew.push(bound.pinned.payer);
             self.release_quote(quote, by).expect("it is open");
-            expired.funds_grew.push(payer);
             expired.budgets_grew = true;
             expired.ended += 1;
             return true;

@@ -7,9 +7,12 @@ use crate::journal::EntryKind;
 use crate::ledger::{JobCap, KeyState, Ledger};
 use crate::price::{PricedLine, WALLTIME_MS_MAX};
 use crate::quote::{Leg, LegPin, Plan, QuoteRequest, merged};
-use crate::rejection::{Rejection, Subject, VoucherRule};
+use crate::rejection::{Rejection, Subject};
 use crate::slice::{Cell, SLICES_MAX, Slice};
-use crate::types::{Fen, Funding, Grant, HoldId, HoldKey, Line, OrgId, QuoteId, RegionCode, SiteId, Stamp, Timestamp};
+use crate::types::{
+    Fen, Funding, Grant, HoldId, HoldKey, Line, OrgId, ProgrammeId, QuoteId, RegionCode, SiteId, Stamp, Timestamp,
+    VoucherId,
+};
 
 /// The longest life of a binding quote: 24 hours.
 pub const QUOTE_VALID_MS_MAX: u64 = 86_400_000;
@@ -74,8 +77,21 @@ pub struct Hold {
 pub struct BoundQuote {
     /// First instant it cannot be taken up any more.
     pub expires_at: Timestamp,
-    /// The money and the rules.
+    /// The money and the rules; nothing is held any more once its cover has ended.
     pub pinned: Pinned,
+    /// Why it was given back before its end: it is remembered until then, for who comes to take it up.
+    pub ended: Option<CoverEnd>,
+}
+
+/// Why vouchers do not pay any more what they were to pay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CoverEnd {
+    /// The voucher was revoked for fraud.
+    Fraud(VoucherId),
+    /// The programme was revised with immediate effect.
+    Revision(ProgrammeId),
+    /// Payer and provider came under one controller.
+    Affiliation,
 }
 
 impl Ledger {
@@ -125,7 +141,11 @@ impl Ledger {
         self.set_aside(pinned.payer, &pinned.slices);
         let id = QuoteId(self.quotes.next_id());
         self.journal_hold([id.0, expires_at.0, 0, 0], &pinned);
-        self.quotes.push(BoundQuote { expires_at, pinned });
+        self.quotes.push(BoundQuote {
+            expires_at,
+            pinned,
+            ended: None,
+        });
         self.quote_ends.insert((expires_at, id), ());
         self.write(EntryKind::HoldQuote, by);
         Ok(id)
@@ -136,14 +156,36 @@ impl Ledger {
         let by = by.into();
         self.assert_time(by);
         let bound = self
-            .quotes
-            .remove(quote.0)
+            .bound_quote(quote)
             .ok_or_else(|| Rejection::unknown(Subject::Quote, quote))?;
+        if let Some(because) = bound.ended {
+            return Err(Rejection::QuoteCoverEnded { quote, because });
+        }
+        let bound = self.forget_quote(quote);
+        self.give_back_quote(quote, &bound.pinned, by);
+        Ok(())
+    }
+
+    /// What a binding quote holds is given back because its cover has ended. It stays known until its end.
+    pub(crate) fn end_quote(&mut self, quote: QuoteId, because: CoverEnd, by: Stamp) {
+        let bound = self.quotes.get_mut(quote.0).expect("the caller found it");
+        let pinned = bound.pinned.clone();
+        bound.pinned.slices.clear();
+        bound.ended = Some(because);
+        self.give_back_quote(quote, &pinned, by);
+    }
+
+    /// Removes the record of a binding quote; what it holds is the caller's to give back.
+    pub(crate) fn forget_quote(&mut self, quote: QuoteId) -> BoundQuote {
+        let bound = self.quotes.remove(quote.0).expect("the caller found it");
         self.quote_ends.remove(&(bound.expires_at, quote));
-        self.give_back(bound.pinned.payer, &bound.pinned.slices);
+        bound
+    }
+
+    fn give_back_quote(&mut self, quote: QuoteId, pinned: &Pinned, by: Stamp) {
+        self.give_back(pinned.payer, &pinned.slices);
         self.journal.fact(quote.0);
         self.write(EntryKind::ReleaseQuote, by);
-        Ok(())
     }
 
     /// Adds time to an open hold after its limit, at the prices and rates of now, with the same lines and funding; gives the new limit.
@@ -236,6 +278,9 @@ impl Ledger {
                 expires_at: bound.expires_at,
             });
         }
+        if let Some(because) = self.cover_ended(bound) {
+            return Err(Rejection::QuoteCoverEnded { quote, because });
+        }
         if request.request.walltime_ms_max == 0 || request.request.walltime_ms_max > bound.pinned.walltime_ms_max {
             return Err(Rejection::QuoteMismatch {
                 quote,
@@ -245,9 +290,7 @@ impl Ledger {
         if let Some(field) = difference(&bound.pinned, &request.request) {
             return Err(Rejection::QuoteMismatch { quote, field });
         }
-        self.check_covers(quote, &bound.pinned)?;
-        let BoundQuote { expires_at, mut pinned } = self.quotes.remove(quote.0).expect("found above");
-        self.quote_ends.remove(&(expires_at, quote));
+        let BoundQuote { mut pinned, .. } = self.forget_quote(quote);
         let limit = request.request.walltime_ms_max;
         pinned.walltime_ms_max = limit;
         let within = pinned.slices.partition_point(|slice| slice.from_ms < limit);
@@ -280,26 +323,26 @@ impl Ledger {
         Ok(id)
     }
 
-    // Covers that ended under open holds while the quote waited are not there to be taken up either.
-    fn check_covers(&self, quote: QuoteId, pinned: &Pinned) -> Result<(), Rejection> {
-        let affiliated = self.known_org(pinned.payer)?.group == self.known_org(pinned.provider)?.group;
-        for (leg, pin) in pinned.slices.iter().flat_map(Slice::legs) {
-            if self.known_voucher(leg.voucher)?.fraud {
-                return Err(Rejection::voucher(leg.voucher, VoucherRule::Revoked));
+    /// Covers that end under open holds end under a binding quote too: as a whole, since it was a promise of one sum. `None` while it stands.
+    pub fn cover_ended(&self, bound: &BoundQuote) -> Option<CoverEnd> {
+        if bound.ended.is_some() {
+            return bound.ended;
+        }
+        let pinned = &bound.pinned;
+        let group = |org| self.org(org).map(|org| org.group);
+        let affiliated = group(pinned.payer) == group(pinned.provider);
+        let mut legs = pinned.slices.iter().flat_map(Slice::legs);
+        legs.find_map(|(leg, pin)| {
+            if self.voucher(leg.voucher).is_some_and(|voucher| voucher.fraud) {
+                return Some(CoverEnd::Fraud(leg.voucher));
             }
             if affiliated {
-                return Err(Rejection::voucher(leg.voucher, VoucherRule::Affiliated));
+                return Some(CoverEnd::Affiliation);
             }
-            let later = self
-                .known_programme(leg.programme)?
-                .revisions
-                .get(pin.revision as usize..);
-            if later.is_some_and(|later| later.iter().any(|revision| revision.immediate)) {
-                let field = "revision of its programme";
-                return Err(Rejection::QuoteMismatch { quote, field });
-            }
-        }
-        Ok(())
+            let later = self.programme(leg.programme)?.revisions.get(pin.revision as usize..)?;
+            let immediate = later.iter().any(|revision| revision.immediate);
+            immediate.then_some(CoverEnd::Revision(leg.programme))
+        })
     }
 
     fn same_hold(&self, id: HoldId, request: &HoldRequest) -> Result<HoldId, Rejection> {

@@ -239,9 +239,15 @@ impl Ledger {
         self.holds.len()
     }
 
-    /// A binding quote that is neither taken up nor over.
+    /// A binding quote that is neither taken up nor over; its cover may have ended.
     pub fn bound_quote(&self, id: QuoteId) -> Option<&BoundQuote> {
         self.quotes.get(id.0)
+    }
+
+    /// Binding quotes with numbers above `after`, by number.
+    pub fn bound_quotes_after(&self, after: QuoteId) -> impl Iterator<Item = (QuoteId, &BoundQuote)> {
+        let quotes = self.quotes.iter_from(after.0.saturating_add(1));
+        quotes.map(|(id, bound)| (QuoteId(id), bound))
     }
 
     /// What an organisation can spend; all zero for an unknown one. Vouchers in unit-hours are not money and not counted.

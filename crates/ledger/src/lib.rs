@@ -49,7 +49,7 @@ pub use account::Account;
 pub use agreement::{Agreement, NewAgreement};
 pub use claim::{CLAIMS_OPEN_MAX, Claim, ClaimState, Claimable};
 pub use expire::Expired;
-pub use hold::{BoundQuote, Hold, HoldRequest, Pinned, QUOTE_VALID_MS_MAX};
+pub use hold::{BoundQuote, CoverEnd, Hold, HoldRequest, Pinned, QUOTE_VALID_MS_MAX};
 pub use issue::{BATCH_MAX, VOUCHERS_IN_USE_MAX};
 pub use journal::{Entry, EntryKind, JournalEntry};
 pub use ledger::Ledger;

@@ -3,11 +3,12 @@
 //!
 //! The treasury is one sum of cash, and each part of it is somebody's. Deposits in wallets are their holders': nothing that is paid out takes the
 //! treasury below them, and a withdrawal leaves all others' deposits, and what funders and payers have paid in for payees, where they are. A programme's
-//! subsidies are paid out only when its own funders have paid in for them. A fund is repaid from what debtors have paid back.
+//! subsidies are paid out only when its own funders have paid in for them, each its own part. A fund is repaid from what debtors have paid back.
 
 use std::collections::BTreeMap;
 
 use crate::account::Account;
+use crate::arithmetic::split;
 use crate::journal::EntryKind;
 use crate::ledger::Ledger;
 use crate::party::{check_amount, check_text};
@@ -185,26 +186,41 @@ impl Ledger {
                     due.0 -= part.0;
                 }
             }
-            let needed = Fen(due.iter().map(|due| due.0.max(0)).sum());
-            if needed > Fen::ZERO {
-                return Err(Rejection::FundersDue { programme, needed });
-            }
+            self.check_due(programme, &due)?;
         }
         Ok(())
     }
 
-    /// Refuses to pay a claim with more than the programme's funders have paid in for its holders.
+    /// Refuses to pay a claim while a funder of the programme has not paid in its part. Once the claim is paid, no funder may be behind with more than
+    /// its share of what holders have to get still: then each has paid for its own part, and none for another's.
     pub(crate) fn check_claim_paid_in(&self, programme: ProgrammeId, cash: Fen) -> Result<(), Rejection> {
+        if cash == Fen::ZERO {
+            return Ok(());
+        }
         let of_programme = self.claimable.iter().filter(|((_, of), _)| *of == programme);
         let owed: i64 = of_programme
             .map(|(_, account)| account.claimable.0 + account.filed.0)
             .sum();
-        let due: i64 = self.known_programme(programme)?.due.iter().map(|due| due.0).sum();
-        let needed = Fen(cash.0 - (owed - due));
-        if cash > Fen::ZERO && needed > Fen::ZERO {
-            return Err(Rejection::FundersDue { programme, needed });
+        let known = self.known_programme(programme)?;
+        let later = split(Fen(owed - cash.0), &known.weights());
+        let due: Vec<Fen> = known
+            .due
+            .iter()
+            .zip(later)
+            .map(|(due, later)| Fen(due.0 - later.0))
+            .collect();
+        self.check_due(programme, &due)
+    }
+
+    // Names the funders that have something to pay in first: what is above zero, in their order.
+    fn check_due(&self, programme: ProgrammeId, due: &[Fen]) -> Result<(), Rejection> {
+        let funders = self.known_programme(programme)?.funders.iter().zip(due);
+        let behind = funders.filter(|(_, due)| **due > Fen::ZERO);
+        let funders: Vec<(Box<str>, Fen)> = behind.map(|(funder, due)| (funder.name.clone(), *due)).collect();
+        if funders.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        Err(Rejection::FundersDue { programme, funders })
     }
 
     pub(crate) fn change_funder(&mut self, key: (ProgrammeId, u8), change: impl FnOnce(&mut FunderAccount)) {

@@ -1,16 +1,17 @@
-//! Covers that end under open holds, and months that end while holds go on. What has to happen to many holds is done hold by hold, in
+//! Covers that end under open holds and binding quotes, and months that end while holds go on. What has to happen to many holds is done hold by hold, in
 //! bounded steps of the tick; a hold that is settled earlier is brought up to date by itself first, so the outcome does not depend on the pace.
 
 use std::collections::VecDeque;
 
 use crate::calendar::{month_end, month_start};
 use crate::eligibility::When;
+use crate::expire::Expired;
 use crate::hold::{Hold, rest_of};
 use crate::journal::EntryKind;
 use crate::ledger::Ledger;
 use crate::settle::Parties;
 use crate::slice::Slice;
-use crate::types::{HoldId, HoldKey, OrgId, ProgrammeId, Stamp, Timestamp, VoucherId};
+use crate::types::{HoldId, HoldKey, OrgId, ProgrammeId, QuoteId, Stamp, Timestamp, VoucherId};
 
 /// Holds looked at in one step.
 const STEP: usize = 256;
@@ -38,6 +39,10 @@ pub(crate) struct Sweep {
     pub(crate) next: HoldId,
     /// … and the first one not to.
     pub(crate) end: HoldId,
+    /// After the holds, where a cover ended: the next binding quote to look at …
+    pub(crate) next_quote: QuoteId,
+    /// … and the first one not to.
+    pub(crate) end_quote: QuoteId,
 }
 
 /// What is to be gone through, in order of time.
@@ -67,11 +72,15 @@ impl Ledger {
     /// Covers end now: for every hold that is open.
     pub(crate) fn sweep(&mut self, cause: Cause, at: Timestamp) {
         let first = self.holds.first().map_or(self.holds.next_id(), |(id, _)| id);
+        let end_quote = QuoteId(self.quotes.next_id());
+        let first_quote = self.quotes.first().map_or(end_quote, |(id, _)| QuoteId(id));
         self.sweeps.queue.push_back(Sweep {
             cause,
             at,
             next: HoldId(first),
             end: HoldId(self.holds.next_id()),
+            next_quote: if cause == Cause::Month { end_quote } else { first_quote },
+            end_quote,
         });
     }
 
@@ -83,8 +92,8 @@ impl Ledger {
         (self.sweeps.month_end != Timestamp(0)).then_some(self.sweeps.month_end)
     }
 
-    /// One step; `false` when there is nothing to do. Holds whose time became shorter are added to `shortened`.
-    pub(crate) fn sweep_step(&mut self, by: Stamp, shortened: &mut Vec<(HoldKey, u64)>) -> bool {
+    /// One step; `false` when there is nothing to do. Holds whose time became shorter and payers whose quotes ended are added to `expired`.
+    pub(crate) fn sweep_step(&mut self, by: Stamp, expired: &mut Expired) -> bool {
         if self.sweeps.month_end != Timestamp(0) && self.sweeps.month_end <= by.at {
             // Several months may be over when nobody looked: what ended in any of them is captured.
             self.sweeps.month_end = month_end(by.at);
@@ -106,15 +115,42 @@ impl Ledger {
             }
         }
         let Some((id, touched)) = last else {
-            self.sweeps.queue.pop_front();
+            self.sweep_quotes(sweep, by, expired);
             return true;
         };
         sweep.next = HoldId(id.0 + 1);
         *self.sweeps.queue.front_mut().expect("looked at above") = sweep;
         if touched {
-            shortened.extend(self.apply_sweep(&sweep, id, by));
+            expired.limits_changed.extend(self.apply_sweep(&sweep, id, by));
         }
         true
+    }
+
+    // The sweep's step once it is through the holds: what the first quote with an ended cover holds is given back. With the last one it is over.
+    fn sweep_quotes(&mut self, mut sweep: Sweep, by: Stamp, expired: &mut Expired) {
+        let looked_at = self.quotes.iter_from(sweep.next_quote.0).take(STEP);
+        let found = looked_at
+            .take_while(|(id, _)| *id < sweep.end_quote.0)
+            .map(|(id, bound)| (id, self.cover_ended(bound).filter(|_| bound.ended.is_none())));
+        let mut last = None;
+        for (id, because) in found {
+            last = Some((id, because));
+            if because.is_some() {
+                break;
+            }
+        }
+        let Some((id, because)) = last else {
+            self.sweeps.queue.pop_front();
+            return;
+        };
+        sweep.next_quote = QuoteId(id + 1);
+        *self.sweeps.queue.front_mut().expect("the caller looked at it") = sweep;
+        if let Some(because) = because {
+            let payer = self.quotes.get(id).expect("found above").pinned.payer;
+            self.end_quote(QuoteId(id), because, by);
+            expired.funds_grew.push(payer);
+            expired.ended += 1;
+        }
     }
 
     /// Whether a sweep that has begun will still touch the hold.

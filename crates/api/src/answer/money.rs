@@ -7,10 +7,10 @@ use hesuan_engine::schedule::SiteQuote;
 use hesuan_engine::state::{Job, State};
 use hesuan_engine::types::{Fen, JobId, TaskId};
 use hesuan_ledger::types::{HoldKey, QuoteId};
-use hesuan_ledger::{Leg, Org, OrgKind, Redemption};
+use hesuan_ledger::{BoundQuote, Leg, Org, OrgKind, Redemption};
 
 use super::job::reasons;
-use super::{lending, programme_name, site_name};
+use super::{lending, org_name, programme_name, site_name};
 use crate::v1;
 
 /// Attempts listed on a receipt; its total is of all.
@@ -117,6 +117,23 @@ pub fn quotes(
         quote_id: bound.unwrap_or(0),
         expires_at_ms: expires_at.unwrap_or_default().0,
         nearest: nearest.map(instead),
+    }
+}
+
+/// A binding quote as its payer sees it.
+#[must_use]
+pub fn bound_quote(state: &State, id: QuoteId, bound: &BoundQuote) -> v1::BoundQuote {
+    let pinned = &bound.pinned;
+    v1::BoundQuote {
+        quote_id: id.0,
+        org: org_name(state, pinned.payer),
+        site: site_name(state, pinned.site),
+        expires_at_ms: bound.expires_at.0,
+        walltime_ms_max: pinned.walltime_ms_max,
+        wallet_fen: pinned.wallet().0,
+        legs: pinned.legs().iter().map(|one| leg(state, one)).collect(),
+        taken: state.quote_is_taken(id),
+        ended: state.cover_end_text(bound).unwrap_or_default(),
     }
 }
 

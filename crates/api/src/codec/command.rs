@@ -98,6 +98,7 @@ fn request_id_of(body: &mut Body) -> Option<Vec<u8>> {
         Body::SubmitJob(request) => &mut request.request_id,
         Body::BindQuote(request) => &mut request.request_id,
         Body::CancelJob(request) => &mut request.request_id,
+        Body::ReleaseQuote(request) => &mut request.request_id,
         Body::CreateOrg(request) => &mut request.request_id,
         Body::TopUp(request) => &mut request.request_id,
         Body::Withdraw(request) => &mut request.request_id,

@@ -75,6 +75,15 @@ pub(crate) fn bind_quote(request: v1::QuoteJobRequest) -> Checked<Body> {
     })
 }
 
+pub(crate) fn release_quote(request: &v1::ReleaseQuoteRequest) -> Checked<Body> {
+    if request.quote_id == 0 {
+        return Err(missing("quote_id", "give the number of the binding quote"));
+    }
+    Ok(Body::ReleaseQuote {
+        quote: request.quote_id,
+    })
+}
+
 pub(crate) fn cancel(request: v1::CancelJobRequest) -> Checked<Body> {
     if request.job_id == 0 {
         return Err(missing("job_id", "give the number of the job"));

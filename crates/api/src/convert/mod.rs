@@ -23,6 +23,7 @@ pub(crate) fn body(given: WireBody) -> Checked<Body> {
     match given {
         WireBody::SubmitJob(request) => job::submit(request).map(Body::SubmitJob),
         WireBody::BindQuote(request) => job::bind_quote(request),
+        WireBody::ReleaseQuote(request) => job::release_quote(&request),
         WireBody::CancelJob(request) => job::cancel(request),
         WireBody::ExtendJob(request) => job::extend(request),
         WireBody::CreateOrg(request) => money::create_org(request),

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::unknown;
-use crate::books::Books;
+use crate::books::{Books, Programme};
 use crate::chart::Account;
 use crate::closing::Claim;
+use crate::exact::largest_remainder;
 use crate::facts::{Facts, Read};
 use crate::finding::Check;
 use crate::judge::Judge;
@@ -103,14 +104,18 @@ pub(super) fn pay_claim(books: &mut Books, judge: &mut Judge<'_>, facts: &mut Fa
         // As it was before: what holders have to get under the programme, of which its funders have paid in all but their dues.
         let accounts = books.closing.claimable.iter().filter(|((_, of), _)| *of == programme);
         let owed: i128 = accounts.map(|(_, account)| account.free + account.filed).sum::<i128>() + due;
-        let paid_in = owed - dues(books, programme).iter().sum::<i128>();
-        judge.require(
-            Check::Payment,
-            cash <= paid_in,
-            || format!("paid in under programme {programme}"),
-            format!("at least {cash}"),
-            paid_in,
-        );
+        // What is owed after it is each funder's to pay in still, by its share; all else it has paid in before.
+        let shares = books.programme(programme).map_or_else(Vec::new, Programme::shares);
+        let later = largest_remainder(owed - cash, &shares);
+        for (funder, (due, later)) in dues(books, programme).into_iter().zip(later).enumerate() {
+            judge.require(
+                Check::Payment,
+                due <= later,
+                || format!("due from funder {} of programme {programme}", funder + 1),
+                format!("at most its {later} of what is claimed later"),
+                due,
+            );
+        }
     }
     Ok(())
 }
@@ -169,7 +174,7 @@ fn deposits(books: &Books, judge: &mut Judge<'_>) {
 fn two_principals(judge: &mut Judge<'_>, does: &str, one: u64, does_next: &str, other: u64) {
     // Entries without principals are named by their own check.
     judge.require(
-        Check::Payment,
+        Check::Duties,
         one != other || other == 0,
         || format!("who {does} and who {does_next}"),
         "two principals",

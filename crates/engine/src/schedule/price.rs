@@ -58,12 +58,16 @@ pub fn price(
     match request.wallet_max {
         Some(most) if quote.wallet > most => Err(Reason::Money {
             code: COPAY_OVER_QUOTED,
-            text: format!(
-                "{} fen would be held in the wallet, {most} were quoted with vouchers when it was submitted: a voucher ended or \
-                 was used up meanwhile; redeem another, or cancel it and submit it with --max-copay",
-                quote.wallet
-            )
-            .into(),
+            text: {
+                let because = state.quote_ended(request, at);
+                format!(
+                    "{} fen would be held in the wallet, {most} were quoted with vouchers when it was submitted: {}; redeem another, or \
+                     cancel it and submit it with --max-copay",
+                    quote.wallet,
+                    because.as_deref().unwrap_or("a voucher ended or was used up meanwhile")
+                )
+                .into()
+            },
             held: held(state, request.org),
         }),
         _ => Ok(quote),

@@ -109,7 +109,9 @@ pub fn roles(kind: Kind) -> &'static [Role] {
 #[must_use]
 pub fn kind_of(body: &Body) -> Kind {
     match body {
-        Body::SubmitJob(_) | Body::BindQuote { .. } | Body::ExtendJob { .. } => Kind::Submit,
+        Body::SubmitJob(_) | Body::BindQuote { .. } | Body::ReleaseQuote { .. } | Body::ExtendJob { .. } => {
+            Kind::Submit
+        }
         Body::CancelJob { .. } => Kind::Cancel,
         Body::Money(money) => match money {
             MoneyCommand::CreateOrg(_) | MoneyCommand::UpdateOrg { .. } => Kind::Organisations,

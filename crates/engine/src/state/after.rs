@@ -283,7 +283,7 @@ impl State {
                 progress.cancelled += pending;
                 progress.unmet.get_or_insert(Unmet { on, task: None });
             });
-            self.close_if_over(dependent, at);
+            self.close_if_over(dependent, at, effects);
             effects.push(Effect::JobChanged(dependent));
         }
         1
@@ -365,7 +365,7 @@ impl State {
         if !changed {
             return;
         }
-        self.close_if_over(dependent, at);
+        self.close_if_over(dependent, at, effects);
         effects.push(Effect::JobChanged(dependent));
         let job = self.job(dependent).expect("just changed");
         if job.placeable() > 0 {

@@ -1,7 +1,7 @@
 //! The one way in: judge the sender, look the request id up, perform the command, remember the answer. Total: what decodes
 //! gives an outcome. The order of the checks is fixed, and nothing changes before the last of them has passed.
 
-use hesuan_ledger::types::Timestamp;
+use hesuan_ledger::types::{Stamp, Timestamp};
 use sha2::{Digest as _, Sha256};
 
 use super::{State, access};
@@ -102,6 +102,10 @@ impl State {
         match &command.body {
             Body::SubmitJob(job) => self.submit_job(principal, at, job, effects),
             Body::BindQuote { job, valid_ms } => self.bind_quote(principal, at, job, *valid_ms),
+            Body::ReleaseQuote { quote } => {
+                let by = Stamp { at, actor: principal.0 };
+                self.release_quote(principal, *quote, by, effects)
+            }
             Body::CancelJob { job, reason } => self.cancel_job(principal, at, *job, reason, effects),
             Body::ExtendJob { job, task, more_ms } => self.extend_job(principal, at, *job, *task, *more_ms, effects),
             Body::Money(money) => self.move_money(principal, at, money, effects),

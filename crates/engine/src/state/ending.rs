@@ -156,7 +156,7 @@ impl State {
                 (false, _, _) => progress.failed += 1,
             }
         });
-        self.close_if_over(id.job, at);
+        self.close_if_over(id.job, at, effects);
         effects.push(Effect::JobChanged(id.job));
         if !self.job(id.job).is_some_and(|job| job.is_pending(id.task)) {
             self.tell_followers(id.job, id.task, state == JobState::Succeeded, at, effects);
@@ -190,13 +190,14 @@ impl State {
         Some(kept(self.tables.ledger.settle(hold, wall_ms, at).expect(open)))
     }
 
-    /// Notes when the last task of a job has ended.
-    pub(super) fn close_if_over(&mut self, id: JobId, at: Timestamp) {
+    /// Notes when the last task of a job has ended. What a binding quote still holds for it is given back.
+    pub(super) fn close_if_over(&mut self, id: JobId, at: Timestamp, effects: &mut Vec<Effect>) {
         let job = self.job(id).expect("the caller has it");
         if job.progress().ended_at.is_none() && job.state().is_ended() {
             self.job_mut(id).progress_mut().ended_at = Some(at);
             self.index.ended.insert((at, id));
             self.index.settle(id);
+            self.give_quote_back(id, at, effects);
         }
     }
 

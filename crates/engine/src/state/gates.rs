@@ -143,7 +143,7 @@ impl State {
                 let pending = job.give_up_pending();
                 job.progress_mut().deadline += pending;
             });
-            self.close_if_over(id, at);
+            self.close_if_over(id, at, effects);
             effects.push(Effect::JobChanged(id));
         }
     }

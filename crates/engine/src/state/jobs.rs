@@ -119,7 +119,7 @@ impl State {
             site: attempt.site,
             task,
         }));
-        self.close_if_over(id, at);
+        self.close_if_over(id, at, effects);
         effects.push(Effect::JobChanged(id));
         Ok(Reply::Job(id))
     }

@@ -1,15 +1,16 @@
 //! What a job would cost where, for the check at submit, for binding quotes and for the hold at placement. A binding quote
 //! holds the funds of one task at one site; the job that takes it up asks for that site and carries the quote in its request.
 
-use hesuan_ledger::types::{Fen, Funding, HoldKey, Line, QuoteId, SiteId, Sku, Stamp, Timestamp, VoucherId};
-use hesuan_ledger::{HoldRequest, QuoteRequest};
+use hesuan_ledger::types::{Fen, Funding, HoldKey, Line, OrgId, QuoteId, SiteId, Sku, Stamp, Timestamp, VoucherId};
+use hesuan_ledger::{BoundQuote, CoverEnd, HoldRequest, QuoteRequest};
 
 use super::State;
+use super::access::{Kind, Scope, judge_scope};
 use super::money::money_refused;
 use crate::command::SubmitJob;
-use crate::outcome::{Nearest, Rejection, RejectionKind, Reply};
+use crate::outcome::{Effect, Nearest, Rejection, RejectionKind, Reply};
 use crate::schedule::{self, Reason, SiteQuote, feasible_at};
-use crate::types::{PrincipalId, Request};
+use crate::types::{JobId, PrincipalId, Request};
 
 const VALID_MS_DEFAULT: u64 = 10 * 60_000;
 const VALID_MS_MAX: u64 = 24 * 3_600_000;
@@ -43,16 +44,44 @@ impl State {
         }
     }
 
-    /// The binding quote that still pays for this request, if any: taken up or expired ones are gone.
+    /// The binding quote that still pays for this request, if any: taken up or expired ones are gone, and one whose cover has ended pays nothing.
     #[must_use]
     pub fn live_quote(&self, request: &Request, at: Timestamp) -> Option<(QuoteId, &hesuan_ledger::BoundQuote)> {
         let id = QuoteId(request.quote?);
-        let bound = self
-            .tables
-            .ledger
-            .bound_quote(id)
-            .filter(|bound| bound.expires_at > at)?;
-        Some((id, bound))
+        let ledger = &self.tables.ledger;
+        let bound = ledger.bound_quote(id).filter(|bound| bound.expires_at > at)?;
+        ledger.cover_ended(bound).is_none().then_some((id, bound))
+    }
+
+    /// Why the binding quote of this request, which would still run, does not pay for it any more.
+    #[must_use]
+    pub fn quote_ended(&self, request: &Request, at: Timestamp) -> Option<String> {
+        let bound = self.tables.ledger.bound_quote(QuoteId(request.quote?))?;
+        let known = bound.expires_at > at && bound.pinned.payer == request.org;
+        known.then(|| self.cover_end_text(bound))?
+    }
+
+    /// Why a binding quote pays nothing any more; `None` while it does.
+    #[must_use]
+    pub fn cover_end_text(&self, bound: &BoundQuote) -> Option<String> {
+        let ledger = &self.tables.ledger;
+        Some(match ledger.cover_ended(bound)? {
+            CoverEnd::Fraud(voucher) => {
+                let code = ledger.voucher(voucher).map_or("", |voucher| &voucher.code);
+                format!("voucher {voucher} ({code}) was revoked for fraud")
+            }
+            CoverEnd::Revision(programme) => {
+                let name = ledger.programme(programme).map_or("", |programme| &programme.name);
+                format!("programme {name} was revised with immediate effect")
+            }
+            CoverEnd::Affiliation => "payer and provider have come under one controller".to_owned(),
+        })
+    }
+
+    /// Whether a job waits with the binding quote, or waited when it was placed.
+    #[must_use]
+    pub fn quote_is_taken(&self, quote: QuoteId) -> bool {
+        self.index.quotes.contains(&quote.0)
     }
 
     pub(super) fn hold_request(
@@ -165,6 +194,47 @@ impl State {
         Ok(Reply::Quote(id.0))
     }
 
+    /// Gives back what a binding quote holds, at the wish of its payer. Another's quote gets the same answer as none.
+    pub(super) fn release_quote(
+        &mut self,
+        principal: PrincipalId,
+        quote: u64,
+        by: Stamp,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Reply, Rejection> {
+        let bound = self.tables.ledger.bound_quote(QuoteId(quote));
+        let payer = bound.map(|bound| bound.pinned.payer);
+        let own = |payer: &OrgId| judge_scope(self, principal, Kind::Submit, Scope::Org(*payer)).is_ok();
+        let Some(payer) = payer.filter(own) else {
+            let text = format!("no binding quote {quote} is open here; `job quotes` lists them");
+            return Err(Rejection::not_found("UNKNOWN_QUOTE", "quote_id", text));
+        };
+        if self.quote_is_taken(QuoteId(quote)) {
+            let text = format!("a job waits with quote {quote}: cancel that job, and the quote is given back with it");
+            return Err(Rejection::precondition("QUOTE_TAKEN", "quote_id", text));
+        }
+        self.tables
+            .ledger
+            .release_quote(QuoteId(quote), by)
+            .map_err(money_refused)?;
+        quote_released(payer, effects);
+        Ok(Reply::Quote(quote))
+    }
+
+    /// A job that ended without having been placed leaves nothing held: its binding quote goes with it.
+    pub(super) fn give_quote_back(&mut self, job: JobId, at: Timestamp, effects: &mut Vec<Effect>) {
+        let request = self.request(self.job(job).expect("the caller has it"));
+        let payer = request.org;
+        let Some(quote) = request.quote.map(QuoteId) else {
+            return;
+        };
+        let bound = self.tables.ledger.bound_quote(quote);
+        if bound.is_some_and(|bound| bound.ended.is_none()) {
+            self.tables.ledger.release_quote(quote, at).expect("it is open");
+            quote_released(payer, effects);
+        }
+    }
+
     /// Binds the request to the quote: its site, its model, its funds.
     pub(super) fn take_up_quote(
         &self,
@@ -175,6 +245,12 @@ impl State {
     ) -> Result<(), Rejection> {
         check_single(job)?;
         request.quote = Some(quote);
+        if let Some(because) = self.quote_ended(request, at) {
+            let text = format!(
+                "quote {quote} is not good any more, and what it held is free again: {because}; ask for a new one, or submit without it"
+            );
+            return Err(Rejection::precondition("QUOTE_COVER_ENDED", "quote_id", text));
+        }
         let Some((_, bound)) = self.live_quote(request, at) else {
             let text = format!("quote {quote} is unknown, expired or taken up");
             return Err(Rejection::precondition("QUOTE_EXPIRED", "quote_id", text));
@@ -215,6 +291,12 @@ impl State {
         request.resources.gpu_models = model.into_iter().collect();
         Ok(())
     }
+}
+
+// What it held is free for others: the payer's funds, and what programmes have left.
+fn quote_released(payer: OrgId, effects: &mut Vec<Effect>) {
+    effects.push(Effect::FundsChanged(payer));
+    effects.push(Effect::RulesChanged);
 }
 
 /// Whether what was quoted bounds what is paid: the payer names no bound of its own, and does not take what it gets.

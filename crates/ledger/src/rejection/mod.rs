@@ -5,6 +5,7 @@ mod text;
 
 pub use self::rule::{ClaimRule, PeriodRule, SettlementRule, Subject, VoucherRule};
 use crate::account::Account;
+use crate::hold::CoverEnd;
 use crate::types::{
     AgreementId, ClaimId, Fen, Grant, HoldId, HoldKey, OrgId, ProgrammeId, QuoteId, SiteId, Sku, Timestamp, VoucherId,
 };
@@ -107,6 +108,13 @@ pub enum Rejection {
         quote: QuoteId,
         /// When it ended.
         expires_at: Timestamp,
+    },
+    /// The vouchers of the quote do not pay any more what they were to pay.
+    QuoteCoverEnded {
+        /// The quote.
+        quote: QuoteId,
+        /// Why.
+        because: CoverEnd,
     },
     /// The quote was made for something else.
     QuoteMismatch {
@@ -212,8 +220,8 @@ pub enum Rejection {
     FundersDue {
         /// The programme.
         programme: ProgrammeId,
-        /// What they have to pay in first.
-        needed: Fen,
+        /// Who has to pay in first, and how much.
+        funders: Vec<(Box<str>, Fen)>,
     },
     /// The treasury has too little, deposits in wallets aside.
     TreasuryShort {
@@ -254,6 +262,7 @@ impl Rejection {
             Rejection::VoucherRefused { rule, .. } => rule.code(),
             Rejection::TooManyVouchers { .. } => "TOO_MANY_VOUCHERS",
             Rejection::QuoteExpired { .. } => "QUOTE_EXPIRED",
+            Rejection::QuoteCoverEnded { .. } => "QUOTE_COVER_ENDED",
             Rejection::QuoteMismatch { .. } => "QUOTE_MISMATCH",
             Rejection::KeyReused { .. } => "HOLD_KEY_REUSED",
             Rejection::HoldEnded { .. } => "HOLD_ENDED",
@@ -294,6 +303,7 @@ impl Rejection {
             | Rejection::BudgetCommitted { .. }
             | Rejection::TooManyVouchers { .. }
             | Rejection::QuoteExpired { .. }
+            | Rejection::QuoteCoverEnded { .. }
             | Rejection::QuoteMismatch { .. }
             | Rejection::HoldEnded { .. }
             | Rejection::HoldOver { .. }
@@ -317,7 +327,7 @@ impl Rejection {
             Rejection::Unknown { what, .. } => what.word(),
             Rejection::VoucherRefused { .. } => "voucher",
             Rejection::NoPrice { .. } => "sku",
-            Rejection::QuoteExpired { .. } => "quote",
+            Rejection::QuoteExpired { .. } | Rejection::QuoteCoverEnded { .. } => "quote",
             Rejection::CopayOverMax { .. } => "copay_max",
             Rejection::SubsidyPartial { .. } => "allow_partial",
             Rejection::BudgetCommitted { .. } => "budget",
@@ -332,14 +342,14 @@ impl Rejection {
     /// Needed and available, where the refusal is about an amount; their difference is what is short. In fen, or in the denomination of the
     /// programme that it is about.
     pub fn figures(&self) -> Option<(i64, i64)> {
-        match *self {
+        match self {
             Rejection::InsufficientFunds { needed, available, .. }
             | Rejection::SubsidyPartial { needed, available }
             | Rejection::RefundTooLarge { needed, available, .. }
             | Rejection::ClaimTooLarge { needed, available, .. }
             | Rejection::OverBalance { needed, available, .. }
             | Rejection::TreasuryShort { needed, available } => Some((needed.0, available.0)),
-            Rejection::FundersDue { needed, .. } => Some((needed.0, 0)),
+            Rejection::FundersDue { funders, .. } => Some((funders.iter().map(|(_, due)| due.0).sum(), 0)),
             Rejection::BudgetExhausted { needed, available, .. } => Some((needed.0, available.0)),
             Rejection::CopayOverMax { needed, allowed } => Some((needed.0, allowed.0)),
             Rejection::BudgetCommitted { needed, committed, .. } => Some((committed.0, needed.0)),

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::Rejection;
+use crate::hold::CoverEnd;
 
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -54,6 +55,12 @@ impl fmt::Display for Rejection {
                 )
             }
             Rejection::QuoteExpired { quote, expires_at } => write!(f, "quote {quote} ended at {expires_at} ms"),
+            Rejection::QuoteCoverEnded { quote, because } => {
+                write!(
+                    f,
+                    "quote {quote} is not good any more, and what it held is free: {because}; ask for a new one"
+                )
+            }
             Rejection::QuoteMismatch { quote, field } => write!(f, "quote {quote} was made with a different {field}"),
             Rejection::KeyReused { key, field } => {
                 write!(
@@ -119,10 +126,17 @@ impl fmt::Display for Rejection {
                 needed,
                 available,
             } => write!(f, "{account}: {available} fen are outstanding, {needed} were given"),
-            Rejection::FundersDue { programme, needed } => write!(
-                f,
-                "the funders of programme {programme} have not paid in {needed} fen of what is to be paid out for it"
-            ),
+            Rejection::FundersDue { programme, funders } => {
+                write!(
+                    f,
+                    "the funders of programme {programme} have not paid in what is to be paid out for it: "
+                )?;
+                for (place, (funder, due)) in funders.iter().enumerate() {
+                    let comma = if place == 0 { "" } else { ", " };
+                    write!(f, "{comma}{funder} has {due} fen to pay in")?;
+                }
+                Ok(())
+            }
             Rejection::TreasuryShort { needed, available } => {
                 write!(
                     f,
@@ -135,6 +149,16 @@ impl fmt::Display for Rejection {
 }
 
 impl std::error::Error for Rejection {}
+
+impl fmt::Display for CoverEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CoverEnd::Fraud(voucher) => write!(f, "voucher {voucher} was revoked for fraud"),
+            CoverEnd::Revision(programme) => write!(f, "programme {programme} was revised with immediate effect"),
+            CoverEnd::Affiliation => write!(f, "payer and provider are under one controller"),
+        }
+    }
+}
 
 // What the amounts of a programme are counted in.
 fn unit(unit_hours: bool) -> &'static str {

@@ -7,7 +7,7 @@ use super::closing;
 use super::records::*;
 use crate::agreement::{Agreement, NewAgreement};
 use crate::bill::Bill;
-use crate::hold::{BoundQuote, Hold, Pinned};
+use crate::hold::{BoundQuote, CoverEnd, Hold, Pinned};
 use crate::journal::{Journal, JournalEntry};
 use crate::ledger::{JobCap, JobUse, KeyState, Ledger};
 use crate::paged::PagedVec;
@@ -343,7 +343,23 @@ impl Loader {
         let pinned = self.pinned(record.pinned.ok_or("a quote without its bill")?)?;
         let expires_at = Timestamp(record.expires_at);
         self.ledger.quote_ends.insert((expires_at, QuoteId(record.id)), ());
-        dense(&mut self.ledger.quotes, record.id, BoundQuote { expires_at, pinned })
+        let ended = match record.ended {
+            0 => None,
+            1 => Some(CoverEnd::Fraud(VoucherId(record.ended_by))),
+            2 => {
+                let programme =
+                    u32::try_from(record.ended_by).map_err(|_| "a quote ended by an impossible programme")?;
+                Some(CoverEnd::Revision(ProgrammeId(programme)))
+            }
+            3 => Some(CoverEnd::Affiliation),
+            _ => return Err("a quote that ended for an unknown reason"),
+        };
+        let bound = BoundQuote {
+            expires_at,
+            pinned,
+            ended,
+        };
+        dense(&mut self.ledger.quotes, record.id, bound)
     }
 
     fn hold(&mut self, record: HoldRecord) -> Result<(), &'static str> {
@@ -441,6 +457,8 @@ impl Loader {
             at: Timestamp(record.at),
             next: HoldId(record.next),
             end: HoldId(record.end),
+            next_quote: QuoteId(record.next_quote),
+            end_quote: QuoteId(record.end_quote),
         });
         Ok(())
     }

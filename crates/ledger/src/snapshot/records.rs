@@ -407,6 +407,11 @@ pub(super) struct QuoteRecord {
     pub(super) expires_at: u64,
     #[prost(message, optional, tag = "3")]
     pub(super) pinned: Option<PinnedRecord>,
+    // Why its cover ended: 0 it has not, 1 fraud, 2 a revision, 3 an affiliation; then the voucher's or programme's number.
+    #[prost(uint32, tag = "4")]
+    pub(super) ended: u32,
+    #[prost(uint64, tag = "5")]
+    pub(super) ended_by: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -469,6 +474,10 @@ pub(super) struct SweepRecord {
     pub(super) next: u64,
     #[prost(uint64, tag = "6")]
     pub(super) end: u64,
+    #[prost(uint64, tag = "7")]
+    pub(super) next_quote: u64,
+    #[prost(uint64, tag = "8")]
+    pub(super) end_quote: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]

@@ -2,7 +2,7 @@
 
 use super::records::*;
 use crate::agreement::Agreement;
-use crate::hold::{BoundQuote, Hold, Pinned};
+use crate::hold::{BoundQuote, CoverEnd, Hold, Pinned};
 use crate::ledger::{JobCap, JobUse};
 use crate::party::{Org, Site};
 use crate::price::{Price, PricedLine};
@@ -162,7 +162,15 @@ impl From<&Voucher> for VoucherRecord {
 }
 
 pub(super) fn quote_record(id: u64, quote: &BoundQuote) -> QuoteRecord {
+    let (ended, ended_by) = match quote.ended {
+        None => (0, 0),
+        Some(CoverEnd::Fraud(voucher)) => (1, voucher.0),
+        Some(CoverEnd::Revision(programme)) => (2, u64::from(programme.0)),
+        Some(CoverEnd::Affiliation) => (3, 0),
+    };
     QuoteRecord {
+        ended,
+        ended_by,
         id,
         expires_at: quote.expires_at.0,
         pinned: Some(pinned_record(&quote.pinned)),
@@ -234,6 +242,8 @@ pub(super) fn sweep_record(sweep: &Sweep) -> SweepRecord {
         at: sweep.at.0,
         next: sweep.next.0,
         end: sweep.end.0,
+        next_quote: sweep.next_quote.0,
+        end_quote: sweep.end_quote.0,
     }
 }
 

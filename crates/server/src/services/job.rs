@@ -14,6 +14,8 @@ use hesuan_engine::schedule;
 use hesuan_engine::state::access::{self, Kind, Scope};
 use hesuan_engine::state::{Job, State};
 use hesuan_engine::types::{JobId, OrgId, PrincipalId, Timestamp};
+use hesuan_ledger::BoundQuote;
+use hesuan_ledger::types::QuoteId;
 use tonic::{Code, Request, Response, Status};
 
 use super::Services;
@@ -72,6 +74,50 @@ impl JobService for Services {
             Ok(answer::quotes(view.state, &quotes, nearest.as_deref(), quote))
         });
         Ok(quoted.await?.into_response())
+    }
+
+    async fn list_quotes(
+        &self,
+        request: Request<v1::ListQuotesRequest>,
+    ) -> Result<Response<v1::ListQuotesResponse>, Status> {
+        let deadline = Deadline::of(request.metadata());
+        let caller = self.0.caller(request.metadata()).await?;
+        let request = request.into_inner();
+        let listed = self.0.read(request.consistency(), deadline, move |view| {
+            let from = pages::start(&request.page_token)?;
+            let state = view.state;
+            let all = state.ledger().bound_quotes_after(QuoteId(from.saturating_sub(1)));
+            let visible = |(_, bound): &(QuoteId, &BoundQuote)| {
+                access::may_read(state, caller, Kind::ReadJobs, Scope::Org(bound.pinned.payer))
+            };
+            let (quotes, next_page_token) = pages::page(
+                all.filter(visible),
+                request.page_size,
+                |(id, _)| id.0,
+                |(id, bound)| answer::bound_quote(state, id, bound),
+            );
+            Ok(v1::ListQuotesResponse {
+                quotes,
+                next_page_token,
+            })
+        });
+        Ok(listed.await?.into_response())
+    }
+
+    async fn release_quote(
+        &self,
+        request: Request<v1::ReleaseQuoteRequest>,
+    ) -> Result<Response<v1::ReleaseQuoteResponse>, Status> {
+        let deadline = Deadline::of(request.metadata());
+        let caller = self.0.caller(request.metadata()).await?;
+        match self
+            .0
+            .mutate(caller, deadline, Body::ReleaseQuote(request.into_inner()))
+            .await?
+        {
+            Reply::Quote(_) => Ok(Response::new(v1::ReleaseQuoteResponse {})),
+            other => Err(unexpected(&other)),
+        }
     }
 
     async fn get_job(&self, request: Request<v1::GetJobRequest>) -> Result<Response<v1::Job>, Status> {

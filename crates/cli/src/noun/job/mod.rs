@@ -4,6 +4,7 @@ pub mod directives;
 pub mod extend;
 pub mod follow;
 mod money;
+pub mod quotes;
 pub mod select;
 pub mod show;
 pub mod spec;
@@ -14,6 +15,7 @@ use hesuan_api::v1;
 
 pub use self::extend::ExtendArgs;
 pub use self::follow::{CancelArgs, LogsArgs, WaitArgs};
+pub use self::quotes::QuotesArgs;
 pub use self::show::{ListArgs, TasksArgs};
 pub use self::submit::{QuoteArgs, SubmitArgs};
 use super::Context;
@@ -26,6 +28,8 @@ pub enum Verb {
     Submit(Box<SubmitArgs>),
     /// The price per site, split by voucher and co-pay, and why other sites refuse
     Quote(Box<QuoteArgs>),
+    /// Binding quotes that are open, and what they hold; or give one back
+    Quotes(QuotesArgs),
     /// Jobs, newest first
     List(ListArgs),
     /// Everything about one job
@@ -59,6 +63,7 @@ pub(crate) async fn run(context: Context, verb: Verb) -> Outcome<()> {
     match verb {
         Verb::Submit(args) => submit::submit(context, *args).await,
         Verb::Quote(args) => submit::quote(&context, *args).await,
+        Verb::Quotes(args) => quotes::quotes(&context, args).await,
         Verb::List(args) => show::list(&context, args).await,
         Verb::Show(args) => show::show(&context, args.job.resolve(&context).await?).await,
         Verb::Tasks(args) => show::tasks(&context, args).await,

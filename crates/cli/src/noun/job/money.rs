@@ -10,22 +10,24 @@ use crate::units::{local, show_money, show_rate, show_time_roughly};
 
 /// A price with its legs, in fen.
 pub(crate) fn price_json(price: &v1::Price) -> Value {
-    let leg = |leg: &v1::PriceLeg| {
-        json!({
-            "voucher_id": leg.voucher_id,
-            "programme": leg.programme,
-            "agreement_id": none_if_zero(leg.agreement_id.into()),
-            "rate_bp": leg.rate_bp,
-            "amount_fen": leg.amount_fen,
-            "taken": leg.taken,
-            "advanced": leg.advanced,
-        })
-    };
     json!({
         "gross_fen": price.gross_fen,
-        "legs": price.legs.iter().map(leg).collect::<Vec<_>>(),
+        "legs": price.legs.iter().map(leg_json).collect::<Vec<_>>(),
         "copay_fen": price.copay_fen,
         "wallet_fen": price.wallet_fen,
+    })
+}
+
+/// What one voucher pays.
+pub(super) fn leg_json(leg: &v1::PriceLeg) -> Value {
+    json!({
+        "voucher_id": leg.voucher_id,
+        "programme": leg.programme,
+        "agreement_id": none_if_zero(leg.agreement_id.into()),
+        "rate_bp": leg.rate_bp,
+        "amount_fen": leg.amount_fen,
+        "taken": leg.taken,
+        "advanced": leg.advanced,
     })
 }
 

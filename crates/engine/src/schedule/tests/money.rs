@@ -4,7 +4,7 @@ use hesuan_ledger::types::{BasisPoints, Grant};
 use hesuan_ledger::{BudgetPolicy, Funder, NewProgramme, NewVoucher, Rate, Terms};
 
 use super::*;
-use crate::types::RequestId;
+use crate::types::{Funding, OrgId, RequestId};
 
 impl World {
     /// A voucher of `fen` for `lab`, redeemed, that pays half of everything in the region.
@@ -189,6 +189,99 @@ fn a_binding_quote_pays_although_the_wallet_is_empty() {
     });
     assert_eq!(world.codes(job, site), [] as [&str; 0]);
     assert_eq!(world.settle().len(), 1);
+}
+
+/// A quote of half by voucher, and a job that waits with it because the site is full.
+fn waits_with_a_quote() -> (World, SiteId, JobId, SubmitJob) {
+    let mut world = World::new();
+    let site = world.site("a", 310117, 100, &[host(1)]);
+    world.voucher(310117, 10_000);
+    world.submit(SubmitJob {
+        funding: Funding {
+            wallet_only: true,
+            ..Funding::default()
+        },
+        ..job()
+    });
+    assert_eq!(world.settle().len(), 1);
+    let Reply::Quote(quote) = world.apply(Body::BindQuote {
+        job: job(),
+        valid_ms: HOUR,
+    }) else {
+        panic!("a binding quote has a number")
+    };
+    let with_quote = SubmitJob {
+        quote: Some(quote),
+        ..job()
+    };
+    let waiting = world.submit(with_quote.clone());
+    assert_eq!(world.settle(), []);
+    let funds = world.state.ledger().funds(OrgId(1));
+    assert_eq!((funds.vouchers_held, funds.wallet_held), (Fen(50), Fen(150)));
+    (world, site, waiting, with_quote)
+}
+
+/// What a job that waits had been promised is not there any more: it says so, and the money is free for other work.
+#[test]
+fn a_quote_whose_voucher_was_a_fraud_holds_nothing_and_its_job_says_why_it_waits() {
+    let (mut world, site, waiting, with_quote) = waits_with_a_quote();
+    world.apply(Body::Money(MoneyCommand::RevokeVoucher {
+        code: "code-310117".into(),
+        reason: "forged".into(),
+        fraud: true,
+    }));
+    let refused = world
+        .apply_as(PrincipalId::CLUSTER, Body::SubmitJob(with_quote))
+        .expect_err("its cover ended");
+    assert!(refused.contains("QUOTE_COVER_ENDED"), "{refused}");
+    world.apply(Body::Tick);
+    let funds = world.state.ledger().funds(OrgId(1));
+    assert_eq!(
+        (funds.vouchers_held, funds.wallet_held),
+        (Fen(0), Fen(100)),
+        "of the job that runs"
+    );
+    assert!(
+        world.codes(waiting, site).contains(&"COPAY_OVER_QUOTED"),
+        "{:?}",
+        world.codes(waiting, site)
+    );
+    world.apply(Body::CancelJob {
+        job: waiting,
+        reason: "dearer now".into(),
+    });
+    world.state.check();
+}
+
+#[test]
+fn a_job_that_is_cancelled_gives_its_quote_back_and_a_holder_may_release_one() {
+    let (mut world, _, waiting, with_quote) = waits_with_a_quote();
+    let quote = with_quote.quote.expect("it has one");
+    let taken = world.apply_as(PrincipalId::CLUSTER, Body::ReleaseQuote { quote });
+    assert!(taken.expect_err("a job waits with it").contains("QUOTE_TAKEN"));
+    world.apply(Body::CancelJob {
+        job: waiting,
+        reason: "not needed".into(),
+    });
+    let held = |world: &World| {
+        let funds = world.state.ledger().funds(OrgId(1));
+        (funds.vouchers_held, funds.wallet_held)
+    };
+    assert_eq!(held(&world), (Fen(0), Fen(100)), "of the job that runs");
+    let gone = world.apply_as(PrincipalId::CLUSTER, Body::SubmitJob(with_quote));
+    assert!(gone.expect_err("it is given back").contains("QUOTE_EXPIRED"));
+    let Reply::Quote(quote) = world.apply(Body::BindQuote {
+        job: job(),
+        valid_ms: HOUR,
+    }) else {
+        panic!("a binding quote has a number")
+    };
+    assert_eq!(held(&world), (Fen(50), Fen(150)));
+    assert_eq!(world.apply(Body::ReleaseQuote { quote }), Reply::Quote(quote));
+    assert_eq!(held(&world), (Fen(0), Fen(100)));
+    let again = world.apply_as(PrincipalId::CLUSTER, Body::ReleaseQuote { quote });
+    assert!(again.expect_err("it is given back").contains("UNKNOWN_QUOTE"));
+    world.state.check();
 }
 
 #[test]
