@@ -153,11 +153,7 @@ fn terms(rng: &mut ChaCha8Rng) -> Terms {
             sku: "cpu".into(),
             rate_bp: rng.random_range(1..5_000),
         }],
-        cap_per_job: if rng.random_range(0..2) == 0 {
-            rng.random_range(1..20_000)
-        } else {
-            0
-        },
+        cap_per_job: (rng.random_range(0..2) == 0).then(|| rng.random_range(1..20_000)),
         exclusive: rng.random_range(0..4) == 0,
         from_ms: EPOCH_MS - day,
         until_ms: EPOCH_MS + 365 * day,
