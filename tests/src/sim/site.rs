@@ -114,7 +114,7 @@ impl Site {
         let hello = Hello {
             site: self.name.clone(),
             instance: self.instance().to_be_bytes().to_vec(),
-            hosts: [("n1", 4_000), ("n2", 4_000), ("n3", 3_000)]
+            hosts: [("n1", 4_000), ("n2", 4_000), ("n3", 4_000)]
                 .map(|(name, cpu_milli)| HostInventory {
                     name: name.into(),
                     cpu_milli,
