@@ -4,8 +4,8 @@
 mod support;
 
 use hesuan_engine::command::{
-    Body, Command, Decision, EndKind, LimitsChange, MoneyCommand, NewContract, PolicyChange, SiteState, SubmitJob,
-    TaskEvent, TaskReport,
+    Body, Command, Decision, EndKind, LimitsChange, MoneyCommand, NewContract, PolicyChange, Reclaim, SiteState,
+    SubmitJob, TaskEvent, TaskReport,
 };
 use hesuan_engine::outcome::{ArchiveRecord, Effect, Outcome};
 use hesuan_engine::schedule::{GpuNeed, choose_devices};
@@ -108,6 +108,13 @@ enum Step {
         own: u8,
         closed: bool,
     },
+    // For what waits, of so many that run on a host.
+    Reclaim {
+        job: usize,
+        task: usize,
+        host: usize,
+        victims: usize,
+    },
     Quota {
         who: u8,
         cores: u64,
@@ -177,6 +184,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (HOUR / 2..3 * HOUR, 0..3000u32).prop_map(|(half_life, weight)| Step::Policy { half_life, weight }),
         2 => (0..3u8, 0..20u64, 0..20u64, 0..3u8, any::<bool>())
             .prop_map(|(site, floor, lend, own, closed)| Step::Contract { site, floor, lend, own, closed }),
+        8 => (0..64usize, 0..64usize, 0..64usize, 1..5usize)
+            .prop_map(|(job, task, host, victims)| Step::Reclaim { job, task, host, victims }),
         1 => (0..2u8, 0..40u64, proptest::option::of(0..5u64)).prop_map(|(who, cores, tasks)| Step::Quota { who, cores, tasks }),
         2 => Just(Step::Tick),
         3 => (1..20 * MINUTE).prop_map(Step::Wait),
@@ -258,6 +267,9 @@ impl Run {
                 Effect::DecisionJudged {
                     refused: Some(code), ..
                 } => reach(format!("decision refused {code}")),
+                Effect::ReclaimJudged { refused, .. } => {
+                    reach(refused.map_or("taken back".into(), |code| format!("reclaim refused {code}")))
+                }
                 Effect::Archive(ArchiveRecord::Job { .. }) => reach("archived".into()),
                 _ => {}
             }
@@ -555,6 +567,60 @@ impl Run {
                     },
                 );
             }
+            Step::Reclaim {
+                job,
+                task,
+                host,
+                victims,
+            } => {
+                let state = &self.world.state;
+                let running: Vec<(TaskId, HostId)> = (state.all_attempts())
+                    .filter(|(_, attempt)| attempt.is_running())
+                    .map(|(id, attempt)| (id, attempt.host))
+                    .collect();
+                let Some((_, host)) = running.get(host % running.len().max(1)).copied() else {
+                    return;
+                };
+                let place = state.hosts().position(|known| known.id == host).expect("it runs there");
+                let mut candidates = self.candidates(task, place);
+                candidates.retain(|wanted| wanted.others.is_empty());
+                let Some(wanted) = candidates.get(job % candidates.len().max(1)) else {
+                    return;
+                };
+                let org_of = |id: JobId| state.job(id).map(|job| state.request(job).org);
+                let own = org_of(wanted.job);
+                let strangers = running.iter().filter(|(id, on)| *on == host && org_of(id.job) != own);
+                let reclaim = Reclaim {
+                    job: wanted.job,
+                    task: wanted.task,
+                    host,
+                    victims: strangers.map(|(id, _)| *id).take(victims).collect(),
+                };
+                // Mostly its org is at home there.
+                let site = state
+                    .host(host)
+                    .and_then(|host| state.site(host.site))
+                    .expect("hosts have sites");
+                let name = own
+                    .and_then(|own| state.ledger().org(own))
+                    .map(|org| org.registered.name.clone());
+                let online = || state.hosts_of(site.id).filter(|host| host.online);
+                let contract = NewContract {
+                    own: name.into_iter().collect(),
+                    floor: Bounds {
+                        cpu_milli: Some(online().map(|host| host.total.cpu_milli).sum()),
+                        gpu_milli: Some(online().map(|host| 1000 * host.gpus.len() as u64).sum()),
+                        ..Bounds::NONE
+                    },
+                    notice_ms: MINUTE,
+                    ..NewContract::default()
+                };
+                let site = site.name.clone();
+                if victims > 1 {
+                    self.send("cluster", Body::SetContract { site, contract });
+                }
+                self.send("cluster", Body::Reclaims(vec![reclaim]));
+            }
             Step::Quota { who, cores, tasks } => {
                 let most = Bounds {
                     cpu_milli: Some(cores * 1_000),
@@ -652,6 +718,13 @@ fn the_random_steps_reach_what_they_are_meant_to() {
         "refused FLOOR_OVER_CAPACITY",
         "decision refused ORG_NOT_ACCEPTED",
         "decision refused LEND_LIMIT",
+        "taken back",
+        "ended Preempted and paid",
+        "reclaim refused VICTIM_GUARANTEED",
+        "reclaim refused RECLAIM_UNDER_WAY",
+        "reclaim refused RECLAIM_NEEDLESS",
+        "reclaim refused FLOOR_EXCEEDED",
+        "reclaim refused NOT_OWN",
         "decision refused QUOTA_CPU",
         "decision refused QUOTA_TASKS",
         "decision refused CAPACITY_CPU",
