@@ -6,6 +6,7 @@ mod extend;
 mod fair;
 mod gangs;
 mod gates;
+mod lending;
 mod person;
 mod recover;
 mod requests;
