@@ -35,6 +35,8 @@ struct Kept {
     need: Arc<Need>,
     gpu_indices: Vec<u32>,
     task: Held,
+    /// Since when nobody has to leave for it any more.
+    free_since: Option<Timestamp>,
 }
 
 /// What is asked for and was not judged yet.
@@ -129,6 +131,7 @@ impl Planner {
             need: Arc::new(Need::of(&request.resources)),
             gpu_indices,
             task: Held::of(request),
+            free_since: None,
         };
         self.reclaims.kept.insert((job, task), kept);
         self.reclaims.kept_on.entry(host.id).or_default().insert((job, task));
@@ -236,6 +239,7 @@ impl Planner {
         let mut reclaims = Vec::new();
         let is_recent = |asked: &Asked| now.0 < asked.at.0.saturating_add(FLIGHT_MS_MAX);
         self.reclaims.asked.retain(|_, asked| is_recent(asked));
+        self.drop_stale(state, now);
         for _ in 0..CLASSES_MAX {
             let Some(&(due, id)) = self.reclaims.queue.first().filter(|(due, _)| *due <= now) else {
                 break;
@@ -253,6 +257,21 @@ impl Planner {
             }
         }
         reclaims
+    }
+
+    /// Gives up what is kept for those who could not take it when everybody had left: their host has shrunk, their site is gone.
+    fn drop_stale(&mut self, state: &State, now: Timestamp) {
+        let mut stale = Vec::new();
+        for (key, kept) in &mut self.reclaims.kept {
+            if state.reclaimed_for(key.0, key.1).next().is_some() {
+                continue;
+            }
+            let since = *kept.free_since.get_or_insert(now);
+            if now.0 >= since.0.saturating_add(FLIGHT_MS_MAX) {
+                stale.push(*key);
+            }
+        }
+        stale.into_iter().for_each(|key| self.let_go(key));
     }
 
     fn reclaim_for_class(&mut self, state: &State, now: Timestamp, id: ClassId, reclaims: &mut Vec<Reclaim>) {

@@ -290,6 +290,27 @@ fn a_new_leader_keeps_the_room_and_does_not_take_back_twice() {
 }
 
 #[test]
+fn room_that_cannot_be_taken_is_not_kept_for_ever() {
+    let (mut world, _) = world(&[host(4), host(1)], cpus(4));
+    world.submit(cores(4));
+    world.settle();
+    let own = world.submit(of("home", cores(4)));
+    world.settle();
+    assert_eq!(world.take_back().len(), 1);
+    // The host shrinks when it is empty, and the own user does not fit there any more.
+    world.attach("a", &[host(3), host(1)]);
+    world.pass(NOTICE + 1);
+    assert_eq!(world.settle(), []);
+    let small = world.submit(cores(3));
+    assert_eq!(world.settle(), []);
+    world.take_back();
+    world.now += 20_000;
+    world.take_back();
+    assert_eq!(world.settle()[0].job, small);
+    assert_eq!(world.state.job(own).expect("it waits").pending(), 1);
+}
+
+#[test]
 fn gpus_are_taken_back_device_by_device() {
     let (mut world, _) = world(
         &[gpu_host(2, "a800")],
