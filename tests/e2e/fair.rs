@@ -45,7 +45,11 @@ fn the_policy_is_the_admins(admin: &Person<'_>, lab: &Person<'_>) -> anyhow::Res
     );
     let weight = format!("{LAB}=1.5");
     let set = ["cluster", "policy", "set", "--half-life", "2d", "--weight", &weight];
-    let changed = admin.json(&set)?;
+    let changed = admin.json(&[&set[..], &["--objective", "balanced"]].concat())?;
+    ensure!(
+        first["objective"] == "soonest" && changed["objective"] == "balanced",
+        "{changed}"
+    );
     ensure!(
         changed["revision"] == 2 && changed["half_life_ms"] == 172_800_000,
         "{changed}"
@@ -94,8 +98,16 @@ fn the_burst_waits_for_the_late_one(admin: &Person<'_>, acme: &Person<'_>, lab: 
     );
 
     // While others wait too, a job says where its organisation stands.
-    let held = [&["job", "submit"][..], &["--array", "100"], &WIDE, &["sleep", "2"]].concat();
+    let held = [
+        &["job", "submit"][..],
+        &["--array", "100", "--objective", "cheapest"],
+        &WIDE,
+        &["sleep", "2"],
+    ]
+    .concat();
     let held = lab.json(&held)?["job_id"].to_string();
+    let shown = lab.json(&["job", "show", &held])?;
+    ensure!(shown["spec"]["objective"] == "cheapest", "{shown}");
     let why = acme.json(&["job", "explain", &burst])?;
     ensure!(
         why["share"]["org"] == ACME && why["share"]["level"].as_u64() > Some(0),
