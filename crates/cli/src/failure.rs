@@ -32,6 +32,15 @@ Exit codes:
 pub enum Failure {
     /// What was typed or configured cannot be meant.
     Usage(String),
+    /// An argument, or a field of a file, that this program refuses by itself.
+    Argument {
+        /// Stable, SCREAMING_SNAKE; the same as the cluster's where it has one.
+        code: &'static str,
+        /// The option, or the place in the file.
+        field: String,
+        /// The field, what was given, and what is allowed.
+        text: String,
+    },
     /// The cluster said no.
     Refused(Box<Refusal>),
     /// Nobody answered in time.
@@ -57,11 +66,27 @@ pub enum Failure {
 pub type Outcome<T> = Result<T, Failure>;
 
 impl Failure {
+    /// An argument refused here.
+    #[must_use]
+    pub fn argument(code: &'static str, field: &str, text: String) -> Self {
+        let field = field.to_owned();
+        Failure::Argument { code, field, text }
+    }
+
+    /// A refusal whose text begins with the field and a colon.
+    #[must_use]
+    pub fn of_field(text: String) -> Self {
+        match text.split_once(": ") {
+            Some((field, _)) => Failure::argument("INVALID_FIELD", field, text.clone()),
+            None => Failure::argument("INVALID_FIELD", "", text),
+        }
+    }
+
     /// The process's exit code.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Failure::Usage(_) => 2,
+            Failure::Usage(_) | Failure::Argument { .. } => 2,
             Failure::Refused(refusal) => refusal.exit_code(),
             Failure::Unavailable { .. } => 7,
             Failure::WaitedTooLong(_) => 8,
@@ -76,9 +101,9 @@ impl Failure {
     #[must_use]
     pub fn text(&self) -> Option<String> {
         match self {
-            Failure::Usage(text) | Failure::WaitedTooLong(text) | Failure::Local(text) => {
-                Some(format!("error: {text}"))
-            }
+            Failure::Usage(text) => Some(format!("error: {text} [USAGE]")),
+            Failure::WaitedTooLong(text) | Failure::Local(text) => Some(format!("error: {text}")),
+            Failure::Argument { code, text, .. } => Some(format!("error: {text} [{code}]")),
             Failure::Refused(refusal) => Some(refusal_text(refusal)),
             Failure::Unavailable { last, tried } => Some(format!(
                 "error: {tried}\n  last answer: {} [{}]",
@@ -94,6 +119,11 @@ impl Failure {
         let plain = |code: &str, text: &str| Some(json!({ "error": { "code": code, "message": text } }));
         match self {
             Failure::Usage(text) => plain("USAGE", text),
+            Failure::Argument { code, field, text } => Some(json!({ "error": {
+                "code": code,
+                "message": text,
+                "field": (!field.is_empty()).then_some(field),
+            } })),
             Failure::Local(text) => plain("LOCAL", text),
             Failure::WaitedTooLong(text) => plain("WAITED_TOO_LONG", text),
             Failure::Refused(refusal) => Some(json!({ "error": refusal_json(refusal) })),

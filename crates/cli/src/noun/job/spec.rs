@@ -76,7 +76,7 @@ pub struct SpecArgs {
     #[arg(long, value_name = "WHAT")]
     pub objective: Option<Objective>,
     /// Vouchers to use, by number; otherwise those with the largest subsidy are chosen
-    #[arg(long = "voucher", value_name = "NUMBER", value_delimiter = ',')]
+    #[arg(long = "voucher", value_name = "NUMBER", value_delimiter = ',', value_parser = clap::value_parser!(u64).range(1..))]
     pub vouchers: Vec<u64>,
     /// Use no voucher
     #[arg(long, conflicts_with = "vouchers")]

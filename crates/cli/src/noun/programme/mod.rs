@@ -28,7 +28,7 @@ pub enum Verb {
         /// The programme
         programme: String,
         /// In yuan, such as 1000000; in unit-hours, such as 5000h, if the programme counts so
-        #[arg(value_parser = units::parse_amount, allow_negative_numbers = true)]
+        #[arg(value_parser = units::parse_positive_amount, allow_negative_numbers = true)]
         amount: Amount,
     },
     /// All programmes
@@ -45,7 +45,7 @@ pub enum Verb {
         /// One of its funders
         funder: String,
         /// In yuan
-        #[arg(value_name = "YUAN", value_parser = units::parse_money, allow_negative_numbers = true)]
+        #[arg(value_name = "YUAN", value_parser = units::parse_positive_money, allow_negative_numbers = true)]
         amount: i64,
         /// Number of the payment, for the record
         #[arg(long, default_value = "", hide_default_value = true)]
@@ -56,7 +56,7 @@ pub enum Verb {
         /// The programme
         programme: String,
         /// In yuan
-        #[arg(value_name = "YUAN", value_parser = units::parse_money, allow_negative_numbers = true)]
+        #[arg(value_name = "YUAN", value_parser = units::parse_positive_money, allow_negative_numbers = true)]
         amount: i64,
         /// Number of the payment, for the record
         #[arg(long, default_value = "", hide_default_value = true)]
@@ -185,7 +185,9 @@ async fn get(context: &Context, name: String) -> Outcome<v1::Programme> {
 async fn revise(context: &Context, args: ReviseArgs) -> Outcome<()> {
     let programme = get(context, args.programme.clone()).await?;
     let (effective_from_ms, immediate) = (args.from.unwrap_or(0), args.immediate);
+    let from = args.from;
     let (terms, unit_hours) = args.into_terms(&programme)?;
+    draft::refuse_unchanged(&programme, &terms, from, immediate)?;
     let request = v1::ReviseProgrammeRequest {
         request_id: request_id(),
         programme: programme.name,

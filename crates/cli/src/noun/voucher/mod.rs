@@ -66,7 +66,7 @@ pub struct IssueArgs {
     #[arg(long, value_name = "ORG", required_unless_present = "csv")]
     holder: Option<String>,
     /// Face value: yuan, or unit-hours such as 500h if the programme counts so
-    #[arg(long, value_name = "AMOUNT", value_parser = units::parse_amount, allow_negative_numbers = true, required_unless_present = "csv")]
+    #[arg(long, value_name = "AMOUNT", value_parser = units::parse_positive_amount, allow_negative_numbers = true, required_unless_present = "csv")]
     face: Option<Amount>,
     /// Its code; with --count, -1, -2 and so on are added
     #[arg(long, required_unless_present = "csv")]
