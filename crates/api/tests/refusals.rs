@@ -328,7 +328,7 @@ fn a_good_request_of_each_kind_is_taken() {
         revise(|terms| terms.exclusive = true),
         programme(|programme| programme.unit_hours_of = "gpu/a800".into()),
         update_org(310115, ""),
-        update_org(0, "holding"),
+        update_org(310_117, "holding"),
         Body::EndPeriod(v1::EndPeriodRequest {
             request_id: request_id(),
         }),
@@ -624,6 +624,13 @@ fn a_bad_request_is_refused_by_field() {
             agreement(|a| a.provider_region = 0),
         ),
         ("vouchers[0].code", "FIELD_MISSING", issue(|v| v.code.clear())),
+        ("vouchers[0].code", "FIELD_MALFORMED", issue(|v| v.code = "-CF".into())),
+        (
+            "vouchers[0].code",
+            "FIELD_MALFORMED",
+            issue(|v| v.code = "\u{ff1d}1".into()),
+        ),
+        ("vouchers[0].code", "FIELD_TOO_LONG", issue(|v| v.code = "c".repeat(65))),
         ("vouchers[0].face", "FIELD_OUT_OF_RANGE", issue(|v| v.face = 0)),
         ("vouchers[0].until_ms", "FIELD_OUT_OF_RANGE", issue(|v| v.from_ms = 99)),
         ("terms.rates", "FIELD_MISSING", revise(|terms| terms.rates.clear())),

@@ -287,13 +287,13 @@ fn new_rates(mut rates: Vec<v1::Rate>, given: Vec<(String, String)>, dropped: &[
 
 impl TermsArgs {
     fn change(
-        self,
+        mut self,
         mut terms: v1::Terms,
         first_day: Option<String>,
         dropped: &[String],
         unit_hours: bool,
     ) -> Outcome<v1::Terms> {
-        terms.rates = new_rates(terms.rates, self.rates, dropped)?;
+        terms.rates = new_rates(terms.rates, std::mem::take(&mut self.rates), dropped)?;
         self.rest(terms, first_day, unit_hours).map_err(Failure::of_field)
     }
 
