@@ -334,7 +334,7 @@ fn a_good_request_of_each_kind_is_taken() {
         }),
         close_period(1),
         pay_settlement(1, "centre"),
-        file_claim("songjiang-2026", 0),
+        file_claim("songjiang-2026", 60),
         review_claim(1, true, ""),
         review_claim(1, false, "no delivery"),
         pay_in("songjiang", 1),

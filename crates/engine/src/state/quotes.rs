@@ -5,7 +5,6 @@ use hesuan_ledger::types::{Fen, Funding, HoldKey, Line, QuoteId, SiteId, Sku, St
 use hesuan_ledger::{HoldRequest, QuoteRequest};
 
 use super::State;
-use super::money::money_refused;
 use crate::command::SubmitJob;
 use crate::outcome::{Nearest, Rejection, RejectionKind, Reply};
 use crate::schedule::{self, Reason, SiteQuote, feasible_at};
@@ -161,7 +160,7 @@ impl State {
             .tables
             .ledger
             .hold_quote(&bill, expires_at, by)
-            .map_err(money_refused)?;
+            .map_err(|refused| self.refused(refused))?;
         Ok(Reply::Quote(id.0))
     }
 
