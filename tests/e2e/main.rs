@@ -4,6 +4,7 @@ mod closing;
 mod crash;
 mod extend;
 mod fair;
+mod gangs;
 mod gates;
 mod person;
 mod recover;

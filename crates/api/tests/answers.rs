@@ -121,7 +121,7 @@ fn a_job_is_shown_as_it_was_asked_for_and_billed_as_it_was_quoted() {
         request_id,
         job_id: id.0,
         attempt: 1,
-        amount_fen: 21,
+        amount_fen: Some(21),
         reason: "outage".into(),
         task: 0,
     };

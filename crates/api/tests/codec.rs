@@ -93,7 +93,7 @@ fn a_submitted_job_arrives_as_it_was_sent() {
             ..Default::default()
         }),
         validate_only: false,
-        quote_id: 7,
+        quote_id: Some(7),
     };
     let bytes = encode_command(PrincipalId(5), WireBody::SubmitJob(request)).expect("well-formed");
     let command = decode_command(&bytes).expect("decodes");

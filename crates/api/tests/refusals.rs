@@ -102,7 +102,7 @@ fn update_org(region: u32, control_group: &str) -> Body {
     Body::UpdateOrg(v1::UpdateOrgRequest {
         request_id: request_id(),
         org: "acme".into(),
-        region,
+        region: Some(region),
         control_group: control_group.into(),
     })
 }
@@ -123,11 +123,40 @@ fn pay_settlement(period: u32, provider: &str) -> Body {
     })
 }
 
+fn refund(amount_fen: i64) -> Body {
+    Body::Refund(v1::RefundRequest {
+        request_id: request_id(),
+        job_id: 1,
+        attempt: 1,
+        amount_fen: Some(amount_fen),
+        reason: "outage".into(),
+        ..Default::default()
+    })
+}
+
+fn bind_quote(valid_ms: u64) -> Body {
+    Body::BindQuote(v1::QuoteJobRequest {
+        request_id: request_id(),
+        spec: Some(spec()),
+        binding: true,
+        valid_ms: Some(valid_ms),
+    })
+}
+
+fn take_up(quote_id: u64) -> Body {
+    Body::SubmitJob(v1::SubmitJobRequest {
+        request_id: request_id(),
+        spec: Some(spec()),
+        quote_id: Some(quote_id),
+        ..Default::default()
+    })
+}
+
 fn file_claim(programme: &str, amount_fen: i64) -> Body {
     Body::FileClaim(v1::FileClaimRequest {
         request_id: request_id(),
         programme: programme.into(),
-        amount_fen,
+        amount_fen: Some(amount_fen),
         ..Default::default()
     })
 }
@@ -299,13 +328,13 @@ fn a_good_request_of_each_kind_is_taken() {
         revise(|terms| terms.exclusive = true),
         programme(|programme| programme.unit_hours_of = "gpu/a800".into()),
         update_org(310115, ""),
-        update_org(0, "holding"),
+        update_org(310_117, "holding"),
         Body::EndPeriod(v1::EndPeriodRequest {
             request_id: request_id(),
         }),
         close_period(1),
         pay_settlement(1, "centre"),
-        file_claim("songjiang-2026", 0),
+        file_claim("songjiang-2026", 60),
         review_claim(1, true, ""),
         review_claim(1, false, "no delivery"),
         pay_in("songjiang", 1),
@@ -477,6 +506,36 @@ fn a_bad_request_is_refused_by_field() {
         ("more_ms", "FIELD_OUT_OF_RANGE", extend(|e| e.more_ms = 0)),
         ("more_ms", "FIELD_OUT_OF_RANGE", extend(|e| e.more_ms = u64::MAX)),
         ("amount_fen", "FIELD_OUT_OF_RANGE", top_up(0)),
+        ("amount_fen", "FIELD_OUT_OF_RANGE", refund(0)),
+        ("amount_fen", "FIELD_OUT_OF_RANGE", file_claim("songjiang-2026", 0)),
+        ("valid_ms", "FIELD_OUT_OF_RANGE", bind_quote(0)),
+        ("quote_id", "FIELD_OUT_OF_RANGE", take_up(0)),
+        (
+            "programme.terms.cap_per_job",
+            "FIELD_OUT_OF_RANGE",
+            terms(|terms| terms.cap_per_job = Some(0)),
+        ),
+        (
+            "programme.terms.cap_per_control_group",
+            "FIELD_OUT_OF_RANGE",
+            terms(|terms| terms.cap_per_control_group = Some(0)),
+        ),
+        (
+            "programme.terms.stack_total_bp",
+            "FIELD_OUT_OF_RANGE",
+            terms(|terms| terms.stack_total_bp = Some(0)),
+        ),
+        (
+            "programme.fiscal_year",
+            "FIELD_OUT_OF_RANGE",
+            programme(|programme| programme.fiscal_year = Some(0)),
+        ),
+        (
+            "agreement.cap_per_job_fen",
+            "FIELD_OUT_OF_RANGE",
+            agreement(|agreement| agreement.cap_per_job_fen = Some(0)),
+        ),
+        ("region", "FIELD_OUT_OF_RANGE", update_org(0, "acme")),
         ("amount_fen", "FIELD_OUT_OF_RANGE", top_up(-5)),
         ("amount_fen", "FIELD_OUT_OF_RANGE", top_up(i64::MAX)),
         ("prices[0].sku", "FIELD_MALFORMED", prices("disk", 1)),
@@ -511,12 +570,12 @@ fn a_bad_request_is_refused_by_field() {
         (
             "programme.terms.stack_total_bp",
             "FIELD_CONFLICT",
-            terms(|terms| (terms.exclusive, terms.stack_total_bp) = (true, 5_000)),
+            terms(|terms| (terms.exclusive, terms.stack_total_bp) = (true, Some(5_000))),
         ),
         (
             "programme.terms.stack_total_bp",
             "FIELD_OUT_OF_RANGE",
-            terms(|terms| terms.stack_total_bp = 10_001),
+            terms(|terms| terms.stack_total_bp = Some(10_001)),
         ),
         (
             "programme.terms.expiry_basis",
@@ -526,12 +585,12 @@ fn a_bad_request_is_refused_by_field() {
         (
             "programme.terms.cap_per_control_group",
             "FIELD_OUT_OF_RANGE",
-            terms(|terms| terms.cap_per_control_group = -1),
+            terms(|terms| terms.cap_per_control_group = Some(-1)),
         ),
         (
             "programme.terms.cap_per_job",
             "FIELD_OUT_OF_RANGE",
-            terms(|terms| terms.cap_per_job = i64::MAX),
+            terms(|terms| terms.cap_per_job = Some(i64::MAX)),
         ),
         (
             "programme.budget",
@@ -546,7 +605,7 @@ fn a_bad_request_is_refused_by_field() {
         (
             "programme.fiscal_year",
             "FIELD_OUT_OF_RANGE",
-            programme(|programme| programme.fiscal_year = 26),
+            programme(|programme| programme.fiscal_year = Some(26)),
         ),
         ("programme.funders", "FIELD_MISSING", programme(|p| p.funders.clear())),
         (
@@ -565,12 +624,27 @@ fn a_bad_request_is_refused_by_field() {
             agreement(|a| a.provider_region = 0),
         ),
         ("vouchers[0].code", "FIELD_MISSING", issue(|v| v.code.clear())),
+        ("vouchers[0].code", "FIELD_MALFORMED", issue(|v| v.code = "-CF".into())),
+        (
+            "vouchers[0].code",
+            "FIELD_MALFORMED",
+            issue(|v| v.code = "\u{ff1d}1".into()),
+        ),
+        ("vouchers[0].code", "FIELD_TOO_LONG", issue(|v| v.code = "c".repeat(65))),
         ("vouchers[0].face", "FIELD_OUT_OF_RANGE", issue(|v| v.face = 0)),
         ("vouchers[0].until_ms", "FIELD_OUT_OF_RANGE", issue(|v| v.from_ms = 99)),
         ("terms.rates", "FIELD_MISSING", revise(|terms| terms.rates.clear())),
-        ("region", "FIELD_MISSING", update_org(0, "")),
+        (
+            "region",
+            "FIELD_MISSING",
+            Body::UpdateOrg(v1::UpdateOrgRequest {
+                request_id: request_id(),
+                org: "acme".into(),
+                ..Default::default()
+            }),
+        ),
         ("region", "FIELD_OUT_OF_RANGE", update_org(7, "")),
-        ("control_group", "FIELD_MALFORMED", update_org(0, "=cmd")),
+        ("control_group", "FIELD_MALFORMED", update_org(310_117, "=cmd")),
         ("period", "FIELD_MISSING", close_period(0)),
         ("period", "FIELD_MISSING", pay_settlement(0, "centre")),
         ("provider", "FIELD_MISSING", pay_settlement(1, "")),

@@ -238,7 +238,7 @@ fn commands() -> Vec<(&'static str, Body)> {
             UpdateOrg,
             UpdateOrgRequest {
                 org: o.into(),
-                region: 310_117
+                region: Some(310_117)
             }
         ),
         request!(

@@ -32,6 +32,15 @@ Exit codes:
 pub enum Failure {
     /// What was typed or configured cannot be meant.
     Usage(String),
+    /// An argument, or a field of a file, that this program refuses by itself.
+    Argument {
+        /// Stable, SCREAMING_SNAKE; the same as the cluster's where it has one.
+        code: &'static str,
+        /// The option, or the place in the file.
+        field: String,
+        /// The field, what was given, and what is allowed.
+        text: String,
+    },
     /// The cluster said no.
     Refused(Box<Refusal>),
     /// Nobody answered in time.
@@ -57,11 +66,27 @@ pub enum Failure {
 pub type Outcome<T> = Result<T, Failure>;
 
 impl Failure {
+    /// An argument refused here.
+    #[must_use]
+    pub fn argument(code: &'static str, field: &str, text: String) -> Self {
+        let field = field.to_owned();
+        Failure::Argument { code, field, text }
+    }
+
+    /// A refusal whose text begins with the field and a colon.
+    #[must_use]
+    pub fn of_field(text: String) -> Self {
+        match text.split_once(": ") {
+            Some((field, _)) => Failure::argument("INVALID_FIELD", field, text.clone()),
+            None => Failure::argument("INVALID_FIELD", "", text),
+        }
+    }
+
     /// The process's exit code.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Failure::Usage(_) => 2,
+            Failure::Usage(_) | Failure::Argument { .. } => 2,
             Failure::Refused(refusal) => refusal.exit_code(),
             Failure::Unavailable { .. } => 7,
             Failure::WaitedTooLong(_) => 8,
@@ -76,9 +101,9 @@ impl Failure {
     #[must_use]
     pub fn text(&self) -> Option<String> {
         match self {
-            Failure::Usage(text) | Failure::WaitedTooLong(text) | Failure::Local(text) => {
-                Some(format!("error: {text}"))
-            }
+            Failure::Usage(text) => Some(format!("error: {text} [USAGE]")),
+            Failure::WaitedTooLong(text) | Failure::Local(text) => Some(format!("error: {text}")),
+            Failure::Argument { code, text, .. } => Some(format!("error: {text} [{code}]")),
             Failure::Refused(refusal) => Some(refusal_text(refusal)),
             Failure::Unavailable { last, tried } => Some(format!(
                 "error: {tried}\n  last answer: {} [{}]",
@@ -94,6 +119,11 @@ impl Failure {
         let plain = |code: &str, text: &str| Some(json!({ "error": { "code": code, "message": text } }));
         match self {
             Failure::Usage(text) => plain("USAGE", text),
+            Failure::Argument { code, field, text } => Some(json!({ "error": {
+                "code": code,
+                "message": text,
+                "field": (!field.is_empty()).then_some(field),
+            } })),
             Failure::Local(text) => plain("LOCAL", text),
             Failure::WaitedTooLong(text) => plain("WAITED_TOO_LONG", text),
             Failure::Refused(refusal) => Some(json!({ "error": refusal_json(refusal) })),
@@ -122,12 +152,25 @@ fn refusal_text(refusal: &Refusal) -> String {
     if let Some(figures) = &refusal.figures {
         let sku = figures.unit_hours_of.as_deref().unwrap_or_default();
         let amount = |amount: i64| show_amount(amount, sku);
-        text.push_str(&format!(
-            "\n  short by {}: needed {}, available {}",
-            amount(figures.needed.saturating_sub(figures.available)),
-            amount(figures.needed),
-            amount(figures.available)
-        ));
+        let difference = figures.needed.saturating_sub(figures.available);
+        let (needed, available) = (amount(figures.needed), amount(figures.available));
+        // Of these more was asked than there is: nothing is missing.
+        if matches!(
+            refusal.code.as_str(),
+            "MORE_THAN_OWED" | "REFUND_TOO_LARGE" | "CLAIM_TOO_LARGE"
+        ) {
+            if difference > 0 {
+                text.push_str(&format!(
+                    "\n  {} too much: asked {needed}, left {available}",
+                    amount(difference)
+                ));
+            }
+        } else {
+            text.push_str(&format!(
+                "\n  short by {}: needed {needed}, available {available}",
+                amount(difference)
+            ));
+        }
     }
     if let Some(nearest) = &refusal.nearest {
         text.push_str(&format!("\n  would work: {}", nearest.text));
@@ -166,13 +209,47 @@ pub fn job_exit_code(state: v1::JobState) -> u8 {
         v1::JobState::TimeLimit => 102,
         v1::JobState::Lost => 103,
         v1::JobState::Deadline => 104,
-        v1::JobState::Unspecified | v1::JobState::Pending | v1::JobState::Running => 1,
+        // A preempted attempt is no end of its job.
+        v1::JobState::Unspecified | v1::JobState::Pending | v1::JobState::Running | v1::JobState::Preempted => 1,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_refused_here_has_a_code_and_a_field_too() {
+        let failure = Failure::of_field("--cap-per-job: \"0\" is nothing: allowed is more than 0".to_owned());
+        let text = failure.text().expect("it says why");
+        assert!(
+            text.starts_with("error: --cap-per-job") && text.ends_with("[INVALID_FIELD]"),
+            "{text}"
+        );
+        let json = failure.json().expect("it says why");
+        assert_eq!(json["error"]["field"], "--cap-per-job");
+        assert_eq!(
+            (json["error"]["code"].as_str(), failure.exit_code()),
+            (Some("INVALID_FIELD"), 2)
+        );
+    }
+
+    #[test]
+    fn more_than_there_is_is_not_called_short() {
+        let mut refusal = Refusal::from_status(&tonic::Status::failed_precondition("no"));
+        let mut said = |code: &str, needed, available| {
+            refusal.code = code.to_owned();
+            refusal.figures = Some(hesuan_engine::outcome::Figures {
+                needed,
+                available,
+                unit_hours_of: None,
+            });
+            refusal_text(&refusal)
+        };
+        assert!(said("MORE_THAN_OWED", 500, 0).ends_with("5.00 yuan too much: asked 5.00 yuan, left 0.00 yuan"));
+        assert!(!said("REFUND_TOO_LARGE", 0, 0).contains("0.00"));
+        assert!(said("INSUFFICIENT_FUNDS", 500, 0).contains("short by 5.00 yuan"));
+    }
 
     #[test]
     fn every_exit_code_is_in_the_help() {

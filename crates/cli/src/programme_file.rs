@@ -94,7 +94,7 @@ pub(crate) fn rate_of(sku: String, rate: &str) -> Result<v1::Rate, String> {
 }
 
 fn amount_of(name: &str, text: &str, unit_hours: bool) -> Result<i64, String> {
-    let amount = units::parse_amount(text).map_err(|error| format!("{name}: {error}"))?;
+    let amount = units::parse_positive_amount(text).map_err(|error| format!("{name}: {error}"))?;
     match (amount, unit_hours) {
         (Amount::Money(number), false) | (Amount::UnitHours(number), true) => Ok(number),
         (Amount::Money(_), true) => Err(format!("{name}: the programme counts in unit-hours: write {text}h")),
@@ -105,11 +105,13 @@ fn amount_of(name: &str, text: &str, unit_hours: bool) -> Result<i64, String> {
     }
 }
 
-pub(crate) fn cap_of(name: &str, text: &str, unit_hours: bool) -> Result<i64, String> {
+/// A cap; `none` is no cap, and 0 is neither.
+pub(crate) fn cap_of(name: &str, text: &str, unit_hours: bool) -> Result<Option<i64>, String> {
     if text == "none" {
-        return Ok(0);
+        return Ok(None);
     }
-    amount_of(name, text, unit_hours)
+    let cap = amount_of(name, text, unit_hours).map_err(|error| format!("{error}, or none for no cap"))?;
+    Ok(Some(cap))
 }
 
 impl Draft {
@@ -121,7 +123,7 @@ impl Draft {
         let named = |name: &str, error: String| format!("{name}: {error}");
         let unit_hours_of = self.unit_hours_of.unwrap_or_default();
         let unit_hours = !unit_hours_of.is_empty();
-        let cap = |name: &str, text: Option<String>| text.map_or(Ok(0), |text| cap_of(name, &text, unit_hours));
+        let cap = |name: &str, text: Option<String>| text.map_or(Ok(None), |text| cap_of(name, &text, unit_hours));
         let mut rates = Vec::with_capacity(self.rates.len());
         for (sku, rate) in self.rates {
             let rate = rate.as_str().ok_or_else(|| format!("rates.{sku}: write \"30%\""))?;
@@ -138,7 +140,7 @@ impl Draft {
             let kind = Kind::from_str(&kind, true).map_err(|error| named("holder_kinds", error))?;
             holder_kinds.push(kind.message().into());
         }
-        let stack_total = self.stack_total.as_deref().map(units::parse_rate);
+        let stack_total = self.stack_total.as_deref().map(units::parse_rate).transpose();
         let terms = v1::Terms {
             rates,
             cap_per_control_group: cap("cap_per_group", self.cap_per_group)?,
@@ -147,9 +149,7 @@ impl Draft {
             holder_regions: self.holder_regions,
             excluded_skus: self.excluded_skus,
             exclusive: self.exclusive,
-            stack_total_bp: stack_total
-                .unwrap_or(Ok(0))
-                .map_err(|error| named("stack_total", error))?,
+            stack_total_bp: stack_total.map_err(|error| named("stack_total", error))?,
             from_ms: units::parse_from(&self.from).map_err(|error| named("from", error))?,
             until_ms: units::parse_until(&self.until).map_err(|error| named("until", error))?,
             expiry_basis: self.expiry.unwrap_or(Expiry::Usage).message().into(),
@@ -160,7 +160,7 @@ impl Draft {
             name: self.name,
             region: self.region,
             funders,
-            fiscal_year: self.fiscal_year.unwrap_or(0),
+            fiscal_year: self.fiscal_year,
             budget: amount_of("budget", &self.budget, unit_hours)?,
             unit_hours_of,
             budget_policy: match self.commit_at.unwrap_or(CommitAt::Issue) {
@@ -200,7 +200,7 @@ mod tests {
         let programme = parse(FILE).expect("the file is good");
         let terms = programme.terms.expect("always given");
         assert_eq!(programme.budget, 100_000_000);
-        assert_eq!(terms.cap_per_job, 500_000);
+        assert_eq!((terms.cap_per_job, terms.cap_per_control_group), (Some(500_000), None));
         let mut rates: Vec<_> = terms.rates.iter().map(|rate| (&*rate.sku, rate.rate_bp)).collect();
         rates.sort_unstable();
         assert_eq!(rates, [("cpu", 1250), ("gpu/*", 3000)]);
@@ -218,6 +218,21 @@ mod tests {
             ..Draft::default()
         };
         assert!(draft.into_programme().expect_err("a comma").starts_with("budget"));
+    }
+
+    #[test]
+    fn zero_is_no_cap_of_any_kind() {
+        for zero in ["0", "0.00", "-1"] {
+            let refused = parse(&FILE.replace("\"5000\"", &format!("\"{zero}\""))).expect_err(zero);
+            assert!(
+                refused.starts_with("cap_per_job: ") && refused.ends_with("or none for no cap"),
+                "{refused}"
+            );
+        }
+        let none = parse(&FILE.replace("\"5000\"", "\"none\"")).expect("none is a word for it");
+        assert_eq!(none.terms.expect("always given").cap_per_job, None);
+        assert!(parse(&FILE.replace("\"1000000\"", "\"0\"")).is_err());
+        assert!(parse(&FILE.replace("30%", "0%")).is_err());
     }
 
     /// A budget of 5000 card-hours must not be read as 5000 yuan, nor the other way round.

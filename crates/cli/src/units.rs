@@ -185,6 +185,21 @@ pub fn parse_money(text: &str) -> Result<i64, String> {
     i64::try_from(fen).map_err(|_| format!("\"{text}\" is too large"))
 }
 
+/// Yuan to be moved, paid or allowed: the same, and more than nothing. Zero is never taken for "all" or "no bound".
+///
+/// # Errors
+/// Text for the user when it is no such amount.
+pub fn parse_positive_money(text: &str) -> Result<i64, String> {
+    parse_money(text).and_then(|fen| above_zero(text, fen, fen == 0))
+}
+
+fn above_zero<T>(text: &str, value: T, is_zero: bool) -> Result<T, String> {
+    if is_zero {
+        return Err(format!("\"{text}\" is nothing: allowed is more than 0"));
+    }
+    Ok(value)
+}
+
 /// Fen as yuan with two decimals.
 #[must_use]
 pub fn show_money(fen: i64) -> String {
@@ -228,6 +243,14 @@ pub fn parse_amount(text: &str) -> Result<Amount, String> {
         .ok_or_else(|| format!("\"{text}\" is too large"))
 }
 
+/// An amount of a programme, more than nothing.
+///
+/// # Errors
+/// Text for the user when it is none.
+pub fn parse_positive_amount(text: &str) -> Result<Amount, String> {
+    parse_amount(text).and_then(|amount| above_zero(text, amount, amount.number().0 == 0))
+}
+
 /// Milli-unit-seconds.
 const UNIT_HOUR: u64 = 3_600_000;
 
@@ -267,7 +290,7 @@ pub fn show_unit_price(millifen: u64) -> String {
     text[..end].to_owned()
 }
 
-/// `30%` or `12.5%` as basis points.
+/// `30%` or `12.5%` as basis points, above 0%.
 ///
 /// # Errors
 /// Text for the user when it is no such rate.
@@ -278,8 +301,8 @@ pub fn parse_rate(text: &str) -> Result<u32, String> {
     let rate = decimal(number, 2)?;
     u32::try_from(rate)
         .ok()
-        .filter(|rate| *rate <= 10_000)
-        .ok_or_else(|| format!("\"{text}\" is above 100%"))
+        .filter(|rate| (1..=10_000).contains(rate))
+        .ok_or_else(|| format!("\"{text}\" is out of range: allowed is 0.01% to 100%"))
 }
 
 /// Basis points as per cent.
@@ -291,6 +314,18 @@ pub fn show_rate(bp: u32) -> String {
 /// The zone of programme dates: Asia/Shanghai, which has no other offset since 1991.
 fn shanghai() -> TimeZone {
     TimeZone::fixed(tz::offset(8))
+}
+
+/// How long a binding quote holds, as milliseconds: 1 second to 24 hours.
+///
+/// # Errors
+/// Text for the user when it is none.
+pub fn parse_validity(text: &str) -> Result<u64, String> {
+    let ms = parse_time(text)?;
+    if (1_000..=86_400_000).contains(&ms) {
+        return Ok(ms);
+    }
+    Err(format!("\"{text}\" is out of range: allowed is 1s to 24h"))
 }
 
 /// The first instant of a day in Shanghai, or an instant of RFC 3339, as milliseconds.
@@ -315,12 +350,29 @@ fn instant(text: &str, days: i64) -> Result<u64, String> {
         Ok(at) => at,
         Err(_) => {
             let day: Date = text.parse().map_err(|_| bad())?;
-            let day = day.checked_add(days.days()).map_err(|_| bad())?;
+            let out = |_| format!("\"{text}\" is out of range: allowed are the years 2000 to 9998");
+            let day = day.checked_add(days.days()).map_err(out)?;
             day.to_zoned_datetime(shanghai()).map_err(|_| bad())?.timestamp()
         }
     };
-    u64::try_from(at.as_millisecond()).map_err(|_| bad())
+    dated(text, at)
 }
+
+/// An instant as milliseconds. Years outside of 2000 to 9998 are typing errors, and the ends of the scale have meanings of their own on
+/// the wire.
+fn dated(text: &str, at: Timestamp) -> Result<u64, String> {
+    let ms = u64::try_from(at.as_millisecond()).unwrap_or(0);
+    if (FIRST_MS..LAST_MS).contains(&ms) {
+        return Ok(ms);
+    }
+    Err(format!(
+        "\"{text}\" is out of range: allowed are the years 2000 to 9998"
+    ))
+}
+
+/// 2000-01-01 and 9999-01-01 in Shanghai.
+const FIRST_MS: u64 = 946_656_000_000;
+const LAST_MS: u64 = 253_370_736_000_000;
 
 /// An instant as milliseconds: RFC 3339, `2026-05-01 22:00` in the zone of this machine, or so long after now: `+2h`.
 ///
@@ -336,7 +388,7 @@ fn when(text: &str, now: Timestamp, zone: &TimeZone) -> Result<u64, String> {
             "\"{text}\" is no time: write 2026-05-01T22:00:00+08:00, \"2026-05-01 22:00\" in the zone of this machine, or +2h for two hours from now"
         )
     };
-    let ms = |at: Timestamp| u64::try_from(at.as_millisecond()).map_err(|_| bad());
+    let ms = |at: Timestamp| dated(text, at);
     if let Some(length) = text.strip_prefix('+') {
         return ms(now)?.checked_add(parse_time(length)?).ok_or_else(bad);
     }
@@ -347,6 +399,12 @@ fn when(text: &str, now: Timestamp, zone: &TimeZone) -> Result<u64, String> {
     let has_time = text.contains(':');
     let civil: DateTime = text.parse().ok().filter(|_| has_time).ok_or_else(bad)?;
     ms(civil.to_zoned_datetime(zone.clone()).map_err(|_| bad())?.timestamp())
+}
+
+/// This machine's clock, in milliseconds since 1970.
+#[must_use]
+pub fn now_ms() -> u64 {
+    u64::try_from(Timestamp::now().as_millisecond()).unwrap_or(0)
 }
 
 /// Milliseconds since 1970 as RFC 3339 in UTC; `None` for 0 and for "no end".
@@ -378,6 +436,36 @@ pub fn local(ms: u64) -> String {
                 .to_string()
         },
     )
+}
+
+/// The first instant of something that is given in days, as `parse_from` reads it: the day alone where it is the first instant of one in
+/// Shanghai.
+#[must_use]
+pub fn first_day(ms: u64) -> String {
+    day_or_time(ms, 0)
+}
+
+/// The end of something that is given in days, as `parse_until` reads it: the last day that still counts.
+#[must_use]
+pub fn last_day(ms: u64) -> String {
+    day_or_time(ms, 1)
+}
+
+fn day_or_time(ms: u64, back: i64) -> String {
+    if ms == 0 || ms >= NO_END_MS {
+        return "-".to_owned();
+    }
+    let at = i64::try_from(ms)
+        .ok()
+        .and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    let Some(at) = at.map(|at| at.to_zoned_datetime(shanghai())) else {
+        return "-".to_owned();
+    };
+    let midnight = at.time() == jiff::civil::Time::midnight();
+    match at.date().checked_sub(back.days()) {
+        Ok(day) if midnight => day.to_string(),
+        _ => at.strftime("%Y-%m-%d %H:%M:%S %:z").to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -428,9 +516,24 @@ mod tests {
         for text in ["", "1.234", "-1", "1,5", "99999999999999999999", "."] {
             assert!(parse_money(text).is_err(), "{text}");
         }
-        for text in ["30", "101%", "-1%"] {
+        for text in ["30", "101%", "-1%", "0%", "0.00%"] {
             assert!(parse_rate(text).is_err(), "{text}");
         }
+        for text in ["0", "0.00", "¥0", "-1"] {
+            assert!(parse_positive_money(text).is_err(), "{text}");
+            assert!(parse_positive_amount(text).is_err(), "{text}");
+        }
+        assert!(parse_positive_amount("0h").is_err());
+        assert_eq!(parse_positive_money("0.01"), Ok(1));
+        for text in ["0s", "999ms", "24h1s"] {
+            assert!(parse_validity(text).expect_err(text).contains("1s to 24h"));
+        }
+        assert_eq!(parse_validity("24h"), Ok(86_400_000));
+        for text in ["1970-01-01T00:00:00Z", "1999-12-30", "9999-12-31", "9999-01-01"] {
+            assert!(parse_from(text).expect_err(text).contains("2000 to 9998"), "{text}");
+            assert!(parse_until(text).expect_err(text).contains("2000 to 9998"), "{text}");
+        }
+        assert!(parse_from("2000-01-01").is_ok() && parse_until("9998-12-30").is_ok());
     }
 
     #[test]
@@ -465,6 +568,12 @@ mod tests {
             Some("2026-12-31T16:00:00Z")
         );
         assert!(parse_from("2026-02-30").is_err());
+        let (from, until) = (parse_from("2026-01-01"), parse_until("2026-12-31"));
+        assert_eq!(first_day(from.expect("a day")), "2026-01-01");
+        assert_eq!(last_day(until.expect("a day")), "2026-12-31", "as it was given");
+        let time = parse_until("2026-12-31T18:00:00+08:00").expect("a time");
+        assert_eq!(last_day(time), "2026-12-31 18:00:00 +08:00");
+        assert_eq!(last_day(0), "-");
     }
 
     proptest! {
@@ -474,7 +583,7 @@ mod tests {
             prop_assert_eq!(parse_time(&show_time(value)), Ok(value));
             prop_assert_eq!(parse_money(&show_money(value as i64)), Ok(value as i64));
             prop_assert_eq!(parse_unit_price(&show_unit_price(value)), Ok(value));
-            let bp = (value % 10_001) as u32;
+            let bp = (value % 10_000) as u32 + 1;
             prop_assert_eq!(parse_rate(&show_rate(bp)), Ok(bp));
             if value > 0 {
                 prop_assert_eq!(parse_size(&show_size(value)), Ok(value));

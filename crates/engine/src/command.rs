@@ -4,8 +4,8 @@
 use hesuan_ledger::types::{ClaimId, Fen, Grant, RegionCode, Timestamp};
 
 use crate::types::{
-    Bounds, Digest, Funding, Gates, HostId, JobId, Nodes, OnSiteLost, Place, PrincipalId, RequestId, Resources,
-    Retries, TaskId,
+    Bounds, Digest, Funding, Gates, HostId, JobId, Nodes, Objective, OnSiteLost, Place, PrincipalId, RequestId,
+    Resources, Retries, TaskId,
 };
 
 /// One command of a bundle.
@@ -114,6 +114,8 @@ pub enum Body {
     Reports(Vec<TaskReport>),
     /// The leader's placements; each judged for itself.
     Decisions(Vec<Decision>),
+    /// The leader takes floors back; each judged for itself.
+    Reclaims(Vec<Reclaim>),
     /// The leader has not heard of the site for `lost_after_ms`.
     SiteLost {
         /// Which.
@@ -164,6 +166,8 @@ pub struct SubmitJob {
     pub retries: Retries,
     /// What happens when the site is lost.
     pub on_site_lost: OnSiteLost,
+    /// Whether a cheaper site is waited for; `None` = as the policy says.
+    pub objective: Option<Objective>,
     /// Which money.
     pub funding: Funding,
     /// Free key-value pairs, in the order given.
@@ -500,6 +504,8 @@ pub struct LimitsChange {
 /// `None` stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PolicyChange {
+    /// Whether jobs that do not say wait for a cheaper site.
+    pub objective: Option<Objective>,
     /// Whether orgs go before each other by what they have used, weighed; if not, only by their jobs' turns.
     pub fair_share: Option<bool>,
     /// After so long half of what an org has used is forgotten.
@@ -619,6 +625,19 @@ impl Decision {
             .find(|(own, _)| *own == host)
             .map_or(&[], |(_, devices)| devices)
     }
+}
+
+/// Strangers on one host give their place up to a task of the site's own users.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reclaim {
+    /// The job that needs the place.
+    pub job: JobId,
+    /// The element.
+    pub task: u32,
+    /// Where.
+    pub host: HostId,
+    /// Attempts that run there, sorted; no more than it takes.
+    pub victims: Vec<TaskId>,
 }
 
 /// A member of the Raft group.

@@ -243,6 +243,17 @@ pub enum Effect {
         /// Code of the refusal.
         refused: Option<&'static str>,
     },
+    /// A reclaim was judged: strangers have got their notice, or keep their place.
+    ReclaimJudged {
+        /// The job that needs the place.
+        job: JobId,
+        /// The element.
+        task: u32,
+        /// Where.
+        host: HostId,
+        /// Code of the refusal.
+        refused: Option<&'static str>,
+    },
     /// A report was taken or refused for good: the agent may forget it.
     ReportJudged {
         /// Where.

@@ -133,6 +133,18 @@ pub enum OnSiteLost {
     Requeue,
 }
 
+/// Where a job goes when sites differ in price and in when they have room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Objective {
+    /// To the cheapest of those with room now; a cheaper one that is full is not waited for.
+    #[default]
+    Soonest,
+    /// To the cheapest, however long it is full.
+    Cheapest,
+    /// To a cheaper one that is full, if the wait is a smaller part of the run time than the saving is of the price.
+    Balanced,
+}
+
 /// What must have come before a job's tasks may be placed. These are the job's own and not part of its request: a job behind a
 /// closed gate is simply not there for the scheduler, and its class knows nothing of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -225,6 +237,8 @@ pub struct Request {
     pub funding: Funding,
     /// Decides whether it may be placed under a lease only.
     pub on_site_lost: OnSiteLost,
+    /// Whether a cheaper site is waited for; `None` = as the policy says.
+    pub objective: Option<Objective>,
     /// The binding quote taken up: while it lives, it pays.
     pub quote: Option<u64>,
     /// The most that one attempt may hold in the wallet where vouchers were to help and the payer set no bound: what it was

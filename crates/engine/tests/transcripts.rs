@@ -12,8 +12,9 @@ use hesuan_engine::command::{
     SubmitJob, TaskEvent, TaskReport,
 };
 use hesuan_engine::outcome::{ArchiveRecord, Effect};
+use hesuan_engine::schedule::shares;
 use hesuan_engine::state::JobState;
-use hesuan_engine::types::{After, Bounds, Dependency, JobId, Nodes, OnSiteLost, Place, TaskId};
+use hesuan_engine::types::{After, Bounds, Dependency, JobId, Nodes, Objective, OnSiteLost, Place, TaskId};
 use hesuan_ledger::types::{BasisPoints, Fen, Grant, Sku, Timestamp};
 use hesuan_ledger::{Rate, Terms};
 use support::*;
@@ -183,6 +184,13 @@ fn policy(changes: &[&str]) -> PolicyChange {
         let (what, value) = word.split_once('=').expect("WHAT=VALUE");
         let hours = || Some(number::<u64>(value) * HOUR);
         match what {
+            "objective" => {
+                change.objective = Some(match value {
+                    "soonest" => Objective::Soonest,
+                    "cheapest" => Objective::Cheapest,
+                    _ => Objective::Balanced,
+                });
+            }
             "fair-share" => change.fair_share = Some(value == "on"),
             "half-life" => change.half_life_ms = hours(),
             "charge-ahead" => change.charge_ahead_ms = hours(),
@@ -332,8 +340,9 @@ fn show(world: &World, what: &[&str]) -> String {
                 .map(|(org, weight)| format!("{}={weight}", name(*org)))
                 .collect();
             format!(
-                "revision {}: fair share {}, half-life {} h, charge ahead {} h, aged after {} h; patience {}, at most {} h; weights {weights:?}",
+                "revision {}: {:?}; fair share {}, half-life {} h, charge ahead {} h, aged after {} h; patience {}, at most {} h; weights {weights:?}",
                 policy.revision,
+                policy.objective,
                 if policy.fair_share { "on" } else { "off" },
                 hours(policy.half_life_ms),
                 hours(policy.charge_ahead_ms),
@@ -341,6 +350,17 @@ fn show(world: &World, what: &[&str]) -> String {
                 policy.patience,
                 hours(policy.put_off_ms_max)
             )
+        }
+        ["share", org] => {
+            let org = world.state.ledger().org_by_name(org).expect("a known org").id;
+            let all = shares(&world.state, Timestamp(world.at));
+            match all.iter().find(|share| share.org == org) {
+                None => "nothing yet".to_owned(),
+                Some(share) => format!(
+                    "{} millionths of the pool lately, {} now; weight {}, level {}",
+                    share.used_ppm, share.running_ppm, share.weight_milli, share.level
+                ),
+            }
         }
         ["host", name] => {
             let host = world.state.host(world.host_id(name)).expect("known");

@@ -199,10 +199,22 @@ impl Client {
             ..RetryPolicy::default()
         });
         let exit_code = i32::from(rng.random_range(0..8) == 0);
+        let nodes: u32 = if rng.random_range(0..6) == 0 {
+            rng.random_range(2..4)
+        } else {
+            1
+        };
+        let fails = rng.random_range(0..nodes);
         let spec = JobSpec {
             name: "job".into(),
-            // The simulated backend reads these two.
-            command: vec!["run".into(), duration_ms.to_string(), exit_code.to_string()],
+            // The simulated backend reads these three.
+            command: vec![
+                "run".into(),
+                duration_ms.to_string(),
+                exit_code.to_string(),
+                fails.to_string(),
+            ],
+            nodes,
             resources: Some(Resources {
                 cpu_milli: rng.random_range(1..9) * 500,
                 memory_mib: rng.random_range(1..9) * 128,
@@ -244,14 +256,14 @@ impl Client {
     }
 }
 
-/// Duration (ms) and exit code of a task, as its payload says.
+/// Duration (ms) and exit code of a task's node, as its payload says. Of a gang the nodes end one after the other, and one fails at most.
 #[must_use]
-pub(crate) fn behaviour(payload: &hesuan_api::v1::TaskPayload) -> (u64, i32) {
+pub(crate) fn behaviour(payload: &hesuan_api::v1::TaskPayload, node: u32) -> (u64, i32) {
     let number = |i: usize| payload.command.get(i).and_then(|text| text.parse::<u64>().ok());
-    (
-        number(1).unwrap_or(1),
-        i32::try_from(number(2).unwrap_or(0)).unwrap_or(0),
-    )
+    let duration_ms = number(1).unwrap_or(1) + u64::from(node) * 150;
+    let fails = number(3).unwrap_or(0) == u64::from(node);
+    let exit_code = number(2).filter(|_| fails).unwrap_or(0);
+    (duration_ms, i32::try_from(exit_code).unwrap_or(0))
 }
 
 /// The commands that set the scene, in order, with the name of the principal who sends each.

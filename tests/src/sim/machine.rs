@@ -5,8 +5,8 @@ use hesuan_agent::task::TaskKey;
 use hesuan_api::convert::site::task_id_message;
 use hesuan_api::internal::v1::command::Body;
 use hesuan_api::internal::v1::{
-    AgentMessage, Assignments, AttachAgent, Hello, ReplicaMessage, ReportAck, TaskEnd, TaskReport, Withdrawal,
-    agent_message, replica_message,
+    AgentMessage, Assignments, AttachAgent, Hello, ReplicaMessage, ReportAck, TaskEnd, TaskEvent, TaskReport,
+    Withdrawal, agent_message, replica_message,
 };
 use hesuan_api::v1::TaskPayload;
 use hesuan_engine::outcome::Effect;
@@ -141,7 +141,10 @@ impl World {
                 Output::Send(message) => self.tell_replica(site, message),
                 Output::Journal { seq, records } => self.journal(site, boot, seq, Write::Append(records)),
                 Output::Rewrite { seq, records } => self.journal(site, boot, seq, Write::Rewrite(records)),
-                Output::Start(assignment) => self.spawn(site, &assignment),
+                Output::Start(assignment) => {
+                    let nodes = (assignment.nodes.len() as u32).max(1);
+                    (0..nodes).for_each(|node| self.spawn(site, &assignment, node));
+                }
                 Output::Signal { task, signal } => self.signal(site, task, signal),
                 Output::SetLimit { task, walltime_ms_max } => {
                     if let Some(limit) = self.sites[site].limits.get_mut(&task) {
@@ -168,14 +171,17 @@ impl World {
         self.queue.after(delay, Event::Journalled { site, boot, seq });
     }
 
-    fn spawn(&mut self, site: usize, assignment: &hesuan_api::internal::v1::Assignment) {
-        let task = TaskKey::from(assignment.task.as_ref().expect("an assignment names its task"));
+    fn spawn(&mut self, site: usize, assignment: &hesuan_api::internal::v1::Assignment, node: u32) {
+        let task = TaskKey::from(assignment.task.as_ref().expect("an assignment names its task")).with_node(node);
         let payload = TaskPayload::decode(assignment.payload.as_slice()).expect("the payload is what was submitted");
-        let (duration_ms, exit_code) = behaviour(&payload);
+        let (duration_ms, exit_code) = behaviour(&payload, node);
         let now = self.queue.now();
         let exclusive = assignment.requeue_on_site_lost;
-        self.oracle.process_started(task_id(task), exclusive);
+        self.oracle.process_started(task_id(task), node, exclusive);
         self.count("processes started");
+        if node > 0 {
+            self.count("further nodes of gangs started");
+        }
         let serial = self.sites[site].spawn(task, exclusive, assignment.walltime_ms_max, now);
         self.queue.after(
             ms(duration_ms),
@@ -226,7 +232,7 @@ impl World {
         let Some(outcome) = self.sites[site].reap(task, end, exit_code, now) else {
             return;
         };
-        self.oracle.process_ended(task_id(task));
+        self.oracle.process_ended(task_id(task), task.node);
         let limit = self.sites[site].limits.get(&task);
         let extended = |limit: &Limit| (limit.first_ms + 1..=limit.now_ms).contains(&outcome.wall_ms);
         if end == TaskEnd::Exited && limit.is_some_and(extended) {
@@ -255,7 +261,7 @@ impl World {
             self.count("machine crashes");
             self.sites[site].ended.clear();
             for task in std::mem::take(&mut self.sites[site].running).into_keys() {
-                self.oracle.process_ended(task_id(task));
+                self.oracle.process_ended(task_id(task), task.node);
             }
         }
         self.queue.after(ms(100), Event::LeaseWatch { site });
@@ -275,6 +281,14 @@ impl World {
     fn tell_replica(&mut self, site: usize, message: AgentMessage) {
         if let Some(agent_message::Body::Reports(reports)) = &message.body {
             self.check_limits(site, &reports.reports);
+            for report in reports
+                .reports
+                .iter()
+                .filter(|report| report.event() == TaskEvent::Ended)
+            {
+                let task = report.task.as_ref().expect("a report names its task");
+                self.oracle.task_ended(task_id(TaskKey::from(task)));
+            }
         }
         let Some(stream) = self.sites[site].stream else { return };
         let now = self.queue.now();

@@ -22,10 +22,10 @@ pub(crate) struct Oracle {
     acknowledged: BTreeMap<u128, JobId>,
     /// Job to the request id that made it.
     made_by: BTreeMap<JobId, u128>,
-    /// Attempts that were started.
-    started: BTreeSet<TaskId>,
-    /// Processes that live: (job, task) to the attempts.
-    alive: BTreeMap<(JobId, u32), BTreeSet<TaskId>>,
+    /// Attempts that were started, with the rank of the node.
+    started: BTreeSet<(TaskId, u32)>,
+    /// Processes that live: (job, task) to the attempts and nodes.
+    alive: BTreeMap<(JobId, u32), BTreeSet<(TaskId, u32)>>,
 }
 
 impl Oracle {
@@ -112,24 +112,33 @@ impl Oracle {
     }
 
     /// A site starts a process. `exclusive` tasks may run only once at a time over all sites.
-    pub(crate) fn process_started(&mut self, task: TaskId, exclusive: bool) {
+    pub(crate) fn process_started(&mut self, task: TaskId, node: u32, exclusive: bool) {
         assert!(
-            self.started.insert(task),
-            "an attempt is started at most once: {task:?}"
+            self.started.insert((task, node)),
+            "an attempt is started at most once: {task:?}, node {node}"
         );
         let alive = self.alive.entry((task.job, task.task)).or_default();
-        alive.insert(task);
+        alive.insert((task, node));
         assert!(
-            !exclusive || alive.len() == 1,
+            !exclusive || alive.iter().all(|(other, _)| *other == task),
             "no two attempts of a requeueable task run at once: {alive:?}"
         );
     }
 
     /// A process is gone.
-    pub(crate) fn process_ended(&mut self, task: TaskId) {
+    pub(crate) fn process_ended(&mut self, task: TaskId, node: u32) {
         if let Some(alive) = self.alive.get_mut(&(task.job, task.task)) {
-            alive.remove(&task);
+            alive.remove(&(task, node));
         }
+    }
+
+    /// An agent says that a task has ended: then no node of it lives.
+    pub(crate) fn task_ended(&self, task: TaskId) {
+        let mut alive = self.alive.get(&(task.job, task.task)).into_iter().flatten();
+        assert!(
+            alive.all(|(other, _)| *other != task),
+            "a gang has ended when all its nodes have: {task:?}"
+        );
     }
 
     /// How many entries were committed.

@@ -114,12 +114,14 @@ impl Site {
         let hello = Hello {
             site: self.name.clone(),
             instance: self.instance().to_be_bytes().to_vec(),
-            hosts: vec![HostInventory {
-                name: "n1".into(),
-                cpu_milli: 8_000,
-                memory_mib: 16_384,
-                ..HostInventory::default()
-            }],
+            hosts: [("n1", 4_000), ("n2", 4_000), ("n3", 3_000)]
+                .map(|(name, cpu_milli)| HostInventory {
+                    name: name.into(),
+                    cpu_milli,
+                    memory_mib: 8_192,
+                    ..HostInventory::default()
+                })
+                .to_vec(),
             version: "sim".into(),
         };
         let mut config = CoreConfig::new(hello);

@@ -1,5 +1,7 @@
 //! One test per rule of the agent.
 
+mod gang;
+
 use hesuan_api::internal::v1::{
     AgentMessage, Assignment, Assignments, Hello, LeaseGrant, ReplicaMessage, ReportAck, TaskEnd, TaskEvent,
     TaskReport, Welcome, Withdrawal, agent_message, replica_message,
@@ -225,12 +227,19 @@ fn words(output: Output) -> Option<String> {
         }) => reports.reports.iter().map(report_words).collect::<Vec<_>>().join(", "),
         Output::Send(_) | Output::Lease { .. } => return None,
         Output::Start(assignment) => format!("start {}", assignment.task.expect("has one").job),
-        Output::Signal { task, signal } => format!("{signal:?} {}", task.job),
-        Output::SetLimit { task, walltime_ms_max } => format!("limit {} {walltime_ms_max}", task.job),
-        Output::Forget { task } => format!("forget {}", task.job),
+        Output::Signal { task, signal } => format!("{signal:?} {}", node_words(task)),
+        Output::SetLimit { task, walltime_ms_max } => format!("limit {} {walltime_ms_max}", node_words(task)),
+        Output::Forget { task } => format!("forget {}", node_words(task)),
         Output::Reconnect { .. } => "reconnect".to_owned(),
         Output::Journal { .. } | Output::Rewrite { .. } => unreachable!("collected apart"),
     })
+}
+
+fn node_words(task: TaskKey) -> String {
+    match task.node {
+        0 => task.job.to_string(),
+        node => format!("{}/{node}", task.job),
+    }
 }
 
 fn report_words(report: &TaskReport) -> String {

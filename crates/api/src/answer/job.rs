@@ -27,6 +27,7 @@ pub fn job_state(state: JobState) -> v1::JobState {
         JobState::TimeLimit => v1::JobState::TimeLimit,
         JobState::Lost => v1::JobState::Lost,
         JobState::Deadline => v1::JobState::Deadline,
+        JobState::Preempted => v1::JobState::Preempted,
     }
 }
 
@@ -127,6 +128,9 @@ fn spec(state: &State, job: &Job) -> v1::JobSpec {
             OnSiteLost::Requeue => v1::OnSiteLost::Requeue,
         }
         .into(),
+        objective: request
+            .objective
+            .map_or(0, |objective| super::policy::objective(objective).into()),
         funding: Some(v1::Funding {
             vouchers: request.funding.vouchers.clone(),
             wallet_only: request.funding.wallet_only,
@@ -231,6 +235,7 @@ pub fn attempt(state: &State, id: TaskId, attempt: &Attempt) -> v1::Attempt {
         started_at_ms: attempt.started_at.unwrap_or_default().0,
         state: job_state(attempt.state()).into(),
         walltime_ms_max: attempt.walltime_ms_max,
+        preempted_at_ms: attempt.reclaimed.map_or(0, |reclaimed| reclaimed.at.0),
         ..Default::default()
     };
     match &attempt.ended {

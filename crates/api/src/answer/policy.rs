@@ -2,6 +2,7 @@
 
 use hesuan_engine::schedule::Share;
 use hesuan_engine::state::State;
+use hesuan_engine::types::Objective;
 
 use super::org_name;
 use crate::v1;
@@ -18,6 +19,15 @@ pub fn share(state: &State, share: &Share) -> v1::OrgShare {
     }
 }
 
+/// Whether a cheaper site is waited for.
+pub(super) fn objective(objective: Objective) -> v1::Objective {
+    match objective {
+        Objective::Soonest => v1::Objective::Soonest,
+        Objective::Cheapest => v1::Objective::Cheapest,
+        Objective::Balanced => v1::Objective::Balanced,
+    }
+}
+
 /// The policy of scheduling.
 #[must_use]
 pub fn policy(state: &State) -> v1::Policy {
@@ -28,6 +38,7 @@ pub fn policy(state: &State) -> v1::Policy {
     };
     v1::Policy {
         revision: policy.revision,
+        objective: objective(policy.objective).into(),
         fair_share: policy.fair_share,
         half_life_ms: policy.half_life_ms,
         charge_ahead_ms: policy.charge_ahead_ms,

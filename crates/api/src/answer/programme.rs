@@ -64,7 +64,7 @@ pub fn programme(state: &State, programme: &Programme, with_revisions: bool) -> 
         region: programme.region.0,
         funders: funders.collect(),
         unit_hours_of: unit_hours_of(programme),
-        fiscal_year: programme.fiscal_year.unwrap_or_default(),
+        fiscal_year: programme.fiscal_year,
         budget: programme.budget.0,
         budget_policy: match programme.budget_policy {
             BudgetPolicy::CommitAtIssue => v1::BudgetPolicy::CommitAtIssue,
@@ -106,13 +106,13 @@ fn terms(terms: &Terms) -> v1::Terms {
         rate_bp: rate.rate.0,
     };
     let (exclusive, stack_total_bp) = match terms.stacking {
-        Stacking::Exclusive => (true, 0),
-        Stacking::Stackable { total_max } => (false, total_max.0),
+        Stacking::Exclusive => (true, None),
+        Stacking::Stackable { total_max } => (false, Some(total_max.0)),
     };
     v1::Terms {
         rates: terms.rates.iter().map(rate).collect(),
-        cap_per_control_group: terms.cap_per_control_group.unwrap_or_default().0,
-        cap_per_job: terms.cap_per_job.unwrap_or_default().0,
+        cap_per_control_group: terms.cap_per_control_group.map(|cap| cap.0),
+        cap_per_job: terms.cap_per_job.map(|cap| cap.0),
         holder_kinds: terms.holder_kinds.iter().map(|kind| org_kind(*kind).into()).collect(),
         holder_regions: terms.holder_regions.iter().map(|region| region.0).collect(),
         excluded_skus: terms.excluded_skus.iter().map(ToString::to_string).collect(),
@@ -141,7 +141,7 @@ pub fn agreement(state: &State, agreement: &Agreement) -> v1::Agreement {
         sites: agreed.sites.iter().map(|site| site_name(state, *site)).collect(),
         skus: agreed.skus.iter().map(ToString::to_string).collect(),
         rate_bp: agreed.rate.0,
-        cap_per_job_fen: agreed.cap_per_job.unwrap_or_default().0,
+        cap_per_job_fen: agreed.cap_per_job.map(|cap| cap.0),
         from_ms: agreed.from.0,
         until_ms: until_ms(agreed.until),
         version: agreement.version,

@@ -1,7 +1,7 @@
 //! `hesuan.internal.v1.Command`: a request and who asked. Decoding is total; what it cannot take is a rejection.
 
 use bytes::Bytes;
-use hesuan_engine::command::{Body as EngineBody, Command, Decision, Member};
+use hesuan_engine::command::{Body as EngineBody, Command, Decision, Member, Reclaim};
 use hesuan_engine::outcome::Rejection;
 use hesuan_engine::types::{Place, PrincipalId, RequestId, SiteId};
 use prost::Message;
@@ -137,6 +137,7 @@ fn request_id_of(body: &mut Body) -> Option<Vec<u8>> {
         Body::AttachAgent(_)
         | Body::Reports(_)
         | Body::Decisions(_)
+        | Body::Reclaims(_)
         | Body::SiteLost(_)
         | Body::Tick(_)
         | Body::AddMember(_)
@@ -190,6 +191,24 @@ pub fn encode_decisions(decisions: &[Decision]) -> Bytes {
     };
     of_cluster(Body::Decisions(wire::Decisions {
         decisions: decisions.iter().map(message).collect(),
+    }))
+}
+
+/// Floors that the leader takes back.
+#[must_use]
+pub fn encode_reclaims(reclaims: &[Reclaim]) -> Bytes {
+    let message = |reclaim: &Reclaim| wire::Reclaim {
+        job: reclaim.job.0,
+        task: reclaim.task,
+        host: reclaim.host.0,
+        victims: reclaim
+            .victims
+            .iter()
+            .map(|victim| convert::site::task_id_message(*victim))
+            .collect(),
+    };
+    of_cluster(Body::Reclaims(wire::Reclaims {
+        reclaims: reclaims.iter().map(message).collect(),
     }))
 }
 

@@ -4,7 +4,7 @@ mod command;
 mod entry;
 
 pub use command::{
-    decode_command, encode_add_member, encode_command, encode_decisions, encode_set_level, encode_site_lost,
-    encode_submit, encode_tick,
+    decode_command, encode_add_member, encode_command, encode_decisions, encode_reclaims, encode_set_level,
+    encode_site_lost, encode_submit, encode_tick,
 };
 pub use entry::{EntryError, decode_entry, encode_entry};

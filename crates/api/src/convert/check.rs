@@ -100,8 +100,19 @@ pub(crate) fn name(field: impl Display, given: String) -> Checked<Box<str>> {
             &field,
             format_args!(
                 "{field} is \"{}\" and holds {:?}: letters, digits and . _ - are allowed",
-                given.escape_default(),
+                given.escape_debug(),
                 bad
+            ),
+        ));
+    }
+    // Taken for an option by a command line, or for a formula by a spreadsheet.
+    if given.starts_with(['-', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}']) {
+        return Err(invalid(
+            "FIELD_MALFORMED",
+            &field,
+            format_args!(
+                "{field} is \"{}\": a name does not begin with - nor with a sign that a spreadsheet executes",
+                given.escape_debug()
             ),
         ));
     }
@@ -169,7 +180,7 @@ pub(crate) fn region(field: impl Display, given: u32) -> Checked<RegionCode> {
     Err(out_of_range(
         field,
         given,
-        "a GB/T 2260 code of six digits, such as 310117",
+        "a GB/T 2260 code of six digits, 110000 to 990000, such as 310117",
     ))
 }
 
@@ -180,17 +191,24 @@ pub(crate) fn amount(field: impl Display, given: i64) -> Checked<Fen> {
     }
     Err(out_of_range(
         field,
-        format_args!("{given} fen"),
-        format_args!("1 to {} fen", Fen::MAX.0),
+        format_args!("{} yuan", Yuan(given)),
+        format_args!("0.01 to {} yuan", Yuan(Fen::MAX.0)),
     ))
 }
 
-/// An amount, or 0 for "not given".
-pub(crate) fn amount_or_none(field: impl Display, given: i64) -> Checked<Option<Fen>> {
-    if given == 0 {
-        Ok(None)
-    } else {
-        amount(field, given).map(Some)
+/// More than nothing, where an amount is given. An explicit 0 is refused: it must never be taken for "all" or for "no bound".
+pub(crate) fn amount_if_given(field: impl Display, given: Option<i64>) -> Checked<Option<Fen>> {
+    given.map(|given| amount(field, given)).transpose()
+}
+
+/// Fen, written as people read them.
+struct Yuan(i64);
+
+impl Display for Yuan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let sign = if self.0 < 0 { "-" } else { "" };
+        let fen = self.0.unsigned_abs();
+        write!(f, "{sign}{}.{:02}", fen / 100, fen % 100)
     }
 }
 
@@ -203,19 +221,15 @@ pub(crate) fn grant(field: impl Display, given: i64) -> Checked<Grant> {
         field,
         given,
         format_args!(
-            "1 to {}, in fen or milli-unit-seconds as the programme counts",
+            "1 to {}: fen, or milli-unit-seconds (3600000 are a unit-hour) where the programme counts so",
             Grant::MAX.0
         ),
     ))
 }
 
-/// The same, or 0 for "not given".
-pub(crate) fn grant_or_none(field: impl Display, given: i64) -> Checked<Option<Grant>> {
-    if given == 0 {
-        Ok(None)
-    } else {
-        grant(field, given).map(Some)
-    }
+/// The same, where it is given. An explicit 0 is refused: it must never be taken for "no cap".
+pub(crate) fn grant_if_given(field: impl Display, given: Option<i64>) -> Checked<Option<Grant>> {
+    given.map(|given| grant(field, given)).transpose()
 }
 
 /// 1 to 10,000 basis points.
@@ -225,8 +239,8 @@ pub(crate) fn rate(field: impl Display, given: u32) -> Checked<BasisPoints> {
     }
     Err(out_of_range(
         field,
-        format_args!("{given} basis points"),
-        "1 to 10000 basis points",
+        format_args!("{}.{:02}%", given / 100, given % 100),
+        "0.01% to 100% (1 to 10000 basis points)",
     ))
 }
 

@@ -48,15 +48,18 @@ pub const QUOTE_VALID_MS_MAX: u64 = 24 * 3_600_000;
 pub(crate) fn submit(request: v1::SubmitJobRequest) -> Checked<SubmitJob> {
     let spec = request.spec.ok_or_else(|| missing("spec", "describe the job"))?;
     let mut job = job(spec)?;
-    job.quote = (request.quote_id != 0).then_some(request.quote_id);
+    if request.quote_id == Some(0) {
+        return Err(out_of_range("quote_id", 0, "the number of a binding quote, 1 or more"));
+    }
+    job.quote = request.quote_id;
     job.validate_only = request.validate_only;
     Ok(job)
 }
 
 pub(crate) fn bind_quote(request: v1::QuoteJobRequest) -> Checked<Body> {
     let valid_ms = match request.valid_ms {
-        0 => QUOTE_VALID_MS_DEFAULT,
-        given => range("valid_ms", given, 1000, QUOTE_VALID_MS_MAX)?,
+        None => QUOTE_VALID_MS_DEFAULT,
+        Some(given) => range("valid_ms", given, 1000, QUOTE_VALID_MS_MAX)?,
     };
     if !request.binding {
         return Err(invalid(
@@ -163,6 +166,7 @@ pub fn job(spec: v1::JobSpec) -> Checked<SubmitJob> {
         retries_max,
         retries,
         on_site_lost,
+        objective: super::policy::objective("spec.objective", spec.objective)?,
         funding: funding(spec.funding.unwrap_or_default())?,
         labels: labels(spec.labels)?,
         gates,

@@ -1,9 +1,12 @@
 //! Contracts and quotas. What they mean together (a floor for nobody, an unknown name) is judged in apply.
 
-use hesuan_engine::command::{Body, NewContract};
-use hesuan_engine::types::Bounds;
+use hesuan_engine::command::{Body, NewContract, Reclaim};
+use hesuan_engine::state::VICTIMS_MAX;
+use hesuan_engine::types::{Bounds, HostId, JobId};
 
 use super::check::{self, Checked, invalid, missing};
+use super::site::task_id;
+use crate::internal::v1 as wire;
 use crate::v1;
 
 /// Organisations named in one list of a contract.
@@ -30,6 +33,28 @@ pub(super) fn quota(request: v1::SetQuotaRequest) -> Checked<Body> {
         org: check::name("org", request.org)?,
         most: bounds(request.most.unwrap_or_default()),
     })
+}
+
+/// Reclaims of one command.
+const RECLAIMS_MAX: usize = 1_024;
+
+pub(super) fn reclaims(request: wire::Reclaims) -> Checked<Body> {
+    check::count("reclaims", request.reclaims.len(), RECLAIMS_MAX)?;
+    let mut reclaims = Vec::with_capacity(request.reclaims.len());
+    for (index, given) in request.reclaims.into_iter().enumerate() {
+        check::count(
+            format_args!("reclaims[{index}].victims"),
+            given.victims.len(),
+            VICTIMS_MAX,
+        )?;
+        reclaims.push(Reclaim {
+            job: JobId(given.job),
+            task: given.task,
+            host: HostId(given.host),
+            victims: given.victims.iter().map(task_id).collect(),
+        });
+    }
+    Ok(Body::Reclaims(reclaims))
 }
 
 fn names(field: &str, given: Vec<String>) -> Checked<Vec<Box<str>>> {

@@ -63,6 +63,7 @@ pub(crate) fn body(given: WireBody) -> Checked<Body> {
         WireBody::AttachAgent(request) => site::attach(request),
         WireBody::Reports(request) => site::reports(request),
         WireBody::Decisions(request) => cluster::decisions(request),
+        WireBody::Reclaims(request) => lending::reclaims(request),
         WireBody::SiteLost(request) => site::lost(request),
         WireBody::Tick(_) => Ok(Body::Tick),
         WireBody::AddMember(request) => cluster::add_member(request),

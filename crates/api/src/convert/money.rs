@@ -76,10 +76,7 @@ pub(super) fn withdraw(request: v1::WithdrawRequest) -> Checked<Body> {
 }
 
 pub(super) fn update_org(request: v1::UpdateOrgRequest) -> Checked<Body> {
-    let region = match request.region {
-        0 => None,
-        code => Some(check::region("region", code)?),
-    };
+    let region = request.region.map(|code| check::region("region", code)).transpose()?;
     let control_group = check::name_or_empty("control_group", request.control_group)?;
     if region.is_none() && control_group.is_empty() {
         return Err(missing("region", "give a region, a control group, or both"));
@@ -138,7 +135,7 @@ pub(super) fn refund(request: v1::RefundRequest) -> Checked<Body> {
             attempt: request.attempt,
             restore_epoch: 0,
         },
-        amount: check::amount_or_none("amount_fen", request.amount_fen)?,
+        amount: check::amount_if_given("amount_fen", request.amount_fen)?,
         reason: check::reason("reason", request.reason)?,
     }))
 }

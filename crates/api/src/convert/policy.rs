@@ -1,12 +1,23 @@
 //! The policy of scheduling, as asked for.
 
 use hesuan_engine::command::{Body, PolicyChange};
+use hesuan_engine::types::Objective;
 
 use super::check::{self, Checked, missing};
 use crate::v1;
 
 /// Weights of one command.
 const WEIGHTS_MAX: usize = 1_000;
+
+/// `None` where none is given.
+pub(super) fn objective(field: &str, given: i32) -> Checked<Option<Objective>> {
+    Ok(match check::known(field, given, "soonest, cheapest and balanced")? {
+        v1::Objective::Unspecified => None,
+        v1::Objective::Soonest => Some(Objective::Soonest),
+        v1::Objective::Cheapest => Some(Objective::Cheapest),
+        v1::Objective::Balanced => Some(Objective::Balanced),
+    })
+}
 
 pub(super) fn set_policy(given: v1::SetPolicyRequest) -> Checked<Body> {
     check::count("weights", given.weights.len(), WEIGHTS_MAX)?;
@@ -19,6 +30,7 @@ pub(super) fn set_policy(given: v1::SetPolicyRequest) -> Checked<Body> {
         weights.push((org, weight.weight_milli));
     }
     let change = PolicyChange {
+        objective: objective("objective", given.objective)?,
         fair_share: given.fair_share,
         half_life_ms: given.half_life_ms,
         charge_ahead_ms: given.charge_ahead_ms,

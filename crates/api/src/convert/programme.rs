@@ -42,8 +42,8 @@ pub(super) fn create(request: v1::CreateProgrammeRequest) -> Checked<Body> {
         sku => Denomination::UnitHours(Sku::from(&*check::sku("programme.unit_hours_of", sku)?)),
     };
     let fiscal_year = match given.fiscal_year {
-        0 => None,
-        year => Some(range("programme.fiscal_year", year.into(), YEAR_MIN, YEAR_MAX)? as u32),
+        None => None,
+        Some(year) => Some(range("programme.fiscal_year", year.into(), YEAR_MIN, YEAR_MAX)? as u32),
     };
     Ok(money(MoneyCommand::CreateProgramme(NewProgramme {
         name: check::name("programme.name", given.name)?,
@@ -81,16 +81,16 @@ fn terms(field: &str, given: Option<v1::Terms>) -> Checked<Terms> {
     let given = given.ok_or_else(|| missing(field, "say what is paid, for whom and how long"))?;
     let (from, until) = check::interval(format_args!("{field}."), given.from_ms, given.until_ms)?;
     let stacking = match (given.exclusive, given.stack_total_bp) {
-        (true, 0) => Stacking::Exclusive,
-        (true, _) => {
+        (true, None) => Stacking::Exclusive,
+        (true, Some(_)) => {
             let field = format!("{field}.stack_total_bp");
             let message = format!("{field} is given and the programme is exclusive: choose one");
             return Err(invalid("FIELD_CONFLICT", field, message));
         }
-        (false, 0) => Stacking::Stackable {
+        (false, None) => Stacking::Stackable {
             total_max: BasisPoints::WHOLE,
         },
-        (false, total) => Stacking::Stackable {
+        (false, Some(total)) => Stacking::Stackable {
             total_max: check::rate(format_args!("{field}.stack_total_bp"), total)?,
         },
     };
@@ -106,8 +106,8 @@ fn terms(field: &str, given: Option<v1::Terms>) -> Checked<Terms> {
     Ok(Terms {
         rates: rates(&format!("{field}.rates"), given.rates)?,
         excluded_skus: patterns(&format!("{field}.excluded_skus"), given.excluded_skus)?,
-        cap_per_control_group: check::grant_or_none(cap_group, given.cap_per_control_group)?,
-        cap_per_job: check::grant_or_none(format_args!("{field}.cap_per_job"), given.cap_per_job)?,
+        cap_per_control_group: check::grant_if_given(cap_group, given.cap_per_control_group)?,
+        cap_per_job: check::grant_if_given(format_args!("{field}.cap_per_job"), given.cap_per_job)?,
         holder_kinds: holder_kinds(&format!("{field}.holder_kinds"), given.holder_kinds)?,
         holder_regions: holder_regions(&format!("{field}.holder_regions"), given.holder_regions)?,
         stacking,
@@ -230,7 +230,7 @@ pub(super) fn create_agreement(request: v1::CreateAgreementRequest) -> Checked<B
             sites: Vec::new(),
             skus: patterns("agreement.skus", given.skus)?,
             rate: check::rate("agreement.rate_bp", given.rate_bp)?,
-            cap_per_job: check::amount_or_none("agreement.cap_per_job_fen", given.cap_per_job_fen)?,
+            cap_per_job: check::amount_if_given("agreement.cap_per_job_fen", given.cap_per_job_fen)?,
             from,
             until,
         },

@@ -53,7 +53,7 @@ pub(super) fn file_claim(request: v1::FileClaimRequest) -> Checked<Body> {
     Ok(closing(ClosingCommand::FileClaim {
         org: check::name_or_empty("org", request.org)?,
         programme: check::name("programme", request.programme)?,
-        amount: check::amount_or_none("amount_fen", request.amount_fen)?,
+        amount: check::amount_if_given("amount_fen", request.amount_fen)?,
     }))
 }
 

@@ -278,7 +278,7 @@ impl Cluster {
             request_id,
             job_id: task.job.0,
             attempt: task.attempt,
-            amount_fen,
+            amount_fen: Some(amount_fen),
             reason: "outage".into(),
             task: task.task,
         };

@@ -8,7 +8,7 @@ use super::{Context, PAGE, all_pages, none_if_zero, parse_region};
 use crate::client::request_id;
 use crate::failure::Outcome;
 use crate::output::table;
-use crate::units::{self, local, rfc3339, show_money, show_rate};
+use crate::units::{self, first_day, last_day, local, now_ms, rfc3339, show_money, show_rate};
 
 /// Verbs of `hesuan agreement`.
 #[derive(Debug, Subcommand)]
@@ -45,8 +45,8 @@ pub struct CreateArgs {
     /// The programme's rate counts up to this, such as 20%
     #[arg(long, value_parser = units::parse_rate)]
     rate: u32,
-    /// Per job, in yuan
-    #[arg(long, value_name = "YUAN", value_parser = units::parse_money, allow_negative_numbers = true)]
+    /// Per job, in yuan; no cap unless given
+    #[arg(long, value_name = "YUAN", value_parser = units::parse_positive_money, allow_negative_numbers = true)]
     cap_per_job: Option<i64>,
     /// First day, in Shanghai, or a time
     #[arg(long, value_name = "DAY", value_parser = units::parse_from)]
@@ -66,7 +66,7 @@ pub(crate) async fn run(context: &Context, verb: Verb) -> Outcome<()> {
                 sites: args.sites,
                 skus: args.skus,
                 rate_bp: args.rate,
-                cap_per_job_fen: args.cap_per_job.unwrap_or(0),
+                cap_per_job_fen: args.cap_per_job,
                 from_ms: args.from,
                 until_ms: args.until,
                 ..Default::default()
@@ -140,16 +140,30 @@ async fn list(context: &Context) -> Outcome<()> {
             place,
             all_if_empty(&one.skus),
             show_rate(one.rate_bp),
-            if one.cap_per_job_fen == 0 {
-                "-".to_owned()
+            one.cap_per_job_fen.map_or_else(|| "-".to_owned(), show_money),
+            first_day(one.from_ms),
+            last_day(one.until_ms),
+            one.version.to_string(),
+            if one.until_ms != 0 && one.until_ms <= now_ms() {
+                "ended"
             } else {
-                show_money(one.cap_per_job_fen)
-            },
-            local(one.from_ms),
-            local(one.until_ms),
+                ""
+            }
+            .to_owned(),
         ]
     };
-    let header = ["NO", "ISSUER", "WHERE", "FOR", ">RATE", ">CAP PER JOB", "FROM", "UNTIL"];
+    let header = [
+        "NO",
+        "ISSUER",
+        "WHERE",
+        "FOR",
+        ">RATE",
+        ">CAP PER JOB",
+        "FROM",
+        "UNTIL",
+        ">VERSION",
+        "ENDED",
+    ];
     context
         .output
         .show(&json!(value), || table(&header, agreements.iter().map(row)))
@@ -163,7 +177,7 @@ fn agreement_json(one: &v1::Agreement) -> Value {
         "sites": one.sites,
         "skus": one.skus,
         "rate_bp": one.rate_bp,
-        "cap_per_job_fen": none_if_zero(one.cap_per_job_fen.unsigned_abs()),
+        "cap_per_job_fen": one.cap_per_job_fen,
         "from": rfc3339(one.from_ms),
         "until": rfc3339(one.until_ms),
         "version": one.version,

@@ -18,7 +18,7 @@ pub enum Verb {
         /// The programme
         programme: String,
         /// In yuan; all that may be claimed unless given
-        #[arg(long, value_name = "YUAN", value_parser = units::parse_money, allow_negative_numbers = true)]
+        #[arg(long, value_name = "YUAN", value_parser = units::parse_positive_money, allow_negative_numbers = true)]
         amount: Option<i64>,
     },
     /// Claims you may see; with --org also what may still be claimed
@@ -70,7 +70,7 @@ pub(crate) async fn run(context: &Context, verb: Verb) -> Outcome<()> {
                 request_id: request_id(),
                 org: String::new(),
                 programme,
-                amount_fen: amount.unwrap_or(0),
+                amount_fen: amount,
             };
             let claim = context
                 .client

@@ -16,7 +16,7 @@ pub mod voucher;
 pub mod wallet;
 
 use crate::client::Client;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::output::Output;
 use crate::settings::Global;
 
@@ -48,7 +48,10 @@ pub(crate) async fn all_pages<T>(ask: impl AsyncFn(String) -> Outcome<(Vec<T>, S
 pub(crate) fn parse_region(text: &str) -> Result<u32, String> {
     let digits = text.len() == 6 && text.bytes().all(|byte| byte.is_ascii_digit());
     let code = digits.then(|| text.parse().ok()).flatten();
-    code.ok_or_else(|| format!("\"{text}\" is no region: give a GB/T 2260 code of six digits, such as 310117"))
+    let code = code.filter(|code| (110_000..=990_000).contains(code));
+    code.ok_or_else(|| {
+        format!("\"{text}\" is no region: allowed is a GB/T 2260 code of six digits, 110000 to 990000, such as 310117")
+    })
 }
 
 /// `NAME=VALUE`.
@@ -56,6 +59,19 @@ pub(crate) fn parse_pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err(format!("\"{text}\" is no NAME=VALUE")),
+    }
+}
+
+/// A key that is given twice is refused: which of the two was meant nobody can say.
+pub(crate) fn each_once<'a>(field: &str, keys: impl IntoIterator<Item = &'a str>) -> Outcome<()> {
+    let mut seen = std::collections::BTreeSet::new();
+    match keys.into_iter().find(|key| !seen.insert(*key)) {
+        None => Ok(()),
+        Some(key) => Err(Failure::argument(
+            "FIELD_DUPLICATE",
+            field,
+            format!("{field} names \"{key}\" twice: name it once"),
+        )),
     }
 }
 

@@ -33,10 +33,44 @@ pub enum Switch {
     Off,
 }
 
+/// Where a job goes when sites differ in price and in when they have room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Objective {
+    /// To the cheapest of those with room now
+    Soonest,
+    /// To the cheapest, however long it is full
+    Cheapest,
+    /// To a cheaper one that is full, if the wait is a smaller part of the run time than the saving is of the price
+    Balanced,
+}
+
+impl Objective {
+    pub(crate) fn message(self) -> v1::Objective {
+        match self {
+            Objective::Soonest => v1::Objective::Soonest,
+            Objective::Cheapest => v1::Objective::Cheapest,
+            Objective::Balanced => v1::Objective::Balanced,
+        }
+    }
+}
+
+/// Its word; none where the policy decides.
+pub(crate) fn objective_name(objective: v1::Objective) -> Option<&'static str> {
+    match objective {
+        v1::Objective::Unspecified => None,
+        v1::Objective::Soonest => Some("soonest"),
+        v1::Objective::Cheapest => Some("cheapest"),
+        v1::Objective::Balanced => Some("balanced"),
+    }
+}
+
 /// Options of `cluster policy set`.
 #[derive(Args, Debug)]
 #[group(required = true, multiple = true)]
 pub struct SetArgs {
+    /// Whether jobs that do not say wait for a cheaper site
+    #[arg(long, value_name = "WHAT")]
+    objective: Option<Objective>,
     /// Whether organisations go before each other by what they have used
     #[arg(long)]
     fair_share: Option<Switch>,
@@ -82,6 +116,7 @@ pub(super) async fn run(context: &Context, args: PolicyArgs) -> Outcome<()> {
             let weight = |(org, weight_milli)| v1::OrgWeight { org, weight_milli };
             let request = v1::SetPolicyRequest {
                 request_id: request_id(),
+                objective: set.objective.map_or(0, |objective| objective.message().into()),
                 fair_share: set.fair_share.map(|switch| switch == Switch::On),
                 half_life_ms: set.half_life,
                 charge_ahead_ms: set.charge_ahead,
@@ -164,6 +199,7 @@ fn policy_json(policy: &v1::Policy) -> Value {
     let weights = policy.weights.iter();
     json!({
         "revision": policy.revision,
+        "objective": objective_name(policy.objective()),
         "fair_share": policy.fair_share,
         "half_life_ms": policy.half_life_ms,
         "charge_ahead_ms": policy.charge_ahead_ms,
@@ -188,6 +224,10 @@ fn policy_text(policy: &v1::Policy) -> String {
     };
     record(&[
         ("revision", policy.revision.to_string()),
+        (
+            "objective",
+            objective_name(policy.objective()).unwrap_or("-").to_owned(),
+        ),
         ("fair-share", if policy.fair_share { "on" } else { "off" }.to_owned()),
         ("half-life", show_time(policy.half_life_ms)),
         ("charge-ahead", show_time(policy.charge_ahead_ms)),

@@ -16,7 +16,7 @@ pub enum Verb {
     /// Settlements you may see
     List {
         /// Only of this period
-        #[arg(long, value_name = "NUMBER")]
+        #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
         period: Option<u32>,
         /// Only of this provider
         #[arg(long, default_value = "", hide_default_value = true)]
@@ -47,7 +47,7 @@ pub enum Verb {
 /// Carries out a verb.
 pub(crate) async fn run(context: &Context, verb: Verb) -> Outcome<()> {
     match verb {
-        Verb::List { period, provider, csv } => list(context, period.unwrap_or(0), provider, csv).await,
+        Verb::List { period, provider, csv } => list(context, period, provider, csv).await,
         Verb::Review { period, provider } => {
             let request = v1::ReviewSettlementRequest {
                 request_id: request_id(),
@@ -84,7 +84,7 @@ pub(crate) async fn run(context: &Context, verb: Verb) -> Outcome<()> {
     }
 }
 
-async fn list(context: &Context, period: u32, provider: String, csv: bool) -> Outcome<()> {
+async fn list(context: &Context, period: Option<u32>, provider: String, csv: bool) -> Outcome<()> {
     let settlements = all_pages(async |page_token| {
         let request = v1::ListSettlementsRequest {
             page_size: PAGE,

@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 
 use super::job::price_json;
 use super::lending::{QuotaArgs, held_json, held_text, quota_json, quota_text, set_quota};
-use super::{Context, PAGE, all_pages, none_if_empty, parse_pair, parse_region};
+use super::{Context, PAGE, all_pages, each_once, none_if_empty, parse_pair, parse_region};
 use crate::client::request_id;
 use crate::failure::Outcome;
 use crate::output::{record, table};
-use crate::units::{self, local, rfc3339, show_money, show_plain_amount, show_unit_price};
+use crate::units::{self, first_day, rfc3339, show_money, show_plain_amount, show_unit_price};
 
 /// Verbs of `hesuan wallet`.
 #[derive(Debug, Subcommand)]
@@ -127,9 +127,9 @@ pub struct MoveArgs {
     /// The organisation
     org: String,
     /// In yuan, such as 1000 or 12.34
-    #[arg(value_name = "YUAN", value_parser = units::parse_money, allow_negative_numbers = true)]
+    #[arg(value_name = "YUAN", value_parser = units::parse_positive_money, allow_negative_numbers = true)]
     amount: i64,
-    /// Number of the payment, for the record
+    /// Number of the payment, for the record; free text, the same may be given again
     #[arg(long, default_value = "", hide_default_value = true)]
     reference: String,
 }
@@ -139,7 +139,7 @@ pub struct MoveArgs {
 pub struct SetPricesArgs {
     /// The site
     site: String,
-    /// Yuan per unit-hour: cpu=0.12 (core), mem=0.02 (GiB), gpu/a800=12.5 (card)
+    /// Yuan per unit-hour: cpu=0.12 (core), mem=0.02 (GiB), gpu/a800=12.5 (card); 0 is free of charge
     #[arg(required = true, value_name = "SKU=YUAN", value_parser = parse_price)]
     prices: Vec<(String, u64)>,
     /// First day it holds, in Shanghai, or a time; from now on unless given
@@ -161,10 +161,10 @@ pub struct RefundArgs {
     #[arg(long, default_value_t = 0)]
     task: u32,
     /// Number of the attempt
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     attempt: u32,
     /// In yuan; all of it unless given
-    #[arg(long, value_name = "YUAN", value_parser = units::parse_money, allow_negative_numbers = true)]
+    #[arg(long, value_name = "YUAN", value_parser = units::parse_positive_money, allow_negative_numbers = true)]
     amount: Option<i64>,
     /// Why, for the record
     #[arg(long)]
@@ -262,7 +262,7 @@ pub(crate) async fn run(context: &Context, verb: Verb) -> Outcome<()> {
             let request = v1::UpdateOrgRequest {
                 request_id: request_id(),
                 org: args.org,
-                region: args.region.unwrap_or(0),
+                region: args.region,
                 control_group: args.control_group.unwrap_or_default(),
             };
             let org = context
@@ -361,6 +361,7 @@ async fn list(context: &Context) -> Outcome<()> {
 }
 
 async fn set_prices(context: &Context, args: SetPricesArgs) -> Outcome<()> {
+    each_once("SKU=YUAN", args.prices.iter().map(|(sku, _)| &**sku))?;
     let price = |(sku, millifen_per_unit_hour)| v1::UnitPrice {
         sku,
         millifen_per_unit_hour,
@@ -405,7 +406,7 @@ async fn list_prices(context: &Context, site: String) -> Outcome<()> {
         sheet.prices.iter().map(move |price| {
             vec![
                 sheet.version.to_string(),
-                local(sheet.effective_from_ms),
+                first_day(sheet.effective_from_ms),
                 price.sku.clone(),
                 show_unit_price(price.millifen_per_unit_hour),
             ]
@@ -422,7 +423,7 @@ async fn refund(context: &Context, args: RefundArgs) -> Outcome<()> {
         job_id: args.job,
         task: args.task,
         attempt: args.attempt,
-        amount_fen: args.amount.unwrap_or(0),
+        amount_fen: args.amount,
         reason: args.reason,
     };
     let answer = context

@@ -1,7 +1,7 @@
 //! What the planner knows of one class: which of its tasks comes next, and where it could go at which price.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::fair::Fair;
@@ -9,7 +9,8 @@ use super::flight::Flights;
 use super::hosts::Need;
 use super::lending::Gate;
 use super::price::Bill;
-use super::time::{Kind, Order, Patience, Predictor};
+use super::time::Kind;
+use super::turns::{self, Given, Turns};
 use crate::state::State;
 use crate::types::{ClassId, JobId, Request, SiteId, Timestamp};
 
@@ -21,7 +22,7 @@ pub(crate) type Rank = (Reverse<i32>, Turn, JobId, ClassId);
 pub(crate) struct Turn {
     /// By what its org has used; see [`Fair`].
     pub(crate) level: u16,
-    /// Of its head job; see [`Order::Turn`].
+    /// Of its head job; see [`super::time::Order::Turn`].
     pub(crate) at: Timestamp,
 }
 
@@ -83,8 +84,9 @@ pub(crate) struct ClassPlan {
     /// The count of refusals that was already waited for.
     pub(crate) waited_for: u32,
     pub(crate) used_at: Timestamp,
-    /// The job at its head and its turn: fixed when it came there, so that waiting is ageing.
-    head: Option<(JobId, Timestamp)>,
+    /// What the turns of its jobs follow from, from which job on; never empty. It is what was expected when they came, so that
+    /// turns are fixed and waiting is ageing.
+    given: VecDeque<(JobId, Given)>,
     /// Tasks before it were decided or passed over.
     cursor: (JobId, u32),
     /// Jobs up to the cursor that are worth another look, and from which task on.
@@ -92,11 +94,13 @@ pub(crate) struct ClassPlan {
 }
 
 impl ClassPlan {
-    pub(crate) fn new(request: &Arc<Request>) -> Self {
+    pub(crate) fn new(state: &State, turns: &Turns, request: &Arc<Request>) -> Self {
+        let kind = turns::kind_of(state, request);
+        let given = [(JobId(0), turns.given(&kind))].into();
         Self {
             request: request.clone(),
             need: Arc::new(Need::of(&request.resources)),
-            kind: kind_of(request),
+            kind,
             standing: Standing::Idle,
             offers: Vec::new(),
             refused_by_ledger: false,
@@ -109,7 +113,7 @@ impl ClassPlan {
             refused_until: Timestamp(0),
             waited_for: 0,
             used_at: Timestamp(0),
-            head: None,
+            given,
             cursor: (JobId(0), 0),
             again: BTreeMap::new(),
         }
@@ -166,22 +170,36 @@ impl ClassPlan {
         passed
     }
 
-    /// Its place in the order of classes, with this job at its head.
+    /// A new job came; what its turn follows from.
+    pub(crate) fn note_new(&mut self, job: JobId, given: Given) {
+        if self.given.back().is_none_or(|(_, last)| *last != given) {
+            self.given.push_back((job, given));
+        }
+    }
+
+    /// When it is the turn of one of its jobs, submitted at an instant.
+    pub(crate) fn turn(&self, job: JobId, submitted_at: Timestamp) -> Timestamp {
+        let later = self.given.partition_point(|(from, _)| *from <= job);
+        self.given[later.saturating_sub(1)].1.turn(submitted_at)
+    }
+
+    /// Its place in the order of classes, with this job at its head: those before it are forgotten.
     pub(crate) fn rank(&mut self, state: &State, turns: &Turns, id: ClassId, job: JobId) -> Rank {
-        let rank = self.rank_of(state, turns, id, job);
-        self.head = Some((job, rank.1.at));
-        rank
+        while self.given.get(1).is_some_and(|(from, _)| *from <= job) {
+            self.given.pop_front();
+        }
+        self.rank_of(state, turns, id, job)
     }
 
     /// The same without making the job the head.
     pub(crate) fn rank_of(&self, state: &State, turns: &Turns, id: ClassId, job: JobId) -> Rank {
-        self.rank_among(state, turns, &turns.fair, id, job)
+        self.rank_among(state, &turns.fair, id, job)
     }
 
     /// The same where orgs stand otherwise.
-    pub(crate) fn rank_among(&self, state: &State, turns: &Turns, fair: &Fair, id: ClassId, job: JobId) -> Rank {
-        let head = self.head.filter(|(head, _)| *head == job);
-        let at = head.map_or_else(|| turns.turn(state, &self.kind, job), |(_, turn)| turn);
+    pub(crate) fn rank_among(&self, state: &State, fair: &Fair, id: ClassId, job: JobId) -> Rank {
+        let submitted_at = state.job(job).map_or(Timestamp(0), |job| job.submitted_at);
+        let at = self.turn(job, submitted_at);
         let level = fair.level(self.request.org, id);
         (Reverse(self.request.priority), Turn { level, at }, job, id)
     }
@@ -193,57 +211,5 @@ impl ClassPlan {
             self.refusals += 1;
             self.refused_until = Timestamp(now.0 + 1);
         }
-    }
-}
-
-/// What run times are learned under: the payer and what is asked for.
-pub(crate) fn kind_of(request: &Request) -> Kind {
-    let resources = &request.resources;
-    Kind {
-        payer: request.org.0.into(),
-        limit_ms: request.walltime_ms_max,
-        amounts: [resources.cpu_milli, resources.memory_mib, resources.gpu_milli]
-            .map(|amount| amount.saturating_mul(request.nodes.count().into())),
-    }
-}
-
-/// What turns are made from.
-#[derive(Clone, Debug)]
-pub(crate) struct Turns {
-    pub(crate) order: Order,
-    /// Learned from what has ended: says who goes first, never stops anybody.
-    pub(crate) predictor: Predictor,
-    pub(crate) fair: Fair,
-}
-
-impl Default for Turns {
-    fn default() -> Self {
-        Self {
-            order: Order::Turn(Patience::USUAL),
-            predictor: Predictor::default(),
-            fair: Fair::default(),
-        }
-    }
-}
-
-impl Turns {
-    /// As the policy has it, with nothing learned.
-    pub(crate) fn of(state: &State) -> Self {
-        let mut turns = Self::default();
-        turns.follow(state);
-        turns
-    }
-
-    /// Turns that are given from here on are given by this policy.
-    pub(crate) fn follow(&mut self, state: &State) {
-        if let Order::Turn(patience) = &mut self.order {
-            *patience = state.policy().turns();
-        }
-        self.fair.follow(state);
-    }
-
-    fn turn(&self, state: &State, kind: &Kind, job: JobId) -> Timestamp {
-        let submitted_at = state.job(job).map_or(Timestamp(0), |job| job.submitted_at);
-        Timestamp(self.order.key(submitted_at, self.predictor.expect_ms(kind)))
     }
 }

@@ -1,7 +1,9 @@
 //! Why a job waits: every blocking reason of every site, derived on demand from the state (and, on the leader, from what
 //! the planner has in flight). Nothing of it is stored.
 
-use super::class::{ClassPlan, Rank, Turn, Turns, kind_of};
+use std::borrow::Cow;
+
+use super::class::{ClassPlan, Rank, Turn};
 use super::fair::Fair;
 use super::filter;
 use super::forecast::Expected;
@@ -10,7 +12,9 @@ use super::lending;
 use super::planner::Planner;
 use super::price::bill;
 use super::reason::{Reason, Verdict};
+use super::reclaim;
 use super::share::Share;
+use super::turns::{Turns, kind_of};
 
 use crate::state::holdings::Holdings;
 use crate::state::{Job, JobState, Site, State};
@@ -88,7 +92,12 @@ pub fn explain(
     let request = state.request(job);
     for site in state.sites() {
         let mut reasons = site_reasons(&order, request, site, now, site_up, rank);
+        let taken_back = reclaim::reason(state, id, job, site, now);
+        reasons.extend(taken_back);
         let fits = reasons.is_empty();
+        if fits && own.is_empty() && waits_for_cheaper(state, planner, rank, site.id) {
+            reasons.push(Reason::CheaperSite);
+        }
         reasons.extend(own.iter().cloned());
         if fits && own.is_empty() && position > 1 {
             reasons.push(Reason::AheadInQueue { ahead: position - 1 });
@@ -101,6 +110,15 @@ pub fn explain(
         });
     }
     Some(explanation)
+}
+
+/// Whether the job's class lets a site with room be.
+fn waits_for_cheaper(state: &State, planner: Option<&Planner>, rank: Rank, site: SiteId) -> bool {
+    let known = planner.and_then(|planner| Some((planner, planner.classes.get(&rank.3)?)));
+    known.is_some_and(|(planner, class)| {
+        let place = class.offers.iter().position(|offer| offer.site == site);
+        place.is_some_and(|place| planner.waits_for(state, rank, class, place).is_some())
+    })
 }
 
 /// What holds the job back wherever it would run.
@@ -156,15 +174,7 @@ fn site_reasons(
         return reasons;
     }
     let need = Need::of(&request.resources);
-    let mut hosts = Hosts::of(state, site.id);
-    // The planner's own view may be behind the state until its next pass; what it has in flight is not.
-    if let Some(planner) = planner {
-        for flight in planner.flights.all() {
-            for (host, gpu_indices) in flight.decision.places() {
-                hosts.reserve(host, &flight.need, gpu_indices);
-            }
-        }
-    }
+    let mut hosts = free_hosts(state, planner, site.id);
     let (mut payable, mut refusals) = (Vec::new(), Vec::new());
     let models = filter::models_ever(state, site, request);
     for model in &models {
@@ -179,7 +189,8 @@ fn site_reasons(
     if short.is_empty()
         && let Some(promise) = planner.and_then(|planner| planner.promises.at(site.id))
         && order.comes_before(promise.rank, rank)
-        && !promise.leaves_room(&mut hosts, request, wanted, now)
+        && let room_ms = order.turns.room_ms(&kind_of(state, request))
+        && !promise.leaves_room(hosts.to_mut(), request, wanted, now, room_ms)
     {
         short.push(Reason::CapacityPromised {
             within_ms: promise.start.0.saturating_sub(now.0),
@@ -191,6 +202,24 @@ fn site_reasons(
         reasons.extend(refusals);
     }
     reasons
+}
+
+/// What the hosts of a site have free, less what is in flight.
+fn free_hosts<'a>(state: &State, planner: Option<&'a Planner>, site: SiteId) -> Cow<'a, Hosts> {
+    let Some(planner) = planner else {
+        return Cow::Owned(Hosts::of(state, site));
+    };
+    if let Some(hosts) = planner.hosts_as_they_are(state, site) {
+        return Cow::Borrowed(hosts);
+    }
+    // The planner's own view is behind the state until its next pass; what it has in flight is not.
+    let mut hosts = Hosts::of(state, site);
+    for flight in planner.flights.all() {
+        for (host, gpu_indices) in flight.decision.places() {
+            hosts.reserve(host, &flight.need, gpu_indices);
+        }
+    }
+    Cow::Owned(hosts)
 }
 
 /// The order of classes as it is now.
@@ -212,12 +241,15 @@ impl Order<'_> {
     }
 
     fn head_rank(&self, class: ClassId, job: JobId) -> Rank {
-        let known = self.planner.and_then(|planner| planner.classes.get(&class));
-        if let Some(plan) = known {
-            return plan.rank_among(self.state, self.turns, &self.fair, class, job);
+        self.plan_of(class).rank_among(self.state, &self.fair, class, job)
+    }
+
+    fn plan_of(&self, class: ClassId) -> Cow<'_, ClassPlan> {
+        if let Some(plan) = self.planner.and_then(|planner| planner.classes.get(&class)) {
+            return Cow::Borrowed(plan);
         }
         let request = &self.state.class(class).expect("a job has a class").request;
-        ClassPlan::new(request).rank_among(self.state, self.turns, &self.fair, class, job)
+        Cow::Owned(ClassPlan::new(self.state, self.turns, request))
     }
 
     /// Whether what is promised to one class is kept from another, by the levels as they are now.
@@ -230,39 +262,43 @@ impl Order<'_> {
 
     /// Jobs before this one and all jobs with tasks to place.
     fn position(&self, own: Rank, job: &Job) -> (u64, u64) {
-        let (state, turns) = (self.state, self.turns);
-        let priority = state.request(job).priority;
-        let (mut ahead, mut queued, mut counted) = (0, 0, 0);
-        for class in state.pending_classes() {
+        let state = self.state;
+        let priority = i64::from(state.request(job).priority);
+        let (mut ahead, mut counted) = (0, 0);
+        let queued = state.queued_count() as u64;
+        let newest = state.jobs_newest_first(None).next();
+        let newest = newest.map_or(Timestamp(0), |(_, newest)| newest.submitted_at);
+        let not_after = state.pending_heads().take_while(|(others, ..)| *others >= priority);
+        for (others, head, class) in not_after {
             let jobs = state.pending_jobs_count(class) as u64;
-            queued += jobs;
-            let others = state.class(class).map_or(0, |class| class.request.priority);
             if others > priority {
                 ahead += jobs;
                 continue;
             }
-            let head = state.head_job(class).filter(|_| others == priority);
-            let Some(first) = head.map(|head| self.head_rank(class, head)) else {
-                continue;
-            };
+            let plan = self.plan_of(class);
+            let first = plan.rank_among(state, &self.fair, class, head);
             if first >= own {
                 continue;
             }
+            if jobs == 1 {
+                ahead += 1;
+                continue;
+            }
             let left = COUNTED_MAX.saturating_sub(counted) as usize;
-            let expected_ms = state
-                .class(class)
-                .map_or(0, |class| turns.predictor.expect_ms(&kind_of(&class.request)));
             let is_before = |(id, job): &(JobId, &Job)| {
-                let at = Timestamp(turns.order.key(job.submitted_at, expected_ms)).max(first.1.at);
+                let at = plan.turn(*id, job.submitted_at).max(first.1.at);
                 (Turn { at, ..first.1 }, *id) < (own.1, own.2)
             };
-            let following = state.pending_jobs(class, JobId(first.2.0 + 1));
-            let before = 1 + following.take(left).take_while(is_before).count() as u64;
+            let mut before = 1;
+            if left > 0 {
+                let following = state.pending_jobs(class, JobId(first.2.0 + 1));
+                before += following.take(left).take_while(is_before).count() as u64;
+            }
             counted += before;
             ahead += if before <= left as u64 {
                 before
             } else {
-                spread(state, first, own, jobs)
+                spread(state, newest, first, own, jobs)
             };
         }
         if job.placeable() > 0 {
@@ -274,10 +310,9 @@ impl Order<'_> {
 }
 
 /// Jobs of a class before `own`, if they came evenly spread between its head and the newest job of all.
-fn spread(state: &State, head: Rank, own: Rank, jobs: u64) -> u64 {
-    let submitted_at = |id: JobId| state.job(id).map_or(0, |job| job.submitted_at.0);
-    let newest = state.jobs_newest_first(None).next().map_or(own.2, |(newest, _)| newest);
-    let whole = submitted_at(newest).saturating_sub(submitted_at(head.2)).max(1);
+fn spread(state: &State, newest: Timestamp, head: Rank, own: Rank, jobs: u64) -> u64 {
+    let submitted_at = state.job(head.2).map_or(newest, |job| job.submitted_at);
+    let whole = newest.0.saturating_sub(submitted_at.0).max(1);
     let part = own.1.at.0.saturating_sub(head.1.at.0);
     u64::try_from(u128::from(jobs) * u128::from(part) / u128::from(whole))
         .unwrap_or(jobs)

@@ -4,10 +4,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::class::{Rank, Standing, kind_of};
+use super::class::{Rank, Standing};
 use super::ends::EndKey;
 use super::planner::Planner;
 use super::time::longer_ms;
+use super::turns::kind_of;
 use crate::state::State;
 use crate::types::{ClassId, JobId, Request, Resources, SiteId, TaskId, Timestamp};
 
@@ -230,8 +231,14 @@ impl Planner {
 
     /// When a request would start at a site if it were submitted now, behind all who wait, and did not fit at once.
     #[must_use]
-    pub fn expected_start_at(&self, request: &Request, site: SiteId, now: Timestamp) -> Option<Expected> {
-        let expected_ms = self.turns.predictor.expect_ms(&kind_of(request));
+    pub fn expected_start_at(
+        &self,
+        state: &State,
+        request: &Request,
+        site: SiteId,
+        now: Timestamp,
+    ) -> Option<Expected> {
+        let expected_ms = self.turns.predictor.expect_ms(&kind_of(state, request));
         self.forecast.expect(now, |finished| {
             let steps = finished.sites.get(&site)?;
             let step = steps.earliest(0, expected_ms, &pile_of(request))?;
@@ -317,7 +324,7 @@ impl Planner {
             };
             let request = state.request(job);
             let run_ms = making.began_at.0.saturating_sub(attempt.placed_at.0);
-            let expected_ms = self.turns.predictor.expect_ms(&kind_of(request));
+            let expected_ms = self.turns.predictor.expect_ms(&kind_of(state, request));
             let expected_ms = if expected_ms > run_ms {
                 expected_ms
             } else {

@@ -26,12 +26,19 @@ impl Need {
         }
     }
 
+    /// Named resources and models are left out.
     pub(super) fn ask(&self) -> Ask {
+        let (whole, part) = match self.gpu {
+            GpuNeed::Nothing => (0, 0),
+            GpuNeed::Share(milli) => (0, milli),
+            GpuNeed::Whole(count) => (count, 0),
+        };
         Ask {
             cpu_milli: self.cpu_milli,
             memory_mib: self.memory_mib,
+            whole,
+            part,
             key_min: key(self.gpu.milli(), self.cpu_milli, self.memory_mib),
-            ..Ask::default()
         }
     }
 }
@@ -90,6 +97,13 @@ impl Slot {
         choose_devices(need.gpu, offered.map(|(index, device)| (index as u32, device.1)))
     }
 
+    /// The room of [`Slot::room`] over all models, with what a share finds on untouched devices.
+    pub(super) fn most(&self) -> Room {
+        let room = self.room(None);
+        let part = if room.whole > 0 { DEVICE_MILLI as u32 } else { room.part };
+        Room { part, ..room }
+    }
+
     /// The devices the task would get, if it fits.
     pub(super) fn fit(&self, need: &Need, model: Option<u16>) -> Option<Vec<u32>> {
         let fits = self.open
@@ -145,8 +159,24 @@ impl Slot {
             .collect()
     }
 
+    /// Puts back what a task has.
+    pub(super) fn give(&mut self, need: &Need, gpu_indices: &[u32]) {
+        self.cpu_milli += need.cpu_milli;
+        self.memory_mib += need.memory_mib;
+        for (name, amount) in &need.generic {
+            if let Some((_, free)) = self.generic.iter_mut().find(|(known, _)| known == name) {
+                *free += amount;
+            }
+        }
+        for &index in gpu_indices {
+            if let Some((_, free)) = self.devices.get_mut(index as usize) {
+                *free += need.gpu.milli_per_device();
+            }
+        }
+    }
+
     /// Takes a task's needs out of what is free.
-    fn take(&mut self, need: &Need, gpu_indices: &[u32]) {
+    pub(super) fn take(&mut self, need: &Need, gpu_indices: &[u32]) {
         // A host may meanwhile have shrunk below what is in flight for it; then it has nothing left here and apply refuses.
         self.cpu_milli = self.cpu_milli.saturating_sub(need.cpu_milli);
         self.memory_mib = self.memory_mib.saturating_sub(need.memory_mib);
@@ -212,14 +242,19 @@ impl Hosts {
         Self { slots, models }
     }
 
+    /// One host and the models of its devices, sorted.
+    pub(super) fn alone(host: &Host) -> (Slot, Vec<Box<str>>) {
+        let models: BTreeSet<&str> = host.gpus.iter().map(|gpu| &*gpu.model).collect();
+        let models: Vec<Box<str>> = models.into_iter().map(Box::from).collect();
+        (slot_of(host, &models), models)
+    }
+
     pub(crate) fn position(&self, host: HostId) -> Option<usize> {
         self.slots.binary_search_by_key(&host, |slot| slot.id).ok()
     }
 
-    /// Whether one host has cores and memory enough; devices and named resources are not looked at.
-    pub(crate) fn may_fit_on(&self, host: HostId, cpu_milli: u64, memory_mib: u64) -> bool {
-        let slot = self.position(host).map(|position| &self.slots[position]);
-        slot.is_some_and(|slot| slot.cpu_milli >= cpu_milli && slot.memory_mib >= memory_mib)
+    pub(super) fn slot(&self, host: HostId) -> Option<&Slot> {
+        self.position(host).map(|position| &self.slots[position])
     }
 
     /// Hosts that the task fits on, found by asking each.

@@ -30,7 +30,7 @@ impl Room {
         key: u64::MAX,
     };
 
-    fn has(&self, ask: &Ask) -> bool {
+    pub(super) fn has(&self, ask: &Ask) -> bool {
         self.cpu_milli >= ask.cpu_milli
             && self.memory_mib >= ask.memory_mib
             && self.whole >= ask.whole

@@ -1,8 +1,8 @@
 //! What the planner learns from what runs: when it must end, and how long it ran once it has.
 
-use super::class::kind_of;
 use super::planner::Planner;
 use super::time::Predictor;
+use super::turns::kind_of;
 use crate::outcome::Effect;
 use crate::state::{Attempt, JobState, State};
 use crate::types::{TaskId, Timestamp};
@@ -24,7 +24,7 @@ pub(super) fn from_state(state: &State) -> Predictor {
 fn learn(predictor: &mut Predictor, state: &State, task: TaskId) {
     let run_ms = state.attempt(task).and_then(run_ms);
     if let Some((run_ms, job)) = run_ms.zip(state.job(task.job)) {
-        predictor.learn(kind_of(state.request(job)), run_ms);
+        predictor.learn(kind_of(state, state.request(job)), run_ms);
     }
 }
 
@@ -39,11 +39,16 @@ fn run_ms(attempt: &Attempt) -> Option<u64> {
 }
 
 impl Planner {
+    /// What runs longer than was expected is expected to run longer still.
+    pub(super) fn run_over(&mut self, state: &State, now: Timestamp) {
+        self.promises.changed.extend(self.ends.run_over(state, now));
+    }
+
     /// Notes what begins, ends, or gets another limit.
     pub(super) fn follow_running(&mut self, state: &State, effect: &Effect) {
         match effect {
             Effect::Assigned { task, .. } => {
-                self.ends.begin(state, *task);
+                self.ends.begin(state, &self.turns, *task);
                 self.note_start(state, *task);
             }
             Effect::HostChanged(host) => {
@@ -54,7 +59,10 @@ impl Planner {
                     learn(&mut self.turns.predictor, state, task);
                 }
             }
-            Effect::LimitChanged { task, .. } => self.promises.changed.extend(self.ends.change(state, *task)),
+            Effect::LimitChanged { task, .. } => {
+                let host = self.ends.change(state, &self.turns, *task);
+                self.promises.changed.extend(host);
+            }
             _ => {}
         }
     }

@@ -4,6 +4,7 @@
 //! - [`allowed`], [`open`], `filter::ever_fits`, `filter::capacity`, [`price()`]: one question each, with a [`Reason`] for no;
 //! - `price::offers`: where a class may go, cheapest for its payer first (score);
 //! - `view::SiteView::find`: the host where it strands least, by the mix of requests seen so far (place);
+//! - `objective`: whether a cheaper site is waited for;
 //! - [`Planner`]: the leader's queues over these, looked at only where something changed;
 //! - [`quote()`], [`explain()`]: the same questions, asked by users;
 //! - `fair`, [`shares`]: whose turn it is among orgs;
@@ -24,6 +25,7 @@ mod lending;
 mod loss;
 mod mix;
 mod need;
+mod objective;
 mod planner;
 mod price;
 mod promises;
@@ -31,9 +33,12 @@ mod queues;
 mod quote;
 mod ranking;
 mod reason;
+mod reclaim;
 mod share;
 pub mod time;
 mod together;
+mod turns;
+mod victims;
 mod view;
 mod worth;
 
@@ -49,6 +54,7 @@ pub(crate) use quote::feasible_at;
 pub use quote::{SiteQuote, quote};
 pub use reason::{Reason, Verdict};
 pub use share::{Share, shares};
+pub use victims::Room;
 
 #[cfg(test)]
 mod tests;

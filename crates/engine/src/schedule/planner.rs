@@ -3,14 +3,18 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
-use super::class::{Basis, ClassPlan, Rank, Standing, Turns};
+use super::class::{Basis, ClassPlan, Rank, Standing};
 use super::ends::Ends;
 use super::flight::{Flight, Flights};
 use super::forecast::Forecast;
+use super::hosts::Hosts;
+use super::lane::Ask;
 use super::learn;
 use super::lending::Gates;
 use super::price;
 use super::promises::Promises;
+use super::reclaim::Reclaims;
+use super::turns::Turns;
 use super::view::{Spot, View};
 use crate::command::Decision;
 use crate::outcome::Effect;
@@ -49,17 +53,21 @@ pub struct Planner {
     pub(super) classes: HashMap<ClassId, Box<ClassPlan>>,
     pub(super) ready: BTreeSet<Rank>,
     pub(super) delayed: BTreeSet<(Timestamp, ClassId)>,
+    /// Parked classes that let a site with room be, and when to look at them again.
+    pub(super) holding: BTreeSet<(Timestamp, ClassId)>,
     /// Parked classes to be looked at again, some each pass.
     pub(super) retry: VecDeque<ClassId>,
     pub(super) idle: VecDeque<(Timestamp, ClassId)>,
-    /// Classes that found no room at a site, with the cores and memory of a task: enough to pass most of them over.
-    pub(super) full: BTreeMap<SiteId, BTreeMap<Rank, (u64, u64)>>,
+    /// Classes that found no room at a site, with what a task asks of a host: enough to pass most of them over.
+    pub(super) full: BTreeMap<SiteId, BTreeMap<Rank, Ask>>,
     /// Sites that have more room than when those classes were turned away.
     pub(super) grown: BTreeMap<SiteId, Grown>,
     /// Classes kept out of a site by money, by payer.
     pub(super) short: BTreeMap<OrgId, BTreeSet<ClassId>>,
     /// Classes kept out by contracts and quotas.
     pub(super) gates: Gates,
+    /// Floors being taken back.
+    pub(super) reclaims: Reclaims,
     pub(super) changed: Changed,
     pub(super) rules: u64,
     pub(super) funds: HashMap<OrgId, u64>,
@@ -93,7 +101,7 @@ pub(super) struct Changed {
 enum Choice {
     /// Place of the offer, and where there.
     Found(usize, Spot),
-    /// No site it could pay for has room.
+    /// No site it could pay for has room, or it waits for a cheaper one.
     NoRoom,
     /// Some site is out of reach for lack of money, and no other has room.
     Short,
@@ -108,19 +116,29 @@ impl Planner {
 
     /// Starts over from the state: on becoming leader, or after the state was replaced. Decisions in flight are forgotten.
     pub fn reset(&mut self, state: &State) {
+        let mut turns = Turns {
+            order: self.turns.order,
+            predictor: learn::from_state(state),
+            ..Turns::default()
+        };
+        turns.follow(state);
         *self = Self {
             view: View::of(state),
-            ends: Ends::of(state),
-            turns: Turns {
-                order: self.turns.order,
-                predictor: learn::from_state(state),
-                ..Turns::default()
-            },
+            ends: Ends::of(state, &turns),
+            turns,
             ..Self::default()
         };
-        self.turns.follow(state);
         state.sites().for_each(|site| self.turns.fair.measure(state, site.id));
         self.changed.classes = state.pending_classes().collect();
+        self.read_reclaims(state);
+    }
+
+    /// The hosts of a site less what is in flight, unless something happened there since the last pass.
+    pub(super) fn hosts_as_they_are(&self, state: &State, site: SiteId) -> Option<&Hosts> {
+        let at_site = |host: &HostId| state.host(*host).is_some_and(|host| host.site == site);
+        let changed = self.changed.sites.contains(&site) || self.changed.hosts.iter().any(at_site);
+        let view = self.view.sites.get(&site).filter(|_| !changed);
+        view.map(|view| &view.hosts)
     }
 
     /// Decisions proposed and not yet judged.
@@ -145,9 +163,18 @@ impl Planner {
                     self.changed.classes.insert(*class);
                 }
                 Effect::JobChanged(job) => {
-                    self.view.note(state, *job);
+                    if self.view.note(state, *job) {
+                        self.note_new(state, *job);
+                    }
                     self.look_again(state, *job, 0);
+                    self.forget_kept(state, *job);
                 }
+                Effect::ReclaimJudged {
+                    job,
+                    task,
+                    host,
+                    refused,
+                } => self.note_reclaim(state, (*job, *task), *host, refused.is_none()),
                 Effect::SiteChanged(site) => {
                     self.changed.sites.insert(*site);
                 }
@@ -190,14 +217,17 @@ impl Planner {
         self.quotes_left = QUOTES_MAX;
         self.asks_left = ASKS_MAX;
         self.drop_overdue(state, now);
+        self.run_over(state, now);
         self.view.appraise();
+        let mut decisions = Vec::new();
+        self.place_kept(state, now, max, &mut decisions);
         self.read_hosts(state);
         self.read_sites(state, site_up);
         self.read_money(state, now);
+        self.look_at_holding(now);
         self.read_classes(state, now);
         // After the classes: one that is new may put fair share in force, and whoever waits then has another place at once.
         self.read_fair(state, now);
-        let mut decisions = Vec::new();
         while decisions.len() < max && self.quotes_left > 0 && self.asks_left > 0 {
             self.renew_promises(state);
             let Some(id) = self.next_class(state) else { break };
@@ -206,6 +236,7 @@ impl Planner {
             self.stand(now, id, &mut class, standing);
             self.classes.insert(id, class);
             self.promise_blocked(state, id);
+            self.note_blocked(state, id);
         }
         self.forget_idle(state, now);
         self.roll_forecast(state);
@@ -264,7 +295,8 @@ impl Planner {
                 others: spot.others,
             };
             let site = class.offers[place].site;
-            self.use_promised(class, rank, site, &decision);
+            // The rank it was found by: while it waits for room elsewhere it keeps the one it waits as.
+            self.use_promised(class, class.waits_as.unwrap_or(rank), site, &decision);
             for (host, gpu_indices) in decision.places() {
                 self.view.reserve(host, &class.need, gpu_indices);
             }
@@ -338,10 +370,7 @@ impl Planner {
             }
             let Some(spot) = self.find(class, rank, site, model) else {
                 self.note_turned_away(&class.need, rank, site, model);
-                self.full
-                    .entry(site)
-                    .or_default()
-                    .insert(rank, (class.need.cpu_milli, class.need.memory_mib));
+                self.full.entry(site).or_default().insert(rank, class.need.ask());
                 class.offers[place].full = true;
                 class.waits_as = Some(rank);
                 continue;
@@ -355,6 +384,7 @@ impl Planner {
             }
         }
         match best {
+            Some((place, _)) if self.holds_out(state, rank, class, place) => Choice::NoRoom,
             Some((place, spot)) => Choice::Found(place, spot),
             None if short => {
                 self.short.entry(org).or_default().insert(rank.3);

@@ -1,7 +1,8 @@
 //! Room promised to those who wait: EASY backfill over the hosts. The first classes in order that are blocked are promised their
 //! earliest start, one class a site, on one host there (a gang: on as many as it needs, from when they are free together), by
-//! the limits of what runs on it; whoever comes after may use that host only without delaying that. Kept from pass to pass and changed only where something has happened, so that a pass costs no
-//! more than what has.
+//! the limits of what runs on it (of what has none, by what is expected of it); whoever comes after may use that host only
+//! without delaying that. Kept from pass to pass and changed only where something has happened, so that a pass costs no more
+//! than what has.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -12,6 +13,7 @@ use super::need::GpuNeed;
 use super::planner::Planner;
 use super::price;
 use super::time::Profile;
+use super::turns::kind_of;
 use super::view::Spot;
 use crate::command::Decision;
 use crate::state::State;
@@ -98,8 +100,9 @@ impl Promise {
         request: &Request,
         models: &[Option<Box<str>>],
         now: Timestamp,
+        room_ms: u64,
     ) -> bool {
-        let (need, limit_ms) = (Need::of(&request.resources), request.walltime_ms_max);
+        let need = Need::of(&request.resources);
         let place = |name: &str| hosts.models.iter().position(|known| **known == *name);
         let models_here = models.iter().filter_map(|model| match model {
             Some(name) => place(name).map(|place| Some(place as u16)),
@@ -112,7 +115,7 @@ impl Promise {
             };
             let slot = &mut hosts.slots[position];
             let mut models = models_here.iter();
-            if models.all(|model| kept.room_for(slot, &need, *model, now, limit_ms).is_none()) {
+            if models.all(|model| kept.room_for(slot, &need, *model, now, room_ms).is_none()) {
                 slot.open = false;
             }
         }
@@ -122,24 +125,17 @@ impl Promise {
 
 impl KeptHost {
     /// The devices that a task may have without delaying the promised start.
-    fn room_for(
-        &self,
-        slot: &Slot,
-        need: &Need,
-        model: Option<u16>,
-        now: Timestamp,
-        limit_ms: u64,
-    ) -> Option<Vec<u32>> {
-        let least = self.profile.least(now, after(now, limit_ms));
+    fn room_for(&self, slot: &Slot, need: &Need, model: Option<u16>, now: Timestamp, room_ms: u64) -> Option<Vec<u32>> {
+        let least = self.profile.least(now, after(now, room_ms));
         slot.with(&least).fit(need, model)
     }
 }
 
-/// The hosts that are promised to somebody, as seen by work that would start there now and run up to its limit.
+/// The hosts that are promised to somebody, as seen by work that would start there now and asks room for so long.
 pub(crate) struct Kept<'a> {
     promise: &'a Promise,
     now: Timestamp,
-    limit_ms: u64,
+    room_ms: u64,
 }
 
 impl Kept<'_> {
@@ -156,7 +152,7 @@ impl Kept<'_> {
     /// The devices that it may have on one of them all the same.
     pub(crate) fn room(&self, slot: &Slot, need: &Need, model: Option<u16>) -> Option<Vec<u32>> {
         let kept = self.promise.on(slot.id)?;
-        kept.room_for(slot, need, model, self.now, self.limit_ms)
+        kept.room_for(slot, need, model, self.now, self.room_ms)
     }
 }
 
@@ -173,14 +169,11 @@ impl Promises {
             .map(|(site, promise)| (*site, promise))
     }
 
-    /// The hosts that a site has promised to somebody before this rank, for work of the class that would start now.
-    fn kept(&self, class: &ClassPlan, rank: Rank, site: SiteId, now: Timestamp) -> Option<Kept<'_>> {
+    /// The hosts that a site has promised to somebody before this rank, for work that would start now and
+    /// asks room for so long.
+    fn kept(&self, rank: Rank, site: SiteId, now: Timestamp, room_ms: u64) -> Option<Kept<'_>> {
         let promise = self.at(site).filter(|promise| !promise.yields_to(rank))?;
-        Some(Kept {
-            promise,
-            now,
-            limit_ms: class.request.walltime_ms_max,
-        })
+        Some(Kept { promise, now, room_ms })
     }
 
     /// Promises that stand.
@@ -193,14 +186,16 @@ impl Planner {
     /// The hosts of a site where a task of the class strands least, of those where it delays nobody who is promised room.
     pub(super) fn find(&mut self, class: &ClassPlan, rank: Rank, site: SiteId, model: Option<u16>) -> Option<Spot> {
         let view = self.view.sites.get_mut(&site).expect("offers are of sites in the view");
-        let kept = (self.promises).kept(class, rank, site, self.planned_at);
+        let room_ms = self.turns.room_ms(&class.kind);
+        let kept = (self.promises).kept(rank, site, self.planned_at, room_ms);
         view.find(&class.need, class.request.nodes, model, kept.as_ref())
     }
 
     /// Whether there are such hosts.
     pub(super) fn has_room(&self, class: &ClassPlan, rank: Rank, site: SiteId, model: Option<u16>) -> bool {
         let view = self.view.sites.get(&site).expect("offers are of sites in the view");
-        let kept = (self.promises).kept(class, rank, site, self.planned_at);
+        let room_ms = self.turns.room_ms(&class.kind);
+        let kept = (self.promises).kept(rank, site, self.planned_at, room_ms);
         view.has_room(&class.need, class.request.nodes, model, kept.as_ref())
     }
 
@@ -216,6 +211,15 @@ impl Planner {
         let positions = promise.kept.iter().filter_map(|kept| hosts.position(kept.host));
         let mut slots = positions.map(|position| &hosts.slots[position]);
         promise.has_turned_away = slots.any(|slot| slot.fit(need, model).is_some());
+    }
+
+    /// When a class starts at a site, by the limits of what runs there, if nobody before it is promised room there.
+    pub(super) fn earliest_at(&self, state: &State, class: &ClassPlan, rank: Rank, site: SiteId) -> Option<Timestamp> {
+        match self.promises.at(site) {
+            Some(promise) if promise.rank.3 == rank.3 => Some(promise.start),
+            Some(promise) if promise.rank < rank => None,
+            _ => Some(self.promise(state, class, rank, site)?.start),
+        }
     }
 
     /// Keeps account of a decision on hosts that may have promised room. Before they are reserved.
@@ -236,7 +240,7 @@ impl Planner {
             let hosts = &self.view.sites[&site].hosts;
             let position = hosts.position(host).expect("a promise is of hosts in the view");
             let amounts = hosts.slots[position].amounts_of(&class.need, gpu_indices);
-            let until = after(self.planned_at, class.request.walltime_ms_max);
+            let until = after(self.planned_at, self.turns.room_ms(&class.kind));
             kept.profile.advance(self.planned_at);
             kept.profile.take(self.planned_at, until, &amounts);
         }
@@ -439,7 +443,7 @@ impl Planner {
     }
 
     /// Models of the devices that a blocked class waits for at a site and can pay.
-    fn payable(&self, state: &State, class: &ClassPlan, site: SiteId) -> Vec<Option<u16>> {
+    pub(super) fn payable(&self, state: &State, class: &ClassPlan, site: SiteId) -> Vec<Option<u16>> {
         let offers = class.offers.iter().filter(|offer| offer.site == site && offer.full);
         let payable = offers.filter(|offer| price::affordable(state, &self.flights, class.request.org, &offer.bill));
         payable.map(|offer| offer.model).collect()
@@ -509,7 +513,7 @@ impl Planner {
         let open = |host: &HostId| Some(&view.slots[view.position(*host)?]).filter(|slot| slot.open);
         let slots: Vec<&Slot> = hosts.iter().map(open).collect::<Option<_>>()?;
         let profiles: Vec<Profile> = slots.iter().map(|slot| self.profile(state, slot)).collect();
-        let limit_ms = class.request.walltime_ms_max;
+        let room_ms = self.turns.room_ms(&class.kind);
         let since_with = |model: Option<u16>| {
             let each = slots.iter().zip(&profiles);
             let since = each.map(|(slot, profile)| self.has_room_since(class, slot, profile, model));
@@ -521,7 +525,7 @@ impl Planner {
             Some((since.iter().copied().max()?, *model, since))
         });
         let (start, model, since) = starts.min()?;
-        let until = after(start, limit_ms);
+        let until = after(start, room_ms);
         let mut kept = Vec::with_capacity(slots.len());
         for ((slot, mut profile), since) in slots.into_iter().zip(profiles).zip(since) {
             let gpu_indices = slot.with(&profile.least(start, until)).fit(&class.need, model)?;
@@ -546,7 +550,7 @@ impl Planner {
         profile: &Profile,
         model: Option<u16>,
     ) -> Option<Timestamp> {
-        profile.earliest(self.planned_at, class.request.walltime_ms_max, |free| {
+        profile.earliest(self.planned_at, self.turns.room_ms(&class.kind), |free| {
             slot.with(free).fit(&class.need, model).is_some()
         })
     }
@@ -561,9 +565,10 @@ impl Planner {
             .collect();
         gains.extend(self.flights.on_host(slot.id).map(|flight| {
             let job = state.job(flight.decision.job);
-            let limit_ms = job.map_or(0, |job| state.request(job).walltime_ms_max);
+            let kind = job.map(|job| kind_of(state, state.request(job)));
+            let room_ms = kind.map_or(0, |kind| self.turns.room_ms(&kind));
             let amounts = slot.amounts_of(&flight.need, flight.decision.devices_on(slot.id));
-            (no_earlier(after(flight.decided_at, limit_ms)), amounts)
+            (no_earlier(after(flight.decided_at, room_ms)), amounts)
         }));
         gains.sort_by_key(|(end, _)| *end);
         Profile::growing(now, &slot.amounts(), gains.into_iter())

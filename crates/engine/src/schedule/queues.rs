@@ -6,6 +6,8 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use super::class::{ClassPlan, Rank, Standing};
+use super::hosts::Slot;
+use super::lane::Room;
 use super::lending::Gate;
 use super::planner::{FLIGHT_MS_MAX, IDLE_MS_MAX, MONEY_RETRY_MS, Planner, RETRIES_MAX};
 use super::promises::Promise;
@@ -110,6 +112,7 @@ impl Planner {
         for flight in self.flights.on_host(host) {
             self.view.reserve(host, &flight.need, flight.decision.devices_on(host));
         }
+        self.reserve_kept(host);
     }
 
     pub(super) fn read_money(&mut self, state: &State, now: Timestamp) {
@@ -178,7 +181,7 @@ impl Planner {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
                 self.turns.fair.join(state, now, request.org, id);
-                entry.insert(Box::new(ClassPlan::new(request)))
+                entry.insert(Box::new(ClassPlan::new(state, &self.turns, request)))
             }
         };
         match class.standing {
@@ -215,7 +218,7 @@ impl Planner {
             sites.insert(offer.site);
             let ranks = self.full.entry(offer.site).or_default();
             ranks.remove(&old);
-            ranks.insert(new, (class.need.cpu_milli, class.need.memory_mib));
+            ranks.insert(new, class.need.ask());
             // It may not have been its turn yet since the site grew.
             self.grown.entry(offer.site).and_modify(|grown| grown.looked_at = None);
         }
@@ -252,7 +255,7 @@ impl Planner {
         }
     }
 
-    fn retry(&mut self, id: ClassId) {
+    pub(super) fn retry(&mut self, id: ClassId) {
         let Some(class) = self.classes.get_mut(&id) else { return };
         if class.standing == Standing::Parked && !class.retrying {
             class.retrying = true;
@@ -323,18 +326,22 @@ impl Planner {
     fn next_to_ask(&mut self, site: SiteId, bound: Option<Rank>) -> Option<Rank> {
         let grown = self.grown.get_mut(&site)?;
         let hosts = &self.view.sites[&site].hosts;
+        let promised = self.promises.at(site).into_iter().flat_map(Promise::hosts);
+        let slots = grown.hosts.iter().copied().chain(promised);
+        let slots: Vec<&Slot> = slots.filter_map(|host| hosts.slot(host)).collect();
+        let rooms: Vec<Room> = slots.iter().map(|slot| slot.most()).collect();
         let from = grown.looked_at.map_or(Bound::Unbounded, Bound::Excluded);
         let waiting = self
             .full
             .get(&site)
             .into_iter()
             .flat_map(|ranks| ranks.range((from, Bound::Unbounded)));
-        for (rank, (cpu_milli, memory_mib)) in waiting {
+        for (rank, ask) in waiting {
             if bound.is_some_and(|bound| bound <= *rank) {
                 return None;
             }
-            let mut grown_hosts = grown.hosts.iter();
-            if grown_hosts.any(|host| hosts.may_fit_on(*host, *cpu_milli, *memory_mib)) {
+            // There was no room anywhere when it was turned away, so there is none but where the site has grown.
+            if rooms.iter().any(|room| room.has(ask)) && may_fit(&self.classes[&rank.3], site, &slots) {
                 self.asks_left = self.asks_left.saturating_sub(1);
                 return (self.asks_left > 0).then_some(*rank);
             }
@@ -369,6 +376,13 @@ impl Planner {
             }
         }
     }
+}
+
+/// Whether a class fits on one of these hosts as far as their room is not promised; one that is not parked is to be asked.
+fn may_fit(class: &ClassPlan, site: SiteId, slots: &[&Slot]) -> bool {
+    let mut offers = class.offers.iter().filter(|offer| offer.site == site && offer.full);
+    let fits = |model: Option<u16>| slots.iter().any(|slot| slot.fit(&class.need, model).is_some());
+    class.standing != Standing::Parked || offers.any(|offer| fits(offer.model))
 }
 
 fn is_of(class: &ClassPlan, request: &Arc<crate::types::Request>) -> bool {

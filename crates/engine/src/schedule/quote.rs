@@ -99,7 +99,7 @@ pub fn quote(state: &State, planner: Option<&Planner>, request: &Request, at: Ti
                     if quote.fits_now && planner.promises.at(site.id).is_none() {
                         return Some(Expected { start: at, age_ms: 0 });
                     }
-                    planner.expected_start_at(request, site.id, at)
+                    planner.expected_start_at(state, request, site.id, at)
                 });
             }
             quote

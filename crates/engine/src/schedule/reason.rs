@@ -49,6 +49,11 @@ pub enum Reason {
     OrgNotAccepted,
     /// Strangers hold there what its operator lends.
     LendLimit(Over),
+    /// Strangers there have got notice to give their place up to it.
+    ReclaimUnderWay {
+        /// When the notice is over.
+        within_ms: u64,
+    },
     /// The payer holds what it may hold over the whole region.
     Quota(Over),
     /// Its operator takes no new work.
@@ -166,6 +171,8 @@ pub enum Reason {
         /// That time.
         at: Timestamp,
     },
+    /// It would fit here now; by its objective it waits for a cheaper site that is full.
+    CheaperSite,
     /// The decision to place it is being replicated.
     InFlight,
     /// It would fit here now; others come first.
@@ -184,6 +191,7 @@ impl Reason {
             Self::RegionNotAllowed { .. } => "REGION_NOT_ALLOWED",
             Self::OrgNotAccepted => "ORG_NOT_ACCEPTED",
             Self::LendLimit(_) => "LEND_LIMIT",
+            Self::ReclaimUnderWay { .. } => "RECLAIM_UNDER_WAY",
             Self::Quota(over) => match over.measure {
                 Measure::Cpu => "QUOTA_CPU",
                 Measure::Memory => "QUOTA_MEMORY",
@@ -211,6 +219,7 @@ impl Reason {
             Self::NotBefore { .. } => "NOT_BEFORE",
             Self::Dependency { .. } => "DEPENDENCY",
             Self::DoneBy { .. } => "DONE_BY",
+            Self::CheaperSite => "CHEAPER_SITE",
             Self::InFlight => "IN_FLIGHT",
             Self::AheadInQueue { .. } => "AHEAD_IN_QUEUE",
         }
@@ -250,6 +259,11 @@ impl fmt::Display for Reason {
                 over.measure.text(over.need),
                 over.measure.text(over.held),
                 over.measure.text(over.limit)
+            ),
+            Self::ReclaimUnderWay { within_ms } => write!(
+                f,
+                "others have got notice to leave for it within {} s",
+                within_ms.div_ceil(1000)
             ),
             Self::Quota(over) => write!(
                 f,
@@ -336,6 +350,10 @@ impl fmt::Display for Reason {
                 elements: Some(held),
             } => write!(f, "{on}: {held} tasks wait for theirs of job {}", on.job.0),
             Self::DoneBy { at } => write!(f, "it could not end any more by {}, as it asks", Utc(*at)),
+            Self::CheaperSite => write!(
+                f,
+                "it would fit; by its objective it waits for a cheaper site that is full"
+            ),
             Self::InFlight => write!(f, "the decision to place it is being replicated"),
             Self::AheadInQueue { ahead } => write!(f, "it would fit; {ahead} jobs come before it"),
         }

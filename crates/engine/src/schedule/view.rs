@@ -163,13 +163,14 @@ impl SiteView {
 /// Hosts that have what the task needs of cores, memory and devices; a host may come twice.
 fn with_room(lane: &Lane, need: &Need) -> impl Iterator<Item = usize> {
     let ask = need.ask();
-    let (first, second) = match need.gpu {
-        GpuNeed::Nothing => (ask, None),
-        GpuNeed::Share(milli) => (Ask { part: milli, ..ask }, Some(Ask { whole: 1, ..ask })),
-        GpuNeed::Whole(count) => (Ask { whole: count, ..ask }, None),
-    };
-    let more = second.into_iter().flat_map(|ask| lane.with_room(ask));
-    lane.with_room(first).chain(more)
+    // A share goes onto a device in use, or onto an untouched one.
+    let untouched = matches!(need.gpu, GpuNeed::Share(_)).then_some(Ask {
+        whole: 1,
+        part: 0,
+        ..ask
+    });
+    let more = untouched.into_iter().flat_map(|ask| lane.with_room(ask));
+    lane.with_room(ask).chain(more)
 }
 
 /// All sites, and what is known of the requests that want room there.
@@ -190,7 +191,9 @@ impl View {
     pub(crate) fn of(state: &State) -> Self {
         let mut view = Self::default();
         let jobs: Vec<JobId> = state.jobs_newest_first(None).map(|(id, _)| id).collect();
-        jobs.into_iter().rev().for_each(|id| view.note(state, id));
+        for id in jobs.into_iter().rev() {
+            view.note(state, id);
+        }
         view.appraise();
         for site in state.sites() {
             view.rebuild(state, site.id);
@@ -198,15 +201,16 @@ impl View {
         view
     }
 
-    /// Counts a job among the requests seen, once.
-    pub(crate) fn note(&mut self, state: &State, id: JobId) {
+    /// Counts a job among the requests seen, once; `true` if it was new.
+    pub(crate) fn note(&mut self, state: &State, id: JobId) -> bool {
         let Some(job) = state.job(id).filter(|_| id > self.noted) else {
-            return;
+            return false;
         };
         self.noted = id;
         let request = state.request(job);
         let nodes = job.spec.tasks.saturating_mul(request.nodes.count());
         self.mix.note(&request.resources, nodes);
+        true
     }
 
     /// Values the hosts anew if the mix has grown by a part since they were. Between, what is known of hosts stays good.

@@ -129,6 +129,7 @@ impl State {
             } => self.attach_agent(principal, at, site, *instance, *replica, hosts, effects),
             Body::Reports(reports) => self.take_reports(principal, at, reports, effects),
             Body::Decisions(decisions) => Ok(self.take_decisions(at, decisions, effects)),
+            Body::Reclaims(reclaims) => Ok(self.take_reclaims(at, reclaims, effects)),
             Body::SiteLost { site, instance } => self.lose_site(at, *site, *instance, effects),
             Body::Tick => Ok(self.tick(at, effects)),
             Body::AddMember(member) => self.add_member(member, effects),

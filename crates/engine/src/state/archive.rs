@@ -431,15 +431,16 @@ pub fn state_number(state: JobState) -> u32 {
         JobState::TimeLimit => 6,
         JobState::Lost => 7,
         JobState::Deadline => 8,
+        JobState::Preempted => 12,
     }
 }
 
 /// The reverse of [`state_number`].
 #[must_use]
 pub fn state_of(number: u32) -> Option<JobState> {
-    use JobState::{Cancelled, Deadline, Failed, Lost, Pending, Running, Succeeded, TimeLimit};
+    use JobState::{Cancelled, Deadline, Failed, Lost, Pending, Preempted, Running, Succeeded, TimeLimit};
     [
-        Pending, Running, Succeeded, Failed, Cancelled, TimeLimit, Lost, Deadline,
+        Pending, Running, Succeeded, Failed, Cancelled, TimeLimit, Lost, Deadline, Preempted,
     ]
     .into_iter()
     .find(|s| state_number(*s) == number)

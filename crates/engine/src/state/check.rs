@@ -48,6 +48,7 @@ impl State {
             fresh.pending_total == self.index.pending_total && fresh.running_total == self.index.running_total,
         );
         same("what is held", fresh.held == self.index.held);
+        same("what is taken back", fresh.reclaiming == self.index.reclaiming);
         same("ended jobs", fresh.ended == self.index.ended);
         same(
             "names",

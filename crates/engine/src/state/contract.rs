@@ -111,7 +111,7 @@ impl State {
         let mut total = Held::default();
         self.hosts_of(site)
             .filter(|host| host.online)
-            .for_each(|host| total.add(&whole(host)));
+            .for_each(|host| total.add(&host.whole()));
         if total == Held::default() {
             return Ok(());
         }
@@ -161,12 +161,15 @@ impl State {
     }
 }
 
-fn whole(host: &Host) -> Held {
-    Held {
-        cpu_milli: host.total.cpu_milli,
-        memory_mib: host.total.memory_mib,
-        gpu_milli: 1000 * host.gpus.len() as u64,
-        tasks: 0,
+impl Host {
+    /// All of it, as if somebody held it.
+    pub(crate) fn whole(&self) -> Held {
+        Held {
+            cpu_milli: self.total.cpu_milli,
+            memory_mib: self.total.memory_mib,
+            gpu_milli: 1000 * self.gpus.len() as u64,
+            tasks: 0,
+        }
     }
 }
 

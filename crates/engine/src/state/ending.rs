@@ -97,7 +97,8 @@ impl State {
     pub(super) fn end_attempt(&mut self, id: TaskId, at: Timestamp, ending: Ending, effects: &mut Vec<Effect>) {
         let attempt = self.attempt(id).expect("an attempt that ends is in State");
         assert!(attempt.is_running(), "an attempt ends exactly once");
-        let (site, hold, placed_at) = (attempt.site, attempt.hold, attempt.placed_at);
+        let ended = attempt.clone();
+        let (hold, placed_at) = (attempt.hold, attempt.placed_at);
         let walltime_ms_max = attempt.walltime_ms_max;
         let job = self.job(id.job).expect("an attempt has a job");
         let request = self.request(job).clone();
@@ -108,7 +109,7 @@ impl State {
         };
         let receipt = self.end_hold(hold, ending.bill, wall_ms, at);
         let hosts = self.free_places(id, &request.resources);
-        self.index.attempt_ended(id, site, &request);
+        self.index.attempt_ended(id, &ended, &request);
         self.count_ended(&request, Timestamp(placed_at.0 + wall_ms), at);
 
         let costs = receipt

@@ -32,6 +32,7 @@ impl State {
             self.sweep_site(id, at, effects);
             self.end_grace(id, at, effects);
         }
+        self.tell_reclaimed(at, effects);
         self.open_gates(at, effects);
         self.end_overdue(at, effects);
         self.tell_dependents(at, effects);
@@ -63,6 +64,7 @@ impl State {
         });
         let others = [
             self.gates_due(),
+            self.reclaims_due(),
             self.tables.requests.next_due(&self.tables.limits),
             self.tables.ledger.next_expiry(),
             ended,

@@ -9,6 +9,7 @@ use hesuan_ledger::types::{SiteId, Timestamp};
 use super::Tables;
 use super::holdings::Holdings;
 use super::job::{Attempt, Job};
+use super::reclaim::Reclaiming;
 use crate::types::{ClassId, Digest, Held, HostId, JobId, PrincipalId, Request, TaskId};
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -28,6 +29,8 @@ pub(super) struct Index {
     pub(super) running_total: u64,
     // What running attempts hold, by payer and site.
     pub(super) held: Holdings,
+    // Those of them that are to give their place up.
+    pub(super) reclaiming: Reclaiming,
     pub(super) pending_total: u64,
     pub(super) ended: BTreeSet<(Timestamp, JobId)>,
     // Jobs whose `not before` has not come.
@@ -201,11 +204,14 @@ impl Index {
 
     pub(super) fn attempt_began(&mut self, id: TaskId, attempt: &Attempt, request: &Request) {
         self.held.begin(attempt.site, request.org, &Held::of(request));
+        self.reclaiming.begin(id, attempt);
         self.running.entry(attempt.site).or_default().insert(id);
         self.running_total += 1;
     }
 
-    pub(super) fn attempt_ended(&mut self, id: TaskId, site: SiteId, request: &Request) {
+    pub(super) fn attempt_ended(&mut self, id: TaskId, attempt: &Attempt, request: &Request) {
+        let site = attempt.site;
+        self.reclaiming.end(id, attempt);
         self.held.end(site, request.org, &Held::of(request));
         let at_site = self
             .running

@@ -8,6 +8,7 @@ use hesuan_ledger::types::{Fen, HoldId, SiteId, Timestamp};
 
 use super::after::Unmet;
 use super::gates::Waits;
+use super::reclaim::Reclaimed;
 use crate::types::{ClassId, Digest, Gates, HostId, Place, PrincipalId, Request, Retries};
 
 /// Where a job stands; an attempt uses the same words.
@@ -30,6 +31,8 @@ pub enum JobState {
     Lost,
     /// A task could not be placed any more in time to end by the job's `done by`.
     Deadline,
+    /// Of an attempt: its place was taken back by the own users of its site. The task is placed again.
+    Preempted,
 }
 
 impl JobState {
@@ -288,6 +291,8 @@ pub struct Attempt {
     pub seq: u32,
     /// The site is being drained: the agent is to stop it, and it is requeued unbilled.
     pub withdrawn: bool,
+    /// It is to give its place up to a task of the site's own users.
+    pub reclaimed: Option<Reclaimed>,
     /// `None` while it runs (or is believed to).
     pub ended: Option<Box<Ended>>,
 }

@@ -163,6 +163,7 @@ impl State {
             regions,
             funding,
             on_site_lost: job.on_site_lost,
+            objective: job.objective,
             quote: None,
             wallet_max: None,
         })

@@ -26,10 +26,12 @@ mod policy;
 mod policy_record;
 pub mod principal;
 mod quotes;
+mod reclaim;
 mod record;
 mod record_contract;
 mod reports;
 mod requests;
+mod said;
 mod settlement;
 pub mod site;
 mod sites;
@@ -50,6 +52,7 @@ pub use self::job::{Attempt, Class, Ended, Job, JobState, Progress, Receipt, Scr
 pub use self::limits::Limits;
 pub use self::policy::{Policy, WEIGHT_MILLI};
 pub use self::principal::Principal;
+pub use self::reclaim::{Reclaimed, VICTIMS_MAX};
 pub use self::site::{Agent, Amounts, Generic, Gpu, Host, Site};
 
 pub use self::cluster::LEVEL;
@@ -232,6 +235,20 @@ impl State {
     /// Classes with tasks to place: priority descending, then the oldest job at the head.
     pub fn pending_classes(&self) -> impl Iterator<Item = ClassId> + '_ {
         self.index.order.iter().map(|(_, _, class)| *class)
+    }
+
+    /// The same with the priority and the oldest job of each.
+    pub fn pending_heads(&self) -> impl Iterator<Item = (i64, JobId, ClassId)> + '_ {
+        self.index
+            .order
+            .iter()
+            .map(|(rank, head, class)| (-rank, *head, *class))
+    }
+
+    /// How many jobs have tasks to place.
+    #[must_use]
+    pub fn queued_count(&self) -> usize {
+        self.index.queued.len()
     }
 
     /// Jobs of a class that have tasks to place, oldest first, from `from` on. `Job::placeable` says how many each may have

@@ -108,6 +108,7 @@ impl State {
             walltime_ms_max: request.walltime_ms_max,
             seq: 0,
             withdrawn: false,
+            reclaimed: None,
             ended: None,
         };
         self.index.attempt_began(task, &attempt, &request);

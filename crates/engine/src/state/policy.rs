@@ -8,13 +8,15 @@ use super::State;
 use crate::command::PolicyChange;
 use crate::outcome::{Effect, Rejection, Reply};
 use crate::schedule::time::Patience;
-use crate::types::{OrgId, Timestamp};
+use crate::types::{Objective, OrgId, Timestamp};
 
 /// See [`PolicyChange`] for what each means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// Counts the changes; the first policy is 1.
     pub revision: u64,
+    /// Whether jobs that do not say wait for a cheaper site.
+    pub objective: Objective,
     /// Whether orgs share by what they have used.
     pub fair_share: bool,
     /// How fast what was used is forgotten.
@@ -42,6 +44,7 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             revision: 1,
+            objective: Objective::Soonest,
             fair_share: true,
             half_life_ms: 7 * DAY,
             charge_ahead_ms: HOUR,
@@ -131,6 +134,7 @@ impl State {
     ) -> Result<Reply, Rejection> {
         let mut policy = Policy::clone(&self.tables.policy);
         policy.change_figures(change)?;
+        policy.objective = change.objective.unwrap_or(policy.objective);
         policy.fair_share = change.fair_share.unwrap_or(policy.fair_share);
         for (place, (name, weight_milli)) in change.weights.iter().enumerate() {
             let org = self.org_by_name(name, &format!("weights[{place}].org"))?;

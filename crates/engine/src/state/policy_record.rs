@@ -4,7 +4,19 @@ use std::sync::Arc;
 
 use super::record::Malformed;
 use super::{Policy, Usage};
-use crate::types::{OrgId, Timestamp};
+use crate::types::{Objective, OrgId, Timestamp};
+
+const OBJECTIVES: [Objective; 3] = [Objective::Soonest, Objective::Cheapest, Objective::Balanced];
+
+pub(super) fn objective_number(objective: Objective) -> u32 {
+    let place = OBJECTIVES.iter().position(|known| *known == objective);
+    place.expect("all are listed") as u32
+}
+
+pub(super) fn objective_of(number: u32) -> Result<Objective, Malformed> {
+    let found = OBJECTIVES.get(number as usize).copied();
+    found.ok_or(Malformed("an objective"))
+}
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct PolicyRecord {
@@ -25,6 +37,8 @@ pub(super) struct PolicyRecord {
     // Org and weight by turns, in order of org.
     #[prost(uint32, repeated, tag = "8")]
     weights: Vec<u32>,
+    #[prost(uint32, tag = "9")]
+    objective: u32,
 }
 
 impl From<&Policy> for PolicyRecord {
@@ -37,6 +51,7 @@ impl From<&Policy> for PolicyRecord {
             aged_after_ms: policy.aged_after_ms,
             patience: policy.patience,
             put_off_ms_max: policy.put_off_ms_max,
+            objective: objective_number(policy.objective),
             weights: policy
                 .weights
                 .iter()
@@ -54,6 +69,7 @@ impl PolicyRecord {
         }
         Ok(Arc::new(Policy {
             revision: self.revision,
+            objective: objective_of(self.objective)?,
             fair_share: self.fair_share,
             half_life_ms: self.half_life_ms,
             charge_ahead_ms: self.charge_ahead_ms,

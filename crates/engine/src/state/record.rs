@@ -10,10 +10,12 @@ use super::archive::{ReceiptRecord, state_number, state_of};
 use super::bits::Bits;
 use super::gates::Waits;
 use super::job::{Label, Satisfiable};
-use super::policy_record::PolicyRecord;
-use super::record_contract::ContractRecord;
+use super::policy_record::{PolicyRecord, objective_number, objective_of};
+use super::record_contract::{ContractRecord, ReclaimedRecord};
 use super::requests::{Answer, Key};
-use super::{Agent, Amounts, Attempt, Class, Ended, Generic, Gpu, Host, Job, Limits, Principal, Progress, Site, Spec};
+use super::{
+    Agent, Amounts, Attempt, Class, Ended, Generic, Gpu, Host, Job, Limits, Principal, Progress, Reclaimed, Site, Spec,
+};
 use crate::command::{HostInventory, Member, Role, SiteState};
 use crate::outcome::Reply;
 use crate::types::{
@@ -224,6 +226,8 @@ pub(super) struct ClassRecord {
     satisfiable_rules: Option<u64>,
     #[prost(int64, tag = "19")]
     satisfiable_gross: i64,
+    #[prost(uint32, optional, tag = "30")]
+    objective: Option<u32>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -393,6 +397,8 @@ pub(super) struct AttemptTableRecord {
     walltime_ms_max: u64,
     #[prost(message, repeated, tag = "12")]
     others: Vec<PlaceRecord>,
+    #[prost(message, optional, tag = "40")]
+    reclaimed: Option<ReclaimedRecord>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -797,6 +803,7 @@ impl ClassRecord {
             copay_max: request.funding.copay_max.map(|max| max.0),
             allow_partial: request.funding.allow_partial,
             requeue: request.on_site_lost == OnSiteLost::Requeue,
+            objective: request.objective.map(objective_number),
             quote: request.quote,
             wallet_max: request.wallet_max.map(|max| max.0),
             satisfiable_rules: class.satisfiable.map(|kept| kept.rules_version),
@@ -804,7 +811,7 @@ impl ClassRecord {
         }
     }
 
-    pub(super) fn read(self) -> (ClassId, Class) {
+    pub(super) fn read(self) -> Decoded<(ClassId, Class)> {
         let gross = Fen(self.satisfiable_gross);
         let request = Request {
             org: OrgId(self.org),
@@ -835,20 +842,21 @@ impl ClassRecord {
             } else {
                 OnSiteLost::Hold
             },
+            objective: self.objective.map(objective_of).transpose()?,
             quote: self.quote,
             wallet_max: self.wallet_max.map(Fen),
         };
         let satisfiable = self
             .satisfiable_rules
             .map(|rules_version| Satisfiable { rules_version, gross });
-        (
+        Ok((
             ClassId(self.id),
             Class {
                 request: Arc::new(request),
                 jobs: self.jobs,
                 satisfiable,
             },
-        )
+        ))
     }
 }
 
@@ -1135,6 +1143,7 @@ impl AttemptTableRecord {
             hold: attempt.hold.0,
             seq: attempt.seq,
             withdrawn: attempt.withdrawn,
+            reclaimed: attempt.reclaimed.as_ref().map(ReclaimedRecord::from),
             ended: attempt.ended.as_deref().map(ended),
             walltime_ms_max: attempt.walltime_ms_max,
         }
@@ -1168,6 +1177,7 @@ impl AttemptTableRecord {
             walltime_ms_max: self.walltime_ms_max,
             seq: self.seq,
             withdrawn: self.withdrawn,
+            reclaimed: self.reclaimed.map(Reclaimed::from),
             ended: self.ended.map(ended).transpose()?,
         };
         Ok((self.id.ok_or(Malformed("an attempt without a number"))?.into(), attempt))

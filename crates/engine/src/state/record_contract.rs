@@ -1,10 +1,49 @@
-//! Contracts and quotas as records of a snapshot.
+//! Contracts, quotas and what is taken back under them, as records of a snapshot.
 
-use hesuan_ledger::types::OrgId;
+use hesuan_ledger::types::{OrgId, Timestamp};
 
 use super::contract::{Contract, Quota};
+use super::reclaim::Reclaimed;
 use super::record::{Decoded, Malformed};
-use crate::types::Bounds;
+use crate::types::{Bounds, HostId, JobId};
+
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub(super) struct ReclaimedRecord {
+    #[prost(uint64, tag = "1")]
+    at: u64,
+    #[prost(uint64, tag = "2")]
+    job: u64,
+    #[prost(uint32, tag = "3")]
+    task: u32,
+    #[prost(bool, tag = "4")]
+    told: bool,
+    #[prost(uint32, tag = "5")]
+    host: u32,
+}
+
+impl From<&Reclaimed> for ReclaimedRecord {
+    fn from(reclaimed: &Reclaimed) -> Self {
+        Self {
+            at: reclaimed.at.0,
+            job: reclaimed.job.0,
+            task: reclaimed.task,
+            told: reclaimed.told,
+            host: reclaimed.host.0,
+        }
+    }
+}
+
+impl From<ReclaimedRecord> for Reclaimed {
+    fn from(record: ReclaimedRecord) -> Self {
+        Self {
+            at: Timestamp(record.at),
+            job: JobId(record.job),
+            task: record.task,
+            told: record.told,
+            host: HostId(record.host),
+        }
+    }
+}
 
 // Absent = no bound.
 #[derive(Clone, Copy, PartialEq, prost::Message)]

@@ -11,6 +11,7 @@ use crate::outcome::{Effect, Rejection, Reply};
 use crate::types::{PrincipalId, TaskId};
 
 const MESSAGE_BYTES_MAX: usize = 256;
+const PREEMPTED: &str = "the own users of the site needed its place";
 
 impl State {
     pub(super) fn take_reports(
@@ -71,8 +72,9 @@ impl State {
             }
             TaskEvent::Ended(end) => {
                 let withdrawn = attempt.withdrawn;
+                let told = attempt.reclaimed.is_some_and(|reclaimed| reclaimed.told);
                 let cancelled = self.job(id.job).is_some_and(|job| job.progress().cancel_requested);
-                self.end_attempt(id, at, ending(end, withdrawn, cancelled), effects);
+                self.end_attempt(id, at, ending(end, withdrawn, told, cancelled), effects);
             }
         }
         Some(())
@@ -93,7 +95,7 @@ impl State {
 }
 
 /// What follows from the agent's words.
-fn ending(end: &TaskEnd, withdrawn: bool, cancelled: bool) -> Ending {
+fn ending(end: &TaskEnd, withdrawn: bool, told: bool, cancelled: bool) -> Ending {
     let message = clipped(&end.message);
     let billed = Ending {
         bill: Bill::Wall(end.wall_ms),
@@ -130,6 +132,13 @@ fn ending(end: &TaskEnd, withdrawn: bool, cancelled: bool) -> Ending {
         },
         EndKind::Cancelled if cancelled => Ending {
             state: JobState::Cancelled,
+            ..billed
+        },
+        // What it used is paid: it was told in time, and may have saved what it has done.
+        EndKind::Cancelled if told => Ending {
+            state: JobState::Preempted,
+            next: Next::Requeue,
+            message: if message.is_empty() { PREEMPTED } else { message }.into(),
             ..billed
         },
         // Drained: the site wanted its machines back, so the user pays nothing and the task goes elsewhere.

@@ -378,7 +378,7 @@ impl Decoder {
                 insert(&mut tables.hosts, host.id.0.into(), host)?;
             }
             Kind::Class => {
-                let (id, class) = parse::<ClassRecord>(bytes)?.read();
+                let (id, class) = parse::<ClassRecord>(bytes)?.read()?;
                 insert(&mut tables.classes, id.0.into(), class)?;
             }
             Kind::Script => {

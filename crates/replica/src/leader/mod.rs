@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hesuan_api::codec::{encode_decisions, encode_site_lost, encode_tick};
+use hesuan_api::codec::{encode_decisions, encode_reclaims, encode_site_lost, encode_tick};
 use hesuan_api::internal::v1::LeaseGrant;
 use hesuan_engine::schedule::Planner;
 use hesuan_engine::state::State;
@@ -252,6 +252,10 @@ impl Leader {
             if decisions.len() < wanted {
                 break;
             }
+        }
+        let reclaims = self.planner.reclaims(state, now);
+        if !reclaims.is_empty() {
+            commands.push(encode_reclaims(&reclaims));
         }
         planned.extend(commands.into_iter().map(|command| Planned {
             ticket: reign.ticket(),

@@ -116,7 +116,7 @@ async fn clearing(people: &People, period: u32, page: &Page) -> anyhow::Result<(
 pub(super) async fn pay(people: &People, period: u32, page: &Page) -> anyhow::Result<()> {
     funders(people, period, page).await?;
     let message = v1::ListSettlementsRequest {
-        period,
+        period: Some(period),
         ..Default::default()
     };
     let listed = people

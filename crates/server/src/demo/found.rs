@@ -246,7 +246,7 @@ async fn programme(grant: &Grant, issuer: &Client, lab: &Client, page: &Page) ->
     // A day of slack on both ends, in case clocks differ. The file's own year may be over when the demo is run.
     let (from_ms, until_ms) = (wall_ms() - 24 * 3_600_000, wall_ms() + YEAR_MS);
     let mut programme = hesuan_cli::programme_file::parse(grant.file).map_err(anyhow::Error::msg)?;
-    programme.fiscal_year = 0;
+    programme.fiscal_year = None;
     if let Some(terms) = &mut programme.terms {
         (terms.from_ms, terms.until_ms) = (from_ms, until_ms);
     }

@@ -214,6 +214,8 @@ fn attempt(record: &AttemptRecord) -> v1::Attempt {
         memory_peak_mib: record.memory_peak_mib,
         message: record.message.clone(),
         walltime_ms_max: record.walltime_ms_max,
+        // What has ended has no notice any more.
+        preempted_at_ms: 0,
         nodes,
     }
 }

@@ -240,7 +240,7 @@ impl SettlementService for Services {
             let (period, before) = ((from >> 32) as u32, (from as u32).saturating_sub(1));
             let all = view.state.ledger().settlements_after(period, OrgId(before));
             let settlements = all.filter(|one| {
-                (request.period == 0 || one.period == request.period)
+                request.period.is_none_or(|period| one.period == period)
                     && provider.is_none_or(|provider| one.provider == provider)
                     && may_read_provider(view.state, caller, one.provider)
             });

@@ -192,8 +192,8 @@ pub struct LogsArgs {
     #[arg(long, value_name = "RANK", default_value_t = 0)]
     node: u32,
     /// Number of the attempt; the latest unless given
-    #[arg(long, default_value_t = 0, hide_default_value = true)]
-    attempt: u32,
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    attempt: Option<u32>,
     /// Standard error instead of standard output
     #[arg(long)]
     stderr: bool,
@@ -213,7 +213,7 @@ pub(super) async fn logs(context: &Context, args: LogsArgs) -> Outcome<()> {
         job_id: args.job.resolve(context).await?,
         task: args.task,
         node: args.node,
-        attempt: args.attempt,
+        attempt: args.attempt.unwrap_or(0),
         stderr: args.stderr,
         offset: args.offset,
         follow: args.follow,

@@ -88,6 +88,7 @@ pub(crate) fn state_name(state: v1::JobState) -> &'static str {
         v1::JobState::TimeLimit => "TIME_LIMIT",
         v1::JobState::Lost => "LOST",
         v1::JobState::Deadline => "DEADLINE",
+        v1::JobState::Preempted => "PREEMPTED",
     }
 }
 

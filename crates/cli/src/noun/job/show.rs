@@ -8,7 +8,7 @@ use super::select::{One, parse_one};
 use super::{follow, is_ended, state_name};
 use crate::client::ANSWER_BYTES_MAX;
 use crate::failure::Outcome;
-use crate::noun::policy::{share_json, share_text};
+use crate::noun::policy::{objective_name, share_json, share_text};
 use crate::noun::{Context, PAGE, none_if_empty, none_if_zero, parse_pair};
 use crate::output::{record, table};
 use crate::units::{local, rfc3339, show_milli, show_money, show_size, show_time, show_time_roughly};
@@ -65,7 +65,7 @@ pub struct ListArgs {
     #[arg(short, long = "label", value_name = "NAME=VALUE", value_parser = parse_pair)]
     labels: Vec<(String, String)>,
     /// At most so many
-    #[arg(long, default_value_t = 50)]
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
 }
 
@@ -211,6 +211,7 @@ fn spec_json(spec: &v1::JobSpec) -> Value {
             "site_lost": retry.site_lost,
             "agent_fault": retry.agent_fault,
         })),
+        "objective": objective_name(spec.objective()),
         "on_site_lost": if spec.on_site_lost() == v1::OnSiteLost::Requeue { "requeue" } else { "hold" },
         "funding": {
             "vouchers": funding.vouchers,
@@ -269,6 +270,7 @@ fn attempt_json(attempt: &v1::Attempt) -> Value {
         "cpu_ms": attempt.cpu_ms,
         "memory_peak_mib": attempt.memory_peak_mib,
         "walltime_ms_max": attempt.walltime_ms_max,
+        "preempted_at": rfc3339(attempt.preempted_at_ms),
         "message": none_if_empty(&attempt.message),
     })
 }
@@ -432,6 +434,14 @@ fn time_limit(spec: &v1::JobSpec, job: &v1::Job) -> String {
     }
 }
 
+/// What its agent or the cluster said of it, or that it is about to leave.
+fn attempt_message(one: &v1::Attempt) -> String {
+    if one.message.is_empty() && one.state() == v1::JobState::Running && one.preempted_at_ms > 0 {
+        return format!("its place is needed: stops {}", local(one.preempted_at_ms));
+    }
+    one.message.clone()
+}
+
 fn attempts_table(attempts: &[v1::Attempt]) -> String {
     let row = |one: &v1::Attempt| {
         let end = match (one.signal, exit_code(one.state(), one.exit_code)) {
@@ -452,7 +462,7 @@ fn attempts_table(attempts: &[v1::Attempt]) -> String {
             },
             show_time(one.walltime_ms_max),
             end,
-            one.message.clone(),
+            attempt_message(one),
         ]
     };
     table(
@@ -478,7 +488,7 @@ pub struct TasksArgs {
     #[arg(value_parser = parse_one)]
     job: One,
     /// At most so many
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
 }
 

@@ -5,6 +5,7 @@ use hesuan_api::v1;
 
 use super::directives;
 use crate::failure::{Failure, Outcome};
+use crate::noun::policy::Objective;
 use crate::noun::{parse_pair, parse_region};
 use crate::units;
 
@@ -71,8 +72,11 @@ pub struct SpecArgs {
     /// When its site is lost: wait for the site, or run it elsewhere [default: hold]
     #[arg(long, value_name = "WHAT")]
     pub on_site_lost: Option<OnSiteLost>,
+    /// Whether it waits for a cheaper site [default: as the cluster's policy says]
+    #[arg(long, value_name = "WHAT")]
+    pub objective: Option<Objective>,
     /// Vouchers to use, by number; otherwise those with the largest subsidy are chosen
-    #[arg(long = "voucher", value_name = "NUMBER", value_delimiter = ',')]
+    #[arg(long = "voucher", value_name = "NUMBER", value_delimiter = ',', value_parser = clap::value_parser!(u64).range(1..))]
     pub vouchers: Vec<u64>,
     /// Use no voucher
     #[arg(long, conflicts_with = "vouchers")]
@@ -307,6 +311,7 @@ impl SpecArgs {
             after_any: list(self.after_any, other.after_any),
             after_not_ok: list(self.after_not_ok, other.after_not_ok),
             on_site_lost: self.on_site_lost.or(other.on_site_lost),
+            objective: self.objective.or(other.objective),
             vouchers: if funding_given { self.vouchers } else { other.vouchers },
             wallet_only: if funding_given {
                 self.wallet_only
@@ -380,6 +385,7 @@ impl SpecArgs {
             sites: self.sites,
             regions: self.regions,
             retries_max: self.retries.unwrap_or(0),
+            objective: self.objective.map_or(0, |objective| objective.message().into()),
             on_site_lost: match self.on_site_lost {
                 None => v1::OnSiteLost::Unspecified,
                 Some(OnSiteLost::Hold) => v1::OnSiteLost::Hold,

@@ -69,7 +69,7 @@ pub struct SubmitArgs {
     #[command(flatten)]
     work: WorkArgs,
     /// Take up a binding quote
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
     quote: Option<u64>,
     /// Check everything, queue nothing
     #[arg(long, conflicts_with = "wait")]
@@ -84,7 +84,7 @@ pub(super) async fn submit(context: Context, args: SubmitArgs) -> Outcome<()> {
         request_id: request_id(),
         spec: Some(args.work.into_spec()?),
         validate_only: args.dry_run,
-        quote_id: args.quote.unwrap_or(0),
+        quote_id: args.quote,
     };
     let answer = context
         .client
@@ -117,8 +117,8 @@ pub struct QuoteArgs {
     /// Hold the funds until the quote expires; then submit --quote NUMBER
     #[arg(long)]
     binding: bool,
-    /// How long a binding quote holds [default: 10m]
-    #[arg(long, value_name = "TIME", requires = "binding", value_parser = units::parse_time)]
+    /// How long a binding quote holds, 1s to 24h [default: 10m]
+    #[arg(long, value_name = "TIME", requires = "binding", value_parser = units::parse_validity)]
     valid: Option<u64>,
 }
 
@@ -127,7 +127,7 @@ pub(super) async fn quote(context: &Context, args: QuoteArgs) -> Outcome<()> {
         request_id: request_id(),
         spec: Some(args.work.into_spec()?),
         binding: args.binding,
-        valid_ms: args.valid.unwrap_or(0),
+        valid_ms: args.valid,
     };
     let answer = context
         .client

@@ -59,11 +59,18 @@ pub enum Verb {
 #[derive(Args, Clone, Copy, Debug)]
 pub struct WhichArgs {
     /// Number of the period; the current one unless given
-    #[arg(long, value_name = "NUMBER", default_value_t = 0, hide_default_value = true)]
-    period: u32,
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    period: Option<u32>,
     /// For a spreadsheet
     #[arg(long, conflicts_with = "json")]
     csv: bool,
+}
+
+impl WhichArgs {
+    /// As the requests say it: 0 is the current one.
+    fn number(self) -> u32 {
+        self.period.unwrap_or(0)
+    }
 }
 
 /// Carries out a verb.
@@ -98,7 +105,7 @@ pub(crate) async fn run(context: &Context, verb: Verb) -> Outcome<()> {
         Verb::Clearing(which) => clearing(context, which).await,
         Verb::Sheet { provider, which } => sheet(context, provider, which).await,
         Verb::Payable(which) => payable(context, which).await,
-        Verb::Statement { org, which } => statement::show(context, org, which.period, which.csv).await,
+        Verb::Statement { org, which } => statement::show(context, org, which.number(), which.csv).await,
         Verb::Corrections(which) => corrections(context, which).await,
     }
 }
@@ -182,7 +189,7 @@ async fn list(context: &Context, csv: bool) -> Outcome<()> {
 }
 
 async fn clearing(context: &Context, which: WhichArgs) -> Outcome<()> {
-    let request = v1::GetClearingRequest { period: which.period };
+    let request = v1::GetClearingRequest { period: which.number() };
     let answer = context
         .client
         .call(request, |channel, request| async move {
@@ -369,7 +376,7 @@ fn lines_json(lines: &[v1::SettlementLine]) -> Value {
 
 async fn sheet(context: &Context, provider: String, which: WhichArgs) -> Outcome<()> {
     let request = v1::GetSettlementSheetRequest {
-        period: which.period,
+        period: which.number(),
         provider,
     };
     let answer = context
@@ -404,7 +411,7 @@ async fn sheet(context: &Context, provider: String, which: WhichArgs) -> Outcome
 }
 
 async fn corrections(context: &Context, which: WhichArgs) -> Outcome<()> {
-    let request = v1::ListCorrectionsRequest { period: which.period };
+    let request = v1::ListCorrectionsRequest { period: which.number() };
     let answer = context
         .client
         .call(request, |channel, request| async move {
@@ -418,7 +425,7 @@ async fn corrections(context: &Context, which: WhichArgs) -> Outcome<()> {
 }
 
 async fn payable(context: &Context, which: WhichArgs) -> Outcome<()> {
-    let request = v1::GetPayableRequest { period: which.period };
+    let request = v1::GetPayableRequest { period: which.number() };
     let answer = context
         .client
         .call(request, |channel, request| async move {

@@ -11,7 +11,7 @@ use super::{Context, PAGE, all_pages};
 use crate::client::request_id;
 use crate::failure::Outcome;
 use crate::output::table;
-use crate::units::{self, Amount, local, show_amount, show_money, show_plain_amount};
+use crate::units::{self, Amount, first_day, last_day, show_amount, show_money, show_plain_amount};
 
 pub use draft::{CreateArgs, ReviseArgs};
 use show::{programme_json, programme_text, rates_text};
@@ -28,7 +28,7 @@ pub enum Verb {
         /// The programme
         programme: String,
         /// In yuan, such as 1000000; in unit-hours, such as 5000h, if the programme counts so
-        #[arg(value_parser = units::parse_amount, allow_negative_numbers = true)]
+        #[arg(value_parser = units::parse_positive_amount, allow_negative_numbers = true)]
         amount: Amount,
     },
     /// All programmes
@@ -45,7 +45,7 @@ pub enum Verb {
         /// One of its funders
         funder: String,
         /// In yuan
-        #[arg(value_name = "YUAN", value_parser = units::parse_money, allow_negative_numbers = true)]
+        #[arg(value_name = "YUAN", value_parser = units::parse_positive_money, allow_negative_numbers = true)]
         amount: i64,
         /// Number of the payment, for the record
         #[arg(long, default_value = "", hide_default_value = true)]
@@ -56,7 +56,7 @@ pub enum Verb {
         /// The programme
         programme: String,
         /// In yuan
-        #[arg(value_name = "YUAN", value_parser = units::parse_money, allow_negative_numbers = true)]
+        #[arg(value_name = "YUAN", value_parser = units::parse_positive_money, allow_negative_numbers = true)]
         amount: i64,
         /// Number of the payment, for the record
         #[arg(long, default_value = "", hide_default_value = true)]
@@ -185,7 +185,9 @@ async fn get(context: &Context, name: String) -> Outcome<v1::Programme> {
 async fn revise(context: &Context, args: ReviseArgs) -> Outcome<()> {
     let programme = get(context, args.programme.clone()).await?;
     let (effective_from_ms, immediate) = (args.from.unwrap_or(0), args.immediate);
+    let from = args.from;
     let (terms, unit_hours) = args.into_terms(&programme)?;
+    draft::refuse_unchanged(&programme, &terms, from, immediate)?;
     let request = v1::ReviseProgrammeRequest {
         request_id: request_id(),
         programme: programme.name,
@@ -206,7 +208,7 @@ async fn revise(context: &Context, args: ReviseArgs) -> Outcome<()> {
             "revision {} of {} holds from {}",
             last.number,
             programme.name,
-            local(last.effective_from_ms)
+            first_day(last.effective_from_ms)
         )
     })
 }
@@ -240,7 +242,7 @@ async fn list(context: &Context) -> Outcome<()> {
             amount(figures.issued),
             amount(figures.held),
             amount(figures.captured),
-            local(terms.until_ms),
+            last_day(terms.until_ms),
         ]
     };
     let header = [

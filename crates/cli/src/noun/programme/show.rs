@@ -3,10 +3,10 @@
 use hesuan_api::v1;
 use serde_json::{Value, json};
 
+use crate::noun::none_if_empty;
 use crate::noun::wallet::kind_name;
-use crate::noun::{none_if_empty, none_if_zero};
 use crate::output::{record, table};
-use crate::units::{local, rfc3339, show_amount, show_money, show_rate};
+use crate::units::{first_day, last_day, rfc3339, show_amount, show_money, show_plain_amount, show_rate};
 
 pub(super) fn rates_text(rates: &[v1::Rate]) -> String {
     let rates = rates
@@ -43,13 +43,13 @@ fn terms_json(terms: &v1::Terms) -> Value {
     let rate = |rate: &v1::Rate| json!({ "sku": rate.sku, "rate_bp": rate.rate_bp });
     json!({
         "rates": terms.rates.iter().map(rate).collect::<Vec<_>>(),
-        "cap_per_control_group": none_if_zero(terms.cap_per_control_group.unsigned_abs()),
-        "cap_per_job": none_if_zero(terms.cap_per_job.unsigned_abs()),
+        "cap_per_control_group": terms.cap_per_control_group,
+        "cap_per_job": terms.cap_per_job,
         "holder_kinds": terms.holder_kinds().map(kind_name).collect::<Vec<_>>(),
         "holder_regions": terms.holder_regions,
         "excluded_skus": terms.excluded_skus,
         "exclusive": terms.exclusive,
-        "stack_total_bp": none_if_zero(terms.stack_total_bp.into()),
+        "stack_total_bp": terms.stack_total_bp,
         "from": rfc3339(terms.from_ms),
         "until": rfc3339(terms.until_ms),
         "expiry_basis": expiry_name(terms),
@@ -75,7 +75,7 @@ pub(super) fn programme_json(one: &v1::Programme) -> Value {
         "region": one.region,
         "funders": one.funders.iter().enumerate().map(funder).collect::<Vec<_>>(),
         "unit_hours_of": none_if_empty(&one.unit_hours_of),
-        "fiscal_year": none_if_zero(one.fiscal_year.into()),
+        "fiscal_year": one.fiscal_year,
         "budget": one.budget,
         "commit_at": commit_name(one),
         "redemption": redemption_name(one),
@@ -116,7 +116,7 @@ pub(super) fn programme_text(one: &v1::Programme) -> String {
         ("funders", funders.collect::<Vec<_>>().join("; ")),
         (
             "fiscal year",
-            none_if_zero(one.fiscal_year.into()).map_or_else(String::new, |year| year.to_string()),
+            one.fiscal_year.map_or_else(String::new, |year| year.to_string()),
         ),
         (
             "budget",
@@ -147,27 +147,31 @@ pub(super) fn programme_text(one: &v1::Programme) -> String {
             let terms = revision.terms.clone().unwrap_or_default();
             vec![
                 revision.number.to_string(),
-                local(revision.effective_from_ms),
+                first_day(revision.effective_from_ms),
                 if revision.immediate { "yes" } else { "" }.to_owned(),
                 rates_text(&terms.rates),
-                local(terms.until_ms),
+                caps_text(&terms, &one.unit_hours_of),
+                last_day(terms.until_ms),
             ]
         };
         text.push_str("\n\n");
-        let header = [">REVISION", "FROM", "IMMEDIATE", "RATES", "UNTIL"];
+        let header = [">REVISION", "FROM", "IMMEDIATE", "RATES", "CAPS", "UNTIL"];
         text.push_str(&table(&header, one.revisions.iter().map(row)));
     }
     text
 }
 
+/// For a column.
+fn caps_text(terms: &v1::Terms, unit_hours_of: &str) -> String {
+    let caps = [(terms.cap_per_control_group, "a group"), (terms.cap_per_job, "a job")];
+    let caps = caps
+        .into_iter()
+        .filter_map(|(cap, each)| cap.map(|cap| format!("{} {each}", show_plain_amount(cap, unit_hours_of))));
+    caps.collect::<Vec<_>>().join(", ")
+}
+
 fn terms_text(terms: &v1::Terms, unit_hours_of: &str) -> String {
-    let cap = |cap: i64| {
-        if cap == 0 {
-            String::new()
-        } else {
-            show_amount(cap, unit_hours_of)
-        }
-    };
+    let cap = |cap: Option<i64>| cap.map_or_else(String::new, |cap| show_amount(cap, unit_hours_of));
     let regions: Vec<_> = terms.holder_regions.iter().map(u32::to_string).collect();
     let yes = |flag: bool| if flag { "yes" } else { "" }.to_owned();
     record(&[
@@ -184,12 +188,12 @@ fn terms_text(terms: &v1::Terms, unit_hours_of: &str) -> String {
         (
             "stacks up to",
             match terms.stack_total_bp {
-                0 | 10_000 => String::new(),
-                bp => format!("{} of the list price", show_rate(bp)),
+                None | Some(10_000) => String::new(),
+                Some(bp) => format!("{} of the list price", show_rate(bp)),
             },
         ),
-        ("from", local(terms.from_ms)),
-        ("until", local(terms.until_ms)),
+        ("from", first_day(terms.from_ms)),
+        ("until", last_day(terms.until_ms)),
         (
             "at its end",
             if terms.expiry_basis() == v1::ExpiryBasis::Hold {

@@ -7,11 +7,14 @@ mod gates;
 mod lending;
 mod limits;
 mod money;
+mod objective;
 mod order;
 mod packing;
 mod policy;
 mod properties;
+mod reclaim;
 mod speed;
+mod turns;
 mod waiting;
 mod wake;
 
