@@ -14,7 +14,7 @@ mod site;
 
 pub use cluster::{limits, principal};
 pub use job::{ATTEMPTS_MAX, attempt, explanation, job, job_state};
-pub use money::{RECEIPTS_MAX, org, price, price_sheets, quotes, receipt, refunded, trial_balance};
+pub use money::{RECEIPTS_MAX, bound_quote, org, price, price_sheets, quotes, receipt, refunded, trial_balance};
 pub use policy::{policy, share};
 pub use programme::{agreement, programme, voucher};
 pub use settlement::{
