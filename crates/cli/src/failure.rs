@@ -152,12 +152,25 @@ fn refusal_text(refusal: &Refusal) -> String {
     if let Some(figures) = &refusal.figures {
         let sku = figures.unit_hours_of.as_deref().unwrap_or_default();
         let amount = |amount: i64| show_amount(amount, sku);
-        text.push_str(&format!(
-            "\n  short by {}: needed {}, available {}",
-            amount(figures.needed.saturating_sub(figures.available)),
-            amount(figures.needed),
-            amount(figures.available)
-        ));
+        let difference = figures.needed.saturating_sub(figures.available);
+        let (needed, available) = (amount(figures.needed), amount(figures.available));
+        // Of these more was asked than there is: nothing is missing.
+        if matches!(
+            refusal.code.as_str(),
+            "MORE_THAN_OWED" | "REFUND_TOO_LARGE" | "CLAIM_TOO_LARGE"
+        ) {
+            if difference > 0 {
+                text.push_str(&format!(
+                    "\n  {} too much: asked {needed}, left {available}",
+                    amount(difference)
+                ));
+            }
+        } else {
+            text.push_str(&format!(
+                "\n  short by {}: needed {needed}, available {available}",
+                amount(difference)
+            ));
+        }
     }
     if let Some(nearest) = &refusal.nearest {
         text.push_str(&format!("\n  would work: {}", nearest.text));
@@ -204,6 +217,39 @@ pub fn job_exit_code(state: v1::JobState) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_refused_here_has_a_code_and_a_field_too() {
+        let failure = Failure::of_field("--cap-per-job: \"0\" is nothing: allowed is more than 0".to_owned());
+        let text = failure.text().expect("it says why");
+        assert!(
+            text.starts_with("error: --cap-per-job") && text.ends_with("[INVALID_FIELD]"),
+            "{text}"
+        );
+        let json = failure.json().expect("it says why");
+        assert_eq!(json["error"]["field"], "--cap-per-job");
+        assert_eq!(
+            (json["error"]["code"].as_str(), failure.exit_code()),
+            (Some("INVALID_FIELD"), 2)
+        );
+    }
+
+    #[test]
+    fn more_than_there_is_is_not_called_short() {
+        let mut refusal = Refusal::from_status(&tonic::Status::failed_precondition("no"));
+        let mut said = |code: &str, needed, available| {
+            refusal.code = code.to_owned();
+            refusal.figures = Some(hesuan_engine::outcome::Figures {
+                needed,
+                available,
+                unit_hours_of: None,
+            });
+            refusal_text(&refusal)
+        };
+        assert!(said("MORE_THAN_OWED", 500, 0).ends_with("5.00 yuan too much: asked 5.00 yuan, left 0.00 yuan"));
+        assert!(!said("REFUND_TOO_LARGE", 0, 0).contains("0.00"));
+        assert!(said("INSUFFICIENT_FUNDS", 500, 0).contains("short by 5.00 yuan"));
+    }
 
     #[test]
     fn every_exit_code_is_in_the_help() {

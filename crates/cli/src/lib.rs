@@ -111,11 +111,11 @@ pub fn main() -> ExitCode {
 
 /// The whole program with these arguments (the first is its name).
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let arguments = match Arguments::try_parse_from(arguments) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let arguments = match Arguments::try_parse_from(&arguments) {
         Ok(arguments) => arguments,
         Err(error) => {
-            // Help and version go to standard output and are no failure; clap knows which is which.
-            let _ = error.print();
+            refuse(&error, &arguments);
             return ExitCode::from(u8::from(error.use_stderr()) * 2);
         }
     };
@@ -132,6 +132,50 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::from(failure.exit_code())
         }
     }
+}
+
+/// What was typed is refused: as JSON for who wants that, otherwise as clap writes it, with the stable code.
+fn refuse(error: &clap::Error, arguments: &[OsString]) {
+    // Help and version go to standard output and are no failure; clap knows which is which.
+    if !error.use_stderr() {
+        let _ = error.print();
+        return;
+    }
+    let options = arguments.iter().take_while(|word| *word != "--");
+    if options.into_iter().any(|word| word == "--json") {
+        eprintln!("{}", typing_error(error));
+    } else {
+        let _ = error.print();
+        eprintln!("[{}]", typing_code(error));
+    }
+}
+
+fn typing_code(error: &clap::Error) -> &'static str {
+    use clap::error::ErrorKind;
+    match error.kind() {
+        ErrorKind::InvalidValue | ErrorKind::ValueValidation | ErrorKind::InvalidUtf8 => "INVALID_FIELD",
+        ErrorKind::MissingRequiredArgument | ErrorKind::NoEquals => "FIELD_MISSING",
+        ErrorKind::ArgumentConflict => "FIELD_CONFLICT",
+        _ => "USAGE",
+    }
+}
+
+fn typing_error(error: &clap::Error) -> serde_json::Value {
+    use clap::error::{ContextKind, ContextValue};
+    let field = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(name)) => Some(name.as_str()),
+        Some(ContextValue::Strings(names)) => names.first().map(String::as_str),
+        _ => None,
+    };
+    let text = error.render().to_string();
+    // What follows the blank line is how the command is used.
+    let message = text
+        .split("\n\n")
+        .next()
+        .unwrap_or_default()
+        .trim_start_matches("error: ")
+        .trim();
+    serde_json::json!({ "error": { "code": typing_code(error), "message": message, "field": field } })
 }
 
 async fn until_interrupted(arguments: Arguments) -> Outcome<()> {
@@ -219,6 +263,41 @@ mod tests {
         ] {
             assert_eq!(parse(&alias), parse(&verb));
         }
+    }
+
+    #[test]
+    fn a_typing_error_has_a_code_and_names_the_option() {
+        let said = |words: &[&str]| {
+            let words = ["hesuan"].iter().chain(words);
+            typing_error(&Arguments::try_parse_from(words).expect_err("a typing error"))["error"].clone()
+        };
+        for words in [
+            &["wallet", "refund", "1", "--amount", "0", "--reason", "x"][..],
+            &["claim", "file", "p", "--amount", "0"],
+            &["job", "quote", "--binding", "--valid", "0s", "--", "true"],
+            &["job", "submit", "--quote", "0", "--", "true"],
+            &["job", "submit", "--voucher", "0", "--", "true"],
+            &["period", "clearing", "--period", "0"],
+            &["settlement", "list", "--period", "0"],
+            &["wallet", "top-up", "acme", "0"],
+            &["wallet", "update-org", "acme", "--region", "000000"],
+            &["programme", "pay-in", "p", "f", "0.00"],
+            &["programme", "budget", "p", "0h"],
+            &["job", "list", "--limit", "0"],
+        ] {
+            let error = said(words);
+            assert_eq!(error["code"], "INVALID_FIELD", "{words:?}: {error}");
+            assert!(error["field"].is_string(), "{words:?}: {error}");
+        }
+        let error = said(&["wallet", "refund", "1"]);
+        assert_eq!(error["code"], "FIELD_MISSING");
+        assert!(
+            error["field"]
+                .as_str()
+                .is_some_and(|field| field.starts_with("--reason")),
+            "{error}"
+        );
+        assert_eq!(said(&["job", "sbmit"])["code"], "USAGE");
     }
 
     #[test]

@@ -186,7 +186,8 @@ fn harmless(text: &str) -> String {
     let executed = [
         '=', '+', '-', '@', '\t', '\r', '\n', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}',
     ];
-    if text.starts_with(executed) {
+    // Some leave blanks before it out.
+    if text.starts_with(executed) || text.trim_start().starts_with(executed) {
         format!("'{text}")
     } else {
         text.to_owned()
@@ -236,6 +237,8 @@ mod tests {
             "\nx",
             "＝1+1",
             "＠SUM(A1)",
+            " =1",
+            "\u{3000}=1",
             "a=b",
             "\"quoted\", too",
         ] {
@@ -259,6 +262,8 @@ mod tests {
                 "'\nx",
                 "'＝1+1",
                 "'＠SUM(A1)",
+                "' =1",
+                "'\u{3000}=1",
                 "a=b",
                 "\"quoted\", too"
             ]

@@ -401,6 +401,12 @@ fn when(text: &str, now: Timestamp, zone: &TimeZone) -> Result<u64, String> {
     ms(civil.to_zoned_datetime(zone.clone()).map_err(|_| bad())?.timestamp())
 }
 
+/// This machine's clock, in milliseconds since 1970.
+#[must_use]
+pub fn now_ms() -> u64 {
+    u64::try_from(Timestamp::now().as_millisecond()).unwrap_or(0)
+}
+
 /// Milliseconds since 1970 as RFC 3339 in UTC; `None` for 0 and for "no end".
 #[must_use]
 pub fn rfc3339(ms: u64) -> Option<String> {
@@ -430,6 +436,36 @@ pub fn local(ms: u64) -> String {
                 .to_string()
         },
     )
+}
+
+/// The first instant of something that is given in days, as `parse_from` reads it: the day alone where it is the first instant of one in
+/// Shanghai.
+#[must_use]
+pub fn first_day(ms: u64) -> String {
+    day_or_time(ms, 0)
+}
+
+/// The end of something that is given in days, as `parse_until` reads it: the last day that still counts.
+#[must_use]
+pub fn last_day(ms: u64) -> String {
+    day_or_time(ms, 1)
+}
+
+fn day_or_time(ms: u64, back: i64) -> String {
+    if ms == 0 || ms >= NO_END_MS {
+        return "-".to_owned();
+    }
+    let at = i64::try_from(ms)
+        .ok()
+        .and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    let Some(at) = at.map(|at| at.to_zoned_datetime(shanghai())) else {
+        return "-".to_owned();
+    };
+    let midnight = at.time() == jiff::civil::Time::midnight();
+    match at.date().checked_sub(back.days()) {
+        Ok(day) if midnight => day.to_string(),
+        _ => at.strftime("%Y-%m-%d %H:%M:%S %:z").to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -493,7 +529,7 @@ mod tests {
             assert!(parse_validity(text).expect_err(text).contains("1s to 24h"));
         }
         assert_eq!(parse_validity("24h"), Ok(86_400_000));
-        for text in ["1970-01-01T00:00:00Z", "1999-12-31", "9999-12-31", "9999-01-01"] {
+        for text in ["1970-01-01T00:00:00Z", "1999-12-30", "9999-12-31", "9999-01-01"] {
             assert!(parse_from(text).expect_err(text).contains("2000 to 9998"), "{text}");
             assert!(parse_until(text).expect_err(text).contains("2000 to 9998"), "{text}");
         }
@@ -532,6 +568,12 @@ mod tests {
             Some("2026-12-31T16:00:00Z")
         );
         assert!(parse_from("2026-02-30").is_err());
+        let (from, until) = (parse_from("2026-01-01"), parse_until("2026-12-31"));
+        assert_eq!(first_day(from.expect("a day")), "2026-01-01");
+        assert_eq!(last_day(until.expect("a day")), "2026-12-31", "as it was given");
+        let time = parse_until("2026-12-31T18:00:00+08:00").expect("a time");
+        assert_eq!(last_day(time), "2026-12-31 18:00:00 +08:00");
+        assert_eq!(last_day(0), "-");
     }
 
     proptest! {

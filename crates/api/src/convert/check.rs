@@ -100,8 +100,19 @@ pub(crate) fn name(field: impl Display, given: String) -> Checked<Box<str>> {
             &field,
             format_args!(
                 "{field} is \"{}\" and holds {:?}: letters, digits and . _ - are allowed",
-                given.escape_default(),
+                given.escape_debug(),
                 bad
+            ),
+        ));
+    }
+    // Taken for an option by a command line, or for a formula by a spreadsheet.
+    if given.starts_with(['-', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}']) {
+        return Err(invalid(
+            "FIELD_MALFORMED",
+            &field,
+            format_args!(
+                "{field} is \"{}\": a name does not begin with - nor with a sign that a spreadsheet executes",
+                given.escape_debug()
             ),
         ));
     }
@@ -169,7 +180,7 @@ pub(crate) fn region(field: impl Display, given: u32) -> Checked<RegionCode> {
     Err(out_of_range(
         field,
         given,
-        "a GB/T 2260 code of six digits, such as 310117",
+        "a GB/T 2260 code of six digits, 110000 to 990000, such as 310117",
     ))
 }
 

@@ -8,7 +8,7 @@ use super::{Context, PAGE, all_pages, none_if_zero, parse_region};
 use crate::client::request_id;
 use crate::failure::Outcome;
 use crate::output::table;
-use crate::units::{self, local, rfc3339, show_money, show_rate};
+use crate::units::{self, first_day, last_day, local, now_ms, rfc3339, show_money, show_rate};
 
 /// Verbs of `hesuan agreement`.
 #[derive(Debug, Subcommand)]
@@ -141,11 +141,29 @@ async fn list(context: &Context) -> Outcome<()> {
             all_if_empty(&one.skus),
             show_rate(one.rate_bp),
             one.cap_per_job_fen.map_or_else(|| "-".to_owned(), show_money),
-            local(one.from_ms),
-            local(one.until_ms),
+            first_day(one.from_ms),
+            last_day(one.until_ms),
+            one.version.to_string(),
+            if one.until_ms != 0 && one.until_ms <= now_ms() {
+                "ended"
+            } else {
+                ""
+            }
+            .to_owned(),
         ]
     };
-    let header = ["NO", "ISSUER", "WHERE", "FOR", ">RATE", ">CAP PER JOB", "FROM", "UNTIL"];
+    let header = [
+        "NO",
+        "ISSUER",
+        "WHERE",
+        "FOR",
+        ">RATE",
+        ">CAP PER JOB",
+        "FROM",
+        "UNTIL",
+        ">VERSION",
+        "ENDED",
+    ];
     context
         .output
         .show(&json!(value), || table(&header, agreements.iter().map(row)))

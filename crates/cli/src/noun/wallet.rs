@@ -10,7 +10,7 @@ use super::{Context, PAGE, all_pages, each_once, none_if_empty, parse_pair, pars
 use crate::client::request_id;
 use crate::failure::Outcome;
 use crate::output::{record, table};
-use crate::units::{self, local, rfc3339, show_money, show_plain_amount, show_unit_price};
+use crate::units::{self, first_day, rfc3339, show_money, show_plain_amount, show_unit_price};
 
 /// Verbs of `hesuan wallet`.
 #[derive(Debug, Subcommand)]
@@ -129,7 +129,7 @@ pub struct MoveArgs {
     /// In yuan, such as 1000 or 12.34
     #[arg(value_name = "YUAN", value_parser = units::parse_positive_money, allow_negative_numbers = true)]
     amount: i64,
-    /// Number of the payment, for the record
+    /// Number of the payment, for the record; free text, the same may be given again
     #[arg(long, default_value = "", hide_default_value = true)]
     reference: String,
 }
@@ -406,7 +406,7 @@ async fn list_prices(context: &Context, site: String) -> Outcome<()> {
         sheet.prices.iter().map(move |price| {
             vec![
                 sheet.version.to_string(),
-                local(sheet.effective_from_ms),
+                first_day(sheet.effective_from_ms),
                 price.sku.clone(),
                 show_unit_price(price.millifen_per_unit_hour),
             ]

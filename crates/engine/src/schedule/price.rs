@@ -113,7 +113,7 @@ fn reason(state: &State, org: OrgId, refused: &Rejection) -> Reason {
     };
     Reason::Money {
         code: refused.code(),
-        text: refused.to_string().into(),
+        text: state.said(refused).into(),
         held,
     }
 }

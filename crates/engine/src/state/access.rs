@@ -220,7 +220,7 @@ pub(super) fn judge(state: &State, command: &Command) -> Result<(), Rejection> {
     if may(principal, kind, Scope::Later) {
         Ok(())
     } else {
-        Err(refusal(principal, kind))
+        Err(refusal(principal, kind, None))
     }
 }
 
@@ -233,11 +233,25 @@ pub(super) fn judge_scope(state: &State, principal: PrincipalId, kind: Kind, sco
     if may(principal, kind, scope) {
         Ok(())
     } else {
-        Err(refusal(principal, kind))
+        Err(refusal(principal, kind, state.place_of(scope)))
     }
 }
 
-fn refusal(principal: &Principal, kind: Kind) -> Rejection {
+impl State {
+    /// By name.
+    fn place_of(&self, scope: Scope) -> Option<String> {
+        Some(match scope {
+            Scope::Cluster => "the cluster as a whole".to_owned(),
+            Scope::Site(id) => format!("site {}", self.site(id)?.name),
+            Scope::Region(region) => format!("region {region}"),
+            // Whose a job is, is not told to who may not see it.
+            Scope::Org(_) | Scope::Later => return None,
+        })
+    }
+}
+
+/// `place`: what the command is about, where it is known.
+fn refusal(principal: &Principal, kind: Kind, place: Option<String>) -> Rejection {
     let needed: Vec<String> = roles(kind)
         .iter()
         .map(|role| format!("{role:?}").to_lowercase())
@@ -245,10 +259,20 @@ fn refusal(principal: &Principal, kind: Kind) -> Rejection {
     let text = if needed.is_empty() {
         "only the cluster itself does this".to_owned()
     } else {
+        let bound = principal
+            .region
+            .map_or_else(String::new, |region| format!(" of region {region}"));
+        let has: Vec<String> = principal
+            .roles
+            .iter()
+            .map(|role| format!("{role:?}").to_lowercase())
+            .collect();
         format!(
-            "{} may not do this; it takes the role {} for what it is about",
+            "{} may not do this: it takes the role {} for {}, and {0} is {}{bound}",
             principal.name,
-            needed.join(" or ")
+            needed.join(" or "),
+            place.as_deref().unwrap_or("what it is about"),
+            has.join(", ")
         )
     };
     Rejection::denied("PERMISSION_DENIED", text)

@@ -4,7 +4,6 @@
 use hesuan_ledger::types::{HoldKey, Stamp, Timestamp};
 
 use super::access::{Kind, Scope, judge_scope};
-use super::money::money_refused;
 use super::nearest::more_money;
 use super::{Attempt, Job, JobState, State};
 use crate::outcome::{Effect, Rejection, Reply};
@@ -37,7 +36,7 @@ impl State {
         let extended = self.tables.ledger.extend(hold, more_ms, by);
         let walltime_ms_max = extended.map_err(|refused| Rejection {
             nearest: more_money(&refused).map(Box::new),
-            ..money_refused(refused)
+            ..self.refused(refused)
         })?;
         self.set_limit(task, walltime_ms_max, effects);
         Ok(Reply::Extended {

@@ -31,6 +31,7 @@ mod record;
 mod record_contract;
 mod reports;
 mod requests;
+mod said;
 mod settlement;
 pub mod site;
 mod sites;

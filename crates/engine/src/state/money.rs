@@ -25,13 +25,13 @@ impl State {
                 .ledger
                 .create_org(new, by)
                 .map(Reply::Org)
-                .map_err(money_refused),
+                .map_err(|refused| self.refused(refused)),
             MoneyCommand::TopUp { org, amount, reference } => {
                 let org = self.org_by_name(org, "org")?;
                 self.tables
                     .ledger
                     .credit_wallet(org, *amount, reference, by)
-                    .map_err(money_refused)?;
+                    .map_err(|refused| self.refused(refused))?;
                 effects.push(Effect::FundsChanged(org));
                 Ok(Reply::Org(org))
             }
@@ -40,7 +40,7 @@ impl State {
                 self.tables
                     .ledger
                     .withdraw(org, *amount, reference, by)
-                    .map_err(money_refused)?;
+                    .map_err(|refused| self.refused(refused))?;
                 Ok(Reply::Org(org))
             }
             MoneyCommand::SetPrices {
@@ -55,7 +55,7 @@ impl State {
                     .tables
                     .ledger
                     .set_prices(site, &prices, *effective_from, by)
-                    .map_err(money_refused)?;
+                    .map_err(|refused| self.refused(refused))?;
                 self.tables.meta.rules_version += 1;
                 effects.push(Effect::SiteChanged(site));
                 Ok(Reply::Number(version))
@@ -76,7 +76,10 @@ impl State {
                 };
                 let region = agreement.agreed.issuer_region;
                 judge_scope(self, principal, Kind::Programmes, Scope::Region(region))?;
-                self.tables.ledger.end_agreement(id, *at, by).map_err(money_refused)?;
+                self.tables
+                    .ledger
+                    .end_agreement(id, *at, by)
+                    .map_err(|refused| self.refused(refused))?;
                 Ok(self.rules_changed(effects, Reply::Number(id.0)))
             }
             MoneyCommand::IssueVouchers {
@@ -103,7 +106,7 @@ impl State {
                 self.tables
                     .ledger
                     .suspend_voucher(id, reason, by)
-                    .map_err(money_refused)?;
+                    .map_err(|refused| self.refused(refused))?;
                 Ok(self.rules_changed(effects, one_voucher(id)))
             }
             MoneyCommand::ResumeVoucher { code, reason } => {
@@ -111,7 +114,7 @@ impl State {
                 self.tables
                     .ledger
                     .resume_voucher(id, reason, by)
-                    .map_err(money_refused)?;
+                    .map_err(|refused| self.refused(refused))?;
                 effects.push(Effect::FundsChanged(holder));
                 Ok(self.rules_changed(effects, one_voucher(id)))
             }
@@ -120,7 +123,7 @@ impl State {
                 self.tables
                     .ledger
                     .revoke_voucher(id, *fraud, reason, by)
-                    .map_err(money_refused)?;
+                    .map_err(|refused| self.refused(refused))?;
                 Ok(self.rules_changed(effects, one_voucher(id)))
             }
             MoneyCommand::UpdateOrg {
@@ -132,7 +135,7 @@ impl State {
                 self.tables
                     .ledger
                     .update_org(org, *region, control_group.as_deref(), by)
-                    .map_err(money_refused)?;
+                    .map_err(|refused| self.refused(refused))?;
                 // Another region or controller makes other vouchers pay, and shares other caps.
                 effects.push(Effect::FundsChanged(org));
                 Ok(self.rules_changed(effects, Reply::Org(org)))
@@ -151,7 +154,7 @@ impl State {
                 self.tables
                     .ledger
                     .revise_programme(id, terms, *effective_from, *immediate, by)
-                    .map_err(money_refused)?;
+                    .map_err(|refused| self.refused(refused))?;
                 Ok(self.rules_changed(effects, Reply::Number(id.0)))
             }
             MoneyCommand::SetBudget {
@@ -189,7 +192,7 @@ impl State {
             .tables
             .ledger
             .refund(key, amount, reason, by)
-            .map_err(money_refused)?;
+            .map_err(|refused| self.refused(refused))?;
         effects.extend(payer.map(Effect::FundsChanged));
         if !refund.legs.is_empty() {
             // What went back to funds is there for every holder.
@@ -217,7 +220,11 @@ impl State {
         effects: &mut Vec<Effect>,
     ) -> Result<Reply, Rejection> {
         judge_scope(self, principal, Kind::Programmes, Scope::Region(new.region))?;
-        let id = self.tables.ledger.create_programme(new, by).map_err(money_refused)?;
+        let id = self
+            .tables
+            .ledger
+            .create_programme(new, by)
+            .map_err(|refused| self.refused(refused))?;
         Ok(self.rules_changed(effects, Reply::Number(id.0)))
     }
 
@@ -243,7 +250,7 @@ impl State {
             .tables
             .ledger
             .create_agreement(&agreement, by)
-            .map_err(money_refused)?;
+            .map_err(|refused| self.refused(refused))?;
         Ok(self.rules_changed(effects, Reply::Number(id.0)))
     }
 
@@ -270,7 +277,7 @@ impl State {
             .tables
             .ledger
             .redeem_voucher(code, holder, by)
-            .map_err(money_refused)?;
+            .map_err(|refused| self.refused(refused))?;
         effects.push(Effect::FundsChanged(holder));
         Ok(one_voucher(id))
     }
@@ -304,7 +311,7 @@ impl State {
     /// A refusal whose figures are in what the programme counts in.
     fn refused_in(&self, id: ProgrammeId, refused: hesuan_ledger::Rejection) -> Rejection {
         let nearest = self.larger_budget(&refused).map(Box::new);
-        let mut refused = money_refused(refused);
+        let mut refused = self.refused(refused);
         let programme = self.tables.ledger.programme(id);
         let sku = programme.and_then(|programme| programme.unit_hours_of());
         if let (Some(figures), Some(sku)) = (&mut refused.figures, sku) {

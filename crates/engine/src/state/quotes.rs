@@ -6,7 +6,6 @@ use hesuan_ledger::{BoundQuote, CoverEnd, HoldRequest, QuoteRequest};
 
 use super::State;
 use super::access::{Kind, Scope, judge_scope};
-use super::money::money_refused;
 use crate::command::SubmitJob;
 use crate::outcome::{Effect, Nearest, Rejection, RejectionKind, Reply};
 use crate::schedule::{self, Reason, SiteQuote, feasible_at};
@@ -190,7 +189,7 @@ impl State {
             .tables
             .ledger
             .hold_quote(&bill, expires_at, by)
-            .map_err(money_refused)?;
+            .map_err(|refused| self.refused(refused))?;
         Ok(Reply::Quote(id.0))
     }
 
@@ -216,7 +215,7 @@ impl State {
         self.tables
             .ledger
             .release_quote(QuoteId(quote), by)
-            .map_err(money_refused)?;
+            .map_err(|refused| self.refused(refused))?;
         quote_released(payer, effects);
         Ok(Reply::Quote(quote))
     }

@@ -5,7 +5,6 @@ use hesuan_ledger::types::{ClaimId, OrgId, RegionCode, Stamp};
 
 use super::State;
 use super::access::{Kind, Scope, judge_scope};
-use super::money::money_refused;
 use crate::command::ClosingCommand;
 use crate::outcome::{Rejection, Reply};
 use crate::types::PrincipalId;
@@ -84,7 +83,7 @@ impl State {
                 paid.map(|()| Reply::Org(org))
             }
         }
-        .map_err(money_refused)
+        .map_err(|refused| self.refused(refused))
     }
 
     /// A provider, and the region whose reviewer looks at what it is paid.

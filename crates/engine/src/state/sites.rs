@@ -8,7 +8,6 @@ use hesuan_ledger::types::{RegionCode, SiteId, Stamp, Timestamp};
 use super::access::{Kind, Scope, judge_scope};
 use super::cluster::{check_name, taken};
 use super::ending::Ending;
-use super::money::money_refused;
 use super::{Agent, Amounts, Generic, Gpu, Host, Site, State};
 use crate::command::{HostInventory, SiteState};
 use crate::outcome::{Effect, Rejection, RejectionKind, Reply};
@@ -54,7 +53,7 @@ impl State {
         self.tables
             .ledger
             .register_site(id, region, provider, by)
-            .map_err(money_refused)?;
+            .map_err(|refused| self.refused(refused))?;
         let site = Site {
             id,
             name: name.into(),

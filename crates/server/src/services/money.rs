@@ -440,10 +440,12 @@ impl VoucherService for Services {
         let caller = self.0.caller(request.metadata()).await?;
         let code = request.into_inner().code;
         let found = self.0.read(Linearizable, deadline, move |view| {
-            let voucher = view
-                .state
-                .ledger()
+            let ledger = view.state.ledger();
+            // A code may look like a number; then it is the code.
+            let numbered = || ledger.voucher(VoucherId(code.parse().ok()?));
+            let voucher = ledger
                 .voucher_by_code(&code)
+                .or_else(numbered)
                 .filter(|voucher| may_read_voucher(view.state, caller, voucher));
             let voucher =
                 voucher.ok_or_else(|| not_found("UNKNOWN_VOUCHER", "code", format!("no voucher \"{code}\"")))?;

@@ -11,7 +11,7 @@ use super::{Context, PAGE, all_pages};
 use crate::client::request_id;
 use crate::failure::Outcome;
 use crate::output::table;
-use crate::units::{self, Amount, local, show_amount, show_money, show_plain_amount};
+use crate::units::{self, Amount, first_day, last_day, show_amount, show_money, show_plain_amount};
 
 pub use draft::{CreateArgs, ReviseArgs};
 use show::{programme_json, programme_text, rates_text};
@@ -208,7 +208,7 @@ async fn revise(context: &Context, args: ReviseArgs) -> Outcome<()> {
             "revision {} of {} holds from {}",
             last.number,
             programme.name,
-            local(last.effective_from_ms)
+            first_day(last.effective_from_ms)
         )
     })
 }
@@ -242,7 +242,7 @@ async fn list(context: &Context) -> Outcome<()> {
             amount(figures.issued),
             amount(figures.held),
             amount(figures.captured),
-            local(terms.until_ms),
+            last_day(terms.until_ms),
         ]
     };
     let header = [

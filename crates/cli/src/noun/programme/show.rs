@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::noun::none_if_empty;
 use crate::noun::wallet::kind_name;
 use crate::output::{record, table};
-use crate::units::{local, rfc3339, show_amount, show_money, show_rate};
+use crate::units::{first_day, last_day, rfc3339, show_amount, show_money, show_plain_amount, show_rate};
 
 pub(super) fn rates_text(rates: &[v1::Rate]) -> String {
     let rates = rates
@@ -147,17 +147,27 @@ pub(super) fn programme_text(one: &v1::Programme) -> String {
             let terms = revision.terms.clone().unwrap_or_default();
             vec![
                 revision.number.to_string(),
-                local(revision.effective_from_ms),
+                first_day(revision.effective_from_ms),
                 if revision.immediate { "yes" } else { "" }.to_owned(),
                 rates_text(&terms.rates),
-                local(terms.until_ms),
+                caps_text(&terms, &one.unit_hours_of),
+                last_day(terms.until_ms),
             ]
         };
         text.push_str("\n\n");
-        let header = [">REVISION", "FROM", "IMMEDIATE", "RATES", "UNTIL"];
+        let header = [">REVISION", "FROM", "IMMEDIATE", "RATES", "CAPS", "UNTIL"];
         text.push_str(&table(&header, one.revisions.iter().map(row)));
     }
     text
+}
+
+/// For a column.
+fn caps_text(terms: &v1::Terms, unit_hours_of: &str) -> String {
+    let caps = [(terms.cap_per_control_group, "a group"), (terms.cap_per_job, "a job")];
+    let caps = caps
+        .into_iter()
+        .filter_map(|(cap, each)| cap.map(|cap| format!("{} {each}", show_plain_amount(cap, unit_hours_of))));
+    caps.collect::<Vec<_>>().join(", ")
 }
 
 fn terms_text(terms: &v1::Terms, unit_hours_of: &str) -> String {
@@ -182,8 +192,8 @@ fn terms_text(terms: &v1::Terms, unit_hours_of: &str) -> String {
                 Some(bp) => format!("{} of the list price", show_rate(bp)),
             },
         ),
-        ("from", local(terms.from_ms)),
-        ("until", local(terms.until_ms)),
+        ("from", first_day(terms.from_ms)),
+        ("until", last_day(terms.until_ms)),
         (
             "at its end",
             if terms.expiry_basis() == v1::ExpiryBasis::Hold {

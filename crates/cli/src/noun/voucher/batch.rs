@@ -13,17 +13,27 @@ const VOUCHERS_MAX: usize = 1_000;
 /// In any order; each once.
 const COLUMNS: [&str; 5] = ["code", "holder", "face", "from", "until"];
 
-/// The vouchers of a file, and whether their faces are in unit-hours.
+/// What a file lists.
+#[derive(Debug)]
+pub(super) struct Batch {
+    pub(super) vouchers: Vec<v1::NewVoucher>,
+    /// Their faces are in unit-hours.
+    pub(super) unit_hours: bool,
+    /// Where in the file each of them begins.
+    pub(super) lines: Vec<u64>,
+}
+
+/// The vouchers of a file.
 ///
 /// # Errors
 /// What is wrong, with line and column.
-pub(super) fn read(path: &Path) -> Outcome<(Vec<v1::NewVoucher>, bool)> {
-    let failed = |error: String| Failure::Usage(format!("{}: {error}", path.display()));
+pub(super) fn read(path: &Path) -> Outcome<Batch> {
+    let failed = |error: String| Failure::of_field(format!("{}: {error}", path.display()));
     let bytes = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
     parse(&bytes).map_err(failed)
 }
 
-fn parse(bytes: &[u8]) -> Result<(Vec<v1::NewVoucher>, bool), String> {
+fn parse(bytes: &[u8]) -> Result<Batch, String> {
     // Spreadsheets put a mark in front of UTF-8, which would become part of the first column's name.
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let mut reader = ReaderBuilder::new().trim(Trim::All).from_reader(bytes);
@@ -40,6 +50,7 @@ fn parse(bytes: &[u8]) -> Result<(Vec<v1::NewVoucher>, bool), String> {
         *place_of = place(name).ok_or_else(|| format!("line 1: the column {name} is missing"))?;
     }
     let mut vouchers = Vec::new();
+    let mut lines = Vec::new();
     let mut unit_hours = None;
     for record in reader.records() {
         let record = record.map_err(|error| wrong(&error))?;
@@ -65,10 +76,11 @@ fn parse(bytes: &[u8]) -> Result<(Vec<v1::NewVoucher>, bool), String> {
         let code = row.text(0)?;
         if let Some(earlier) = vouchers.iter().position(|one: &v1::NewVoucher| one.code == code) {
             return Err(format!(
-                "line {line}, column code: \"{code}\" is voucher {} of the file already",
-                earlier + 1
+                "line {line}, column code: \"{code}\" is that of line {} already",
+                lines[earlier]
             ));
         }
+        lines.push(line);
         vouchers.push(v1::NewVoucher {
             code,
             holder: row.text(1)?,
@@ -85,7 +97,40 @@ fn parse(bytes: &[u8]) -> Result<(Vec<v1::NewVoucher>, bool), String> {
     if vouchers.is_empty() {
         return Err("it lists no voucher: give one a line below the names of the columns".to_owned());
     }
-    Ok((vouchers, unit_hours.unwrap_or(false)))
+    Ok(Batch {
+        vouchers,
+        unit_hours: unit_hours.unwrap_or(false),
+        lines,
+    })
+}
+
+/// A refusal of the cluster with the line of the file that it is about, where it says one voucher: by its place in the batch, or by what is
+/// quoted of it. No lines (it was no file), no change.
+pub(super) fn name_line(failure: Failure, vouchers: &[v1::NewVoucher], lines: &[u64]) -> Failure {
+    let Failure::Refused(mut refusal) = failure else {
+        return failure;
+    };
+    let place = || {
+        let field = refusal.field.strip_prefix("vouchers[")?;
+        field.split_once(']')?.0.parse::<usize>().ok()
+    };
+    let quoted = || {
+        let says = |text: &str| {
+            refusal
+                .message
+                .split([' ', ':', ','])
+                .any(|word| word.trim_matches('"') == text)
+        };
+        match refusal.code.as_str() {
+            "NAME_TAKEN" => vouchers.iter().position(|one| says(&one.code)),
+            "UNKNOWN_ORG" => vouchers.iter().position(|one| says(&one.holder)),
+            _ => None,
+        }
+    };
+    if let Some(line) = place().or_else(quoted).and_then(|place| lines.get(place)) {
+        refusal.message = format!("line {line} of the file: {}", refusal.message);
+    }
+    Failure::Refused(refusal)
 }
 
 struct Row {
@@ -135,14 +180,50 @@ mod tests {
 
     #[test]
     fn a_file_of_a_spreadsheet_is_read_whole() {
-        let (vouchers, unit_hours) = parse(GOOD.as_bytes()).expect("the file is good");
-        assert_eq!((vouchers.len(), unit_hours), (2, false));
-        assert_eq!((&*vouchers[1].holder, vouchers[0].face), ("acme", 100_050));
+        let good = parse(GOOD.as_bytes()).expect("the file is good");
+        assert_eq!(
+            (good.vouchers.len(), good.unit_hours, &*good.lines),
+            (2, false, &[2, 3][..])
+        );
+        assert_eq!((&*good.vouchers[1].holder, good.vouchers[0].face), ("acme", 100_050));
         let marked = [b"\xef\xbb\xbf", GOOD.replace('\n', "\r\n").as_bytes()].concat();
-        assert_eq!(parse(&marked).expect("marked and with CRLF").0, vouchers);
+        assert_eq!(parse(&marked).expect("marked and with CRLF").vouchers, good.vouchers);
         let turned = "until,from,face,holder,code\n2026-12-31,2026-01-01,5h,lab,V-1\n";
-        let (vouchers, unit_hours) = parse(turned.as_bytes()).expect("the columns are named");
-        assert_eq!((vouchers[0].face, unit_hours), (18_000_000, true));
+        let turned = parse(turned.as_bytes()).expect("the columns are named");
+        assert_eq!((turned.vouchers[0].face, turned.unit_hours), (18_000_000, true));
+    }
+
+    #[test]
+    fn what_the_cluster_refuses_is_named_by_its_line() {
+        use hesuan_api::refusal::Refusal;
+        let batch = parse(format!("{GOOD}V-3,nosuch,20,2026-01-01,2026-06-30\n").as_bytes()).expect("well written");
+        let said = |code: &str, field: &str, message: &str, lines: &[u64]| {
+            let mut refusal = Refusal::from_status(&tonic::Status::not_found(message));
+            (refusal.code, refusal.field) = (code.to_owned(), field.to_owned());
+            let failure = name_line(Failure::Refused(Box::new(refusal)), &batch.vouchers, lines);
+            failure.text().expect("it says why")
+        };
+        for (code, field, message, line) in [
+            ("UNKNOWN_ORG", "org", "no org nosuch", "line 4 of"),
+            (
+                "NAME_TAKEN",
+                "vouchers.code",
+                "vouchers.code \"V-2\" is taken",
+                "line 3 of",
+            ),
+            (
+                "FIELD_MALFORMED",
+                "vouchers[0].code",
+                "vouchers[0].code is bad",
+                "line 2 of",
+            ),
+        ] {
+            let text = said(code, field, message, &batch.lines);
+            assert!(text.contains(line), "{text}");
+            assert!(!said(code, field, message, &[]).contains("line"), "it was no file");
+        }
+        let other = said("BUDGET_EXHAUSTED", "", "programme p has too little", &batch.lines);
+        assert!(!other.contains("line"), "{other}");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::{Context, PAGE, all_pages, none_if_empty};
 use crate::client::request_id;
 use crate::failure::{Failure, Outcome};
 use crate::output::{record, table};
-use crate::units::{self, Amount, local, rfc3339, show_amount, show_money, show_plain_amount};
+use crate::units::{self, Amount, first_day, last_day, now_ms, rfc3339, show_amount, show_money, show_plain_amount};
 
 /// Verbs of `hesuan voucher`.
 #[derive(Debug, Subcommand)]
@@ -35,7 +35,8 @@ pub enum Verb {
     },
     /// Everything about one voucher
     Show {
-        /// Its code
+        /// Its code, or its number
+        #[arg(value_name = "CODE|NUMBER")]
         code: String,
     },
     /// It pays for nothing new until resumed
@@ -184,10 +185,17 @@ fn changed(context: &Context, voucher: &v1::Voucher) -> Outcome<()> {
 }
 
 async fn issue(context: &Context, args: IssueArgs) -> Outcome<()> {
-    let (vouchers, unit_hours) = match &args.csv {
-        Some(path) => batch::read(path)?,
-        None => alike(&args)?,
+    let (vouchers, unit_hours, lines) = match &args.csv {
+        Some(path) => {
+            let batch = batch::read(path)?;
+            (batch.vouchers, batch.unit_hours, batch.lines)
+        }
+        None => {
+            let (vouchers, unit_hours) = alike(&args)?;
+            (vouchers, unit_hours, Vec::new())
+        }
     };
+    let sent = vouchers.clone();
     let request = v1::IssueVouchersRequest {
         request_id: request_id(),
         programme: args.programme,
@@ -199,7 +207,8 @@ async fn issue(context: &Context, args: IssueArgs) -> Outcome<()> {
         .call(request, |channel, request| async move {
             VoucherServiceClient::new(channel).issue_vouchers(request).await
         })
-        .await?;
+        .await
+        .map_err(|failure| batch::name_line(failure, &sent, &lines))?;
     show_all(context, &answer.vouchers)
 }
 
@@ -210,9 +219,8 @@ fn alike(args: &IssueArgs) -> Outcome<(Vec<v1::NewVoucher>, bool)> {
     };
     let (from, until) = (args.from.unwrap_or(0), args.until.unwrap_or(0));
     if until <= from {
-        return Err(Failure::Usage(
-            "--until is before --from: the voucher would never pay".to_owned(),
-        ));
+        let text = "--until is before --from: the voucher would never pay";
+        return Err(Failure::argument("FIELD_OUT_OF_RANGE", "--until", text.to_owned()));
     }
     let (face, unit_hours) = face.number();
     let count = args.count.unwrap_or(1);
@@ -265,7 +273,7 @@ fn show_all(context: &Context, vouchers: &[v1::Voucher]) -> Outcome<()> {
             amount(one.available),
             amount(one.held),
             amount(one.captured),
-            local(one.until_ms),
+            last_day(one.until_ms),
             expiring_days(one, now_ms).map_or_else(String::new, |days| format!("within {}", days_text(days))),
         ]
     };
@@ -297,10 +305,6 @@ fn show_all(context: &Context, vouchers: &[v1::Voucher]) -> Outcome<()> {
 /// The shortest of these times within which a voucher ends that could still be spent.
 const WARNING_DAYS: [u64; 3] = [1, 7, 30];
 const DAY_MS: u64 = 86_400_000;
-
-fn now_ms() -> u64 {
-    u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or(0)
-}
 
 fn days_text(days: u64) -> String {
     if days == 1 {
@@ -399,12 +403,12 @@ fn voucher_text(voucher: &v1::Voucher) -> String {
         ("paid", format!("{} yuan", show_money(voucher.paid_fen))),
         ("lapsed", unless_zero(voucher.lapsed)),
         ("revoked", unless_zero(voucher.revoked)),
-        ("from", local(voucher.from_ms)),
+        ("from", first_day(voucher.from_ms)),
         (
             "until",
             match ends {
-                Some(days) => format!("{}, within {}", local(voucher.until_ms), days_text(days)),
-                None => local(voucher.until_ms),
+                Some(days) => format!("{}, within {}", last_day(voucher.until_ms), days_text(days)),
+                None => last_day(voucher.until_ms),
             },
         ),
     ])
