@@ -8,6 +8,7 @@ use super::fair::Fair;
 use super::flight::Flights;
 use super::hosts::Need;
 use super::lending::Gate;
+use super::parked::Wanted;
 use super::price::Bill;
 use super::time::Kind;
 use super::turns::{self, Given, Turns};
@@ -116,6 +117,14 @@ impl ClassPlan {
             given,
             cursor: (JobId(0), 0),
             again: BTreeMap::new(),
+        }
+    }
+
+    /// What it waits for where it finds no room.
+    pub(crate) fn wanted(&self) -> Wanted {
+        Wanted {
+            ask: self.need.ask(),
+            room_ms: self.kind.limit_ms,
         }
     }
 

@@ -8,9 +8,9 @@ use super::ends::Ends;
 use super::flight::{Flight, Flights};
 use super::forecast::Forecast;
 use super::hosts::Hosts;
-use super::lane::Ask;
 use super::learn;
 use super::lending::Gates;
+use super::parked::Parked;
 use super::price;
 use super::promises::Promises;
 use super::reclaim::Reclaims;
@@ -59,7 +59,7 @@ pub struct Planner {
     pub(super) retry: VecDeque<ClassId>,
     pub(super) idle: VecDeque<(Timestamp, ClassId)>,
     /// Classes that found no room at a site, with what a task asks of a host: enough to pass most of them over.
-    pub(super) full: BTreeMap<SiteId, BTreeMap<Rank, Ask>>,
+    pub(super) full: BTreeMap<SiteId, Parked>,
     /// Sites that have more room than when those classes were turned away.
     pub(super) grown: BTreeMap<SiteId, Grown>,
     /// Classes kept out of a site by money, by payer.
@@ -83,8 +83,17 @@ pub struct Planner {
 pub(super) struct Grown {
     /// Classes that wait for room were looked at up to here.
     pub(super) looked_at: Option<Rank>,
+    /// The first behind it that may fit, once that was looked for.
+    pub(super) next: Option<Rank>,
     /// Where there is more room; nowhere else.
     pub(super) hosts: BTreeSet<HostId>,
+}
+
+impl Grown {
+    /// All who wait there are to be looked at once more.
+    pub(super) fn look_again(&mut self) {
+        (self.looked_at, self.next) = (None, None);
+    }
 }
 
 /// What happened since the last pass.
@@ -370,7 +379,7 @@ impl Planner {
             }
             let Some(spot) = self.find(class, rank, site, model) else {
                 self.note_turned_away(&class.need, rank, site, model);
-                self.full.entry(site).or_default().insert(rank, class.need.ask());
+                self.full.entry(site).or_default().insert(rank, class.wanted());
                 class.offers[place].full = true;
                 class.waits_as = Some(rank);
                 continue;

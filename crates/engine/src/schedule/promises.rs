@@ -9,7 +9,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::class::{ClassPlan, Rank, Standing};
 use super::filter;
 use super::hosts::{Hosts, Need, Slot};
+use super::lane::Room;
 use super::need::GpuNeed;
+use super::parked::{Parked, Wanted};
 use super::planner::Planner;
 use super::price;
 use super::time::Profile;
@@ -77,6 +79,21 @@ impl Promise {
         self.kept.iter().map(|kept| kept.host)
     }
 
+    /// The promised hosts, as seen by those who come later and would start now.
+    pub(super) fn beside<'a>(&self, hosts: &'a Hosts, now: Timestamp) -> Vec<Beside<'a>> {
+        let beside = |kept: &KeptHost| {
+            let slot = hosts.slot(kept.host)?;
+            let least = kept.profile.least(now, after(self.start.max(now), 1));
+            Some(Beside {
+                slot,
+                most: slot.most(),
+                until_start_ms: self.start.0.saturating_sub(now.0),
+                most_beyond: slot.with(&least).most(),
+            })
+        };
+        self.kept.iter().filter_map(beside).collect()
+    }
+
     fn on(&self, host: HostId) -> Option<&KeptHost> {
         let place = self.kept.binary_search_by_key(&host, |kept| kept.host).ok()?;
         Some(&self.kept[place])
@@ -120,6 +137,25 @@ impl Promise {
             }
         }
         filter::capacity(hosts, &need, request.nodes, models).is_empty()
+    }
+}
+
+/// A promised host, as seen by those who come later.
+pub(super) struct Beside<'a> {
+    pub(super) slot: &'a Slot,
+    /// What it has at most for those who have ended by the promised start.
+    pub(super) most: Room,
+    until_start_ms: u64,
+    /// For those who have not.
+    most_beyond: Room,
+}
+
+impl Beside<'_> {
+    /// Whether there may be room on it.
+    pub(super) fn has(&self, wanted: &Wanted) -> bool {
+        let is_over = wanted.room_ms <= self.until_start_ms;
+        let room = if is_over { &self.most } else { &self.most_beyond };
+        room.has(&wanted.ask)
     }
 }
 
@@ -174,6 +210,13 @@ impl Promises {
     fn kept(&self, rank: Rank, site: SiteId, now: Timestamp, room_ms: u64) -> Option<Kept<'_>> {
         let promise = self.at(site).filter(|promise| !promise.yields_to(rank))?;
         Some(Kept { promise, now, room_ms })
+    }
+
+    /// Somebody keeps off what a site has promised.
+    pub(super) fn turn_away(&mut self, site: SiteId) {
+        if let Some(promise) = self.of_site.get_mut(&site) {
+            promise.has_turned_away = true;
+        }
     }
 
     /// Promises that stand.
@@ -283,7 +326,7 @@ impl Planner {
     /// Who waits for room at the site looks at these hosts once more.
     fn let_look(&mut self, site: SiteId, hosts: Vec<HostId>) {
         let grown = self.grown.entry(site).or_default();
-        grown.looked_at = None;
+        grown.look_again();
         grown.hosts.extend(hosts);
     }
 
@@ -389,8 +432,8 @@ impl Planner {
         if self.promises.of_site.contains_key(&site) || !self.open.contains(&site) {
             return;
         }
-        let ranks = self.full.get(&site).into_iter().flat_map(|ranks| ranks.keys());
-        let waiting: Vec<Rank> = ranks.take(CLASSES_SEEN_MAX + self.promises.len()).copied().collect();
+        let ranks = self.full.get(&site).into_iter().flat_map(Parked::ranks);
+        let waiting: Vec<Rank> = ranks.take(CLASSES_SEEN_MAX + self.promises.len()).collect();
         for rank in waiting {
             let class = self.classes.get(&rank.3);
             let Some(class) = class.filter(|class| class.standing == Standing::Parked) else {

@@ -2,14 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::collections::hash_map::Entry;
-use std::ops::Bound;
 use std::sync::Arc;
 
 use super::class::{ClassPlan, Rank, Standing};
-use super::hosts::Slot;
-use super::lane::Room;
 use super::lending::Gate;
-use super::planner::{FLIGHT_MS_MAX, IDLE_MS_MAX, MONEY_RETRY_MS, Planner, RETRIES_MAX};
+use super::planner::{FLIGHT_MS_MAX, Grown, IDLE_MS_MAX, MONEY_RETRY_MS, Planner, RETRIES_MAX};
 use super::promises::Promise;
 use crate::state::State;
 use crate::types::{ClassId, HostId, JobId, SiteId, Timestamp};
@@ -73,7 +70,7 @@ impl Planner {
                 self.reserve_flights(id);
                 self.promises.changed.insert(id);
                 let grown = self.grown.entry(host.site).or_default();
-                grown.looked_at = None;
+                grown.look_again();
                 grown.hosts.insert(id);
             } else {
                 self.changed.sites.insert(host.site);
@@ -218,9 +215,9 @@ impl Planner {
             sites.insert(offer.site);
             let ranks = self.full.entry(offer.site).or_default();
             ranks.remove(&old);
-            ranks.insert(new, class.need.ask());
+            ranks.insert(new, class.wanted());
             // It may not have been its turn yet since the site grew.
-            self.grown.entry(offer.site).and_modify(|grown| grown.looked_at = None);
+            self.grown.entry(offer.site).and_modify(Grown::look_again);
         }
         sites.into_iter().for_each(|site| self.pass_promised(site, old, new));
     }
@@ -317,38 +314,9 @@ impl Planner {
             for model in models {
                 self.note_turned_away(&need, rank, site, model);
             }
-            self.grown.entry(site).or_default().looked_at = Some(rank);
+            let grown = self.grown.entry(site).or_default();
+            (grown.looked_at, grown.next) = (Some(rank), None);
         }
-    }
-
-    /// The first class before `bound` that was turned away at a site that has grown, and may fit on one of the hosts that have.
-    /// None when as many were asked as may be in one pass.
-    fn next_to_ask(&mut self, site: SiteId, bound: Option<Rank>) -> Option<Rank> {
-        let grown = self.grown.get_mut(&site)?;
-        let hosts = &self.view.sites[&site].hosts;
-        let promised = self.promises.at(site).into_iter().flat_map(Promise::hosts);
-        let slots = grown.hosts.iter().copied().chain(promised);
-        let slots: Vec<&Slot> = slots.filter_map(|host| hosts.slot(host)).collect();
-        let rooms: Vec<Room> = slots.iter().map(|slot| slot.most()).collect();
-        let from = grown.looked_at.map_or(Bound::Unbounded, Bound::Excluded);
-        let waiting = self
-            .full
-            .get(&site)
-            .into_iter()
-            .flat_map(|ranks| ranks.range((from, Bound::Unbounded)));
-        for (rank, ask) in waiting {
-            if bound.is_some_and(|bound| bound <= *rank) {
-                return None;
-            }
-            // There was no room anywhere when it was turned away, so there is none but where the site has grown.
-            if rooms.iter().any(|room| room.has(ask)) && may_fit(&self.classes[&rank.3], site, &slots) {
-                self.asks_left = self.asks_left.saturating_sub(1);
-                return (self.asks_left > 0).then_some(*rank);
-            }
-            grown.looked_at = Some(*rank);
-        }
-        self.grown.remove(&site);
-        None
     }
 
     /// Takes the class out of all queues for room; every site is worth asking again.
@@ -376,13 +344,6 @@ impl Planner {
             }
         }
     }
-}
-
-/// Whether a class fits on one of these hosts as far as their room is not promised; one that is not parked is to be asked.
-fn may_fit(class: &ClassPlan, site: SiteId, slots: &[&Slot]) -> bool {
-    let mut offers = class.offers.iter().filter(|offer| offer.site == site && offer.full);
-    let fits = |model: Option<u16>| slots.iter().any(|slot| slot.fit(&class.need, model).is_some());
-    class.standing != Standing::Parked || offers.any(|offer| fits(offer.model))
 }
 
 fn is_of(class: &ClassPlan, request: &Arc<crate::types::Request>) -> bool {
