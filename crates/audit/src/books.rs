@@ -53,6 +53,7 @@ pub(crate) struct Programme {
 impl Programme {
     /// The terms in force at an instant (before the first: the first) and their number, from 1.
     pub(crate) fn terms_at(&self, at: u64) -> (&Terms, u64) {
+        // One that was replaced before it was in force never begins.
         let latest = self.revisions.iter().rposition(|(from, _)| *from <= at).unwrap_or(0);
         (&self.revisions[latest].1, latest as u64 + 1)
     }
@@ -230,6 +231,7 @@ pub(crate) struct Books {
     unit_totals: BTreeMap<String, [i128; KINDS]>,
     pub(crate) orgs: Vec<Org>,
     pub(crate) org_names: HashSet<String>,
+    pub(crate) credit_codes: HashSet<String>,
     /// Control groups by name.
     pub(crate) groups: HashMap<String, u32>,
     pub(crate) sites: BTreeMap<u32, Site>,

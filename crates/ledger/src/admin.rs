@@ -18,6 +18,9 @@ use crate::types::{
     AgreementId, Fen, Few, Grant, GroupId, OrgId, ProgrammeId, RegionCode, SiteId, Sku, Stamp, Timestamp,
 };
 
+/// How far ahead a revision may be planned: what lies further is a slip of the pen.
+const REVISION_AHEAD_MS_MAX: u64 = 5 * 366 * 86_400_000;
+
 // All money that is ever in the books at once stays under this, so that no balance can overflow.
 const BOOKS_MAX: i128 = 4_000_000_000_000_000_000;
 
@@ -31,6 +34,14 @@ impl Ledger {
             return Err(Rejection::NameTaken {
                 field: "name",
                 name: new.name.clone(),
+            });
+        }
+        let code = &*new.credit_code;
+        let same = |org: &Org| org.registered.credit_code.eq_ignore_ascii_case(code);
+        if !code.is_empty() && self.orgs.iter().any(|(_, org)| same(org)) {
+            return Err(Rejection::NameTaken {
+                field: "credit_code",
+                name: code.into(),
             });
         }
         let id = u32::try_from(self.orgs.next_id());
@@ -260,6 +271,7 @@ impl Ledger {
             revisions: vec![Revision {
                 effective_from: by.at,
                 immediate: false,
+                replaced: false,
                 terms: new.terms.clone(),
             }],
             budget: new.budget,
@@ -298,9 +310,10 @@ impl Ledger {
         Ok(id)
     }
 
-    /// New terms from `effective_from` on (`None` = now; never in the past, never before an earlier revision). New quotes and holds are
-    /// judged by them; open holds keep theirs, unless the revision is immediate: then it is in force now, the covers of open holds end, and what
-    /// remains of them is paid anew. Returns the revision's number.
+    /// New terms from `effective_from` on (`None` = now; never in the past, and a planned one before its terms end). What was planned for then
+    /// or later is replaced by them: nothing was held under it. New quotes and holds are judged by them; open holds keep theirs, unless the
+    /// revision is immediate: then it is in force now, the covers of open holds end, and what remains of them is paid anew. Returns the
+    /// revision's number.
     pub fn revise_programme(
         &mut self,
         programme: ProgrammeId,
@@ -322,18 +335,26 @@ impl Ledger {
                 "now, for an immediate revision",
             ));
         }
-        let latest = known.revisions[known.revisions.len() - 1].effective_from;
-        if effective_from < latest {
+        let after_end = effective_from > by.at && effective_from >= terms.until;
+        if after_end || effective_from.0 - by.at.0 > REVISION_AHEAD_MS_MAX {
             return Err(Rejection::invalid(
                 "effective_from",
                 effective_from,
-                "not before the latest revision",
+                "before the programme's end, and within five years from now",
             ));
         }
         let revisions = &mut self.programme_mut(programme).revisions;
+        for planned in revisions
+            .iter_mut()
+            .rev()
+            .take_while(|planned| planned.effective_from > by.at)
+        {
+            planned.replaced |= planned.effective_from >= effective_from;
+        }
         revisions.push(Revision {
             effective_from,
             immediate,
+            replaced: false,
             terms: terms.clone(),
         });
         let number = revisions.len() as u32;

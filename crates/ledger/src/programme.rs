@@ -158,6 +158,8 @@ pub struct Revision {
     pub effective_from: Timestamp,
     /// It ended the covers of the holds open then, too.
     pub immediate: bool,
+    /// A later one took its place before it was in force.
+    pub replaced: bool,
     /// The terms.
     pub terms: Terms,
 }
@@ -181,7 +183,7 @@ pub struct Programme {
     pub budget_policy: BudgetPolicy,
     /// Who is paid the subsidy.
     pub redemption: Redemption,
-    /// By `effective_from`; the number of a revision is its place, from 1.
+    /// Those that are not replaced by `effective_from`; the number of a revision is its place, from 1.
     pub revisions: Vec<Revision>,
     /// In all.
     pub budget: Grant,
@@ -212,11 +214,9 @@ pub struct Programme {
 impl Programme {
     /// The terms in force at an instant (before the first revision: the first) and their number.
     pub fn terms_at(&self, at: Timestamp) -> (&Terms, u32) {
-        let begun = self
-            .revisions
-            .partition_point(|revision| revision.effective_from <= at)
-            .max(1);
-        (&self.revisions[begun - 1].terms, begun as u32)
+        let begun = |revision: &Revision| !revision.replaced && revision.effective_from <= at;
+        let place = self.revisions.iter().rposition(begun).unwrap_or(0);
+        (&self.revisions[place].terms, place as u32 + 1)
     }
 
     /// The class whose unit-hours it grants; `None` = money.

@@ -131,6 +131,17 @@ impl Ledger {
         (Fen(cash.max(0)), set_off)
     }
 
+    /// Of what paying a settlement comes to, what is not paid already with the provider's earlier ones, which come first: in cash, and set off.
+    pub fn payable_after_earlier(&self, period: u32, provider: OrgId) -> (Fen, Fen) {
+        let earlier = |known: &&Settlement| known.provider == provider && known.paid.is_none() && known.period < period;
+        let before = self.settlements_after(0, OrgId(0)).filter(earlier).last();
+        let (cash, set_off) = self.payable(period, provider);
+        let Some(before) = before else { return (cash, set_off) };
+        let (cash_before, set_off_before) = self.payable(before.period, provider);
+        let rest = |all: Fen, before: Fen| Fen((all.0 - before.0).max(0));
+        (rest(cash, cash_before), rest(set_off, set_off_before))
+    }
+
     fn known_settlement(&self, period: u32, provider: OrgId) -> Result<&Settlement, Rejection> {
         self.known_org(provider)?;
         let known = self.known_period(period)?;

@@ -57,6 +57,7 @@ pub fn programme(state: &State, programme: &Programme, with_revisions: bool) -> 
         number,
         effective_from_ms: one.effective_from.0,
         immediate: one.immediate,
+        replaced: one.replaced,
         terms: Some(terms(&one.terms)),
     });
     v1::Programme {

@@ -169,7 +169,7 @@ fn by(state: &State, stamp: Option<Stamp>) -> (String, u64) {
 pub fn settlement(state: &State, one: &Settlement) -> v1::Settlement {
     let (cash, set_off) = match &one.paid {
         Some(Payment { cash, set_off, .. }) => (*cash, *set_off),
-        None => state.ledger().payable(one.period, one.provider),
+        None => state.ledger().payable_after_earlier(one.period, one.provider),
     };
     let (reviewed_by, reviewed_at_ms) = by(state, one.reviewed);
     let (paid_by, paid_at_ms) = by(state, one.paid.map(|paid| paid.by));
@@ -185,6 +185,7 @@ pub fn settlement(state: &State, one: &Settlement) -> v1::Settlement {
         net_fen: one.net.0,
         cash_fen: cash.0,
         set_off_fen: set_off.0,
+        carried_fen: one.net.0 - cash.0 - set_off.0,
         reviewed_by,
         reviewed_at_ms,
         paid_by,

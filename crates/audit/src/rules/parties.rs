@@ -17,11 +17,19 @@ pub(super) fn create_org(books: &mut Books, judge: &mut Judge<'_>, facts: &mut F
     let group = facts.id("control group")?;
     let name = facts.text("name")?;
     let control_group = facts.text("control group")?;
-    let _credit_code = facts.text("credit code")?;
+    let credit_code = facts.text("credit code")?;
     let next = books.orgs.len() as u32 + 1;
     judge.expect(Check::Number, || "number of the organisation".into(), next, id);
     let new = books.org_names.insert(name.to_owned());
     judge.require(Check::Number, new, || "name".into(), "a new one", name);
+    let new = credit_code.is_empty() || books.credit_codes.insert(credit_code.to_ascii_uppercase());
+    judge.require(
+        Check::Number,
+        new,
+        || "credit code".into(),
+        "one that no other has",
+        credit_code,
+    );
     let expected = group_of(books, control_group);
     judge.expect(Check::Number, || "control group".into(), expected, group);
     books.orgs.push(Org {

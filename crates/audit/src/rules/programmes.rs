@@ -64,17 +64,24 @@ pub(super) fn revise(books: &mut Books, judge: &mut Judge<'_>, facts: &mut Facts
     let known = books.programme(id).ok_or_else(|| unknown("programme", id))?;
     let next = known.revisions.len() as u64 + 1;
     judge.expect(Check::Number, || "number of the revision".into(), next, revision);
-    let latest = known.revisions.last().map_or(0, |(from, _)| *from);
-    let earliest = latest.max(judge.at);
+    let at = judge.at;
     judge.require(
         Check::Terms,
-        from >= earliest,
+        from == at || (at..terms.until).contains(&from),
         || "effective from".into(),
-        format!("not before {earliest}"),
+        format!("from {at} until the end of the terms, {}", terms.until),
         from,
     );
     check_terms(judge, &terms, known.fiscal_year);
-    books.programmes[id as usize - 1].revisions.push((from, terms));
+    let revisions = &mut books.programmes[id as usize - 1].revisions;
+    // What was planned for then or later is never in force.
+    for (planned, _) in revisions
+        .iter_mut()
+        .filter(|(planned, _)| *planned > at && *planned >= from)
+    {
+        *planned = u64::MAX;
+    }
+    revisions.push((from, terms));
     Ok(())
 }
 

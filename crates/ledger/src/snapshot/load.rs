@@ -589,6 +589,7 @@ fn revision(record: RevisionRecord) -> Result<Revision, &'static str> {
     Ok(Revision {
         effective_from: Timestamp(record.effective_from),
         immediate: record.immediate,
+        replaced: record.replaced,
         terms: Terms {
             rates: record.rates.into_iter().map(rate).collect(),
             excluded_skus: record.excluded_skus.into_iter().map(Sku::from).collect(),

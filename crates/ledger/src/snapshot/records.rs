@@ -185,6 +185,8 @@ pub(super) struct RevisionRecord {
     pub(super) reinstate_refunds: bool,
     #[prost(bool, tag = "14")]
     pub(super) immediate: bool,
+    #[prost(bool, tag = "15")]
+    pub(super) replaced: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]

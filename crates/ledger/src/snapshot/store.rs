@@ -100,6 +100,7 @@ fn revision_record(revision: &Revision) -> RevisionRecord {
     RevisionRecord {
         effective_from: revision.effective_from.0,
         immediate: revision.immediate,
+        replaced: revision.replaced,
         rates: terms.rates.iter().map(rate).collect(),
         excluded_skus: terms.excluded_skus.iter().map(Sku::to_string).collect(),
         cap_per_control_group: terms.cap_per_control_group.map(|cap| cap.0),

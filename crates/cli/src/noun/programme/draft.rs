@@ -211,7 +211,11 @@ fn terms_at(programme: &v1::Programme, from: Option<u64>) -> v1::Terms {
         None => one.number == programme.revision,
         Some(from) => one.effective_from_ms <= from,
     };
-    let before = programme.revisions.iter().rev().find(in_force);
+    let before = programme
+        .revisions
+        .iter()
+        .rev()
+        .find(|one| !one.replaced && in_force(one));
     let before = before.and_then(|revision| revision.terms.clone());
     before.or_else(|| programme.terms.clone()).unwrap_or_default()
 }
@@ -224,7 +228,7 @@ pub(super) fn refuse_unchanged(
     from: Option<u64>,
     immediate: bool,
 ) -> Outcome<()> {
-    let Some(latest) = programme.revisions.last() else {
+    let Some(latest) = programme.revisions.iter().rfind(|revision| !revision.replaced) else {
         return Ok(());
     };
     let holds = latest.number == programme.revision || from.is_some_and(|from| latest.effective_from_ms <= from);
@@ -456,6 +460,7 @@ mod tests {
             number,
             effective_from_ms,
             immediate: false,
+            replaced: false,
             terms: Some(v1::Terms {
                 rates: vec![v1::Rate {
                     sku: "cpu".into(),

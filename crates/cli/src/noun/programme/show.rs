@@ -67,6 +67,7 @@ pub(super) fn programme_json(one: &v1::Programme) -> Value {
             "revision": revision.number,
             "effective_from": rfc3339(revision.effective_from_ms),
             "immediate": revision.immediate,
+            "replaced": revision.replaced,
             "terms": revision.terms.as_ref().map(terms_json),
         })
     };
@@ -128,7 +129,13 @@ pub(super) fn programme_text(one: &v1::Programme) -> String {
         ("spent", amount(figures.captured)),
         ("lapsed", unless_zero(figures.lapsed)),
         ("revoked", unless_zero(figures.revoked)),
-        ("paid", format!("{} yuan", show_money(figures.paid_fen))),
+        (
+            "subsidies",
+            format!(
+                "{} yuan by its vouchers, refunds deducted",
+                show_money(figures.paid_fen)
+            ),
+        ),
         (
             "owed to funds",
             if figures.recovery_fen == 0 {
@@ -148,7 +155,12 @@ pub(super) fn programme_text(one: &v1::Programme) -> String {
             vec![
                 revision.number.to_string(),
                 first_day(revision.effective_from_ms),
-                if revision.immediate { "yes" } else { "" }.to_owned(),
+                match (revision.immediate, revision.replaced) {
+                    (_, true) => "replaced before it was in force",
+                    (true, false) => "yes",
+                    (false, false) => "",
+                }
+                .to_owned(),
                 rates_text(&terms.rates),
                 caps_text(&terms, &one.unit_hours_of),
                 last_day(terms.until_ms),
