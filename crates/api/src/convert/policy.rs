@@ -11,6 +11,9 @@ const WEIGHTS_MAX: usize = 1_000;
 
 /// `None` where none is given.
 pub(super) fn objective(field: &str, given: i32) -> Checked<Option<Objective>> {
+    if given == i32::from(v1::Objective::Unspecified) {
+        return Ok(None);
+    }
     Ok(match check::known(field, given, "soonest, cheapest and balanced")? {
         v1::Objective::Unspecified => None,
         v1::Objective::Soonest => Some(Objective::Soonest),
