@@ -251,7 +251,7 @@ fn close(people: &People<'_>, job: &str) -> anyhow::Result<()> {
     ensure!(code == 4, "{error}");
     let (code, error) = people.treasurer.refused(&["settlement", "pay", "1", PROVIDER])?;
     ensure!(code == 6 && error["code"] == "FUNDERS_DUE", "{error}");
-    pay_in(people, "1")?;
+    pay_in(people, Some("1"))?;
     let paid = people
         .treasurer
         .json(&["settlement", "pay", "1", PROVIDER, "--reference", "bank 8"])?;
@@ -264,9 +264,10 @@ fn close(people: &People<'_>, job: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Every funder pays what is due from it.
-fn pay_in(people: &People<'_>, period: &str) -> anyhow::Result<()> {
-    let payable = people.auditor.json(&["period", "payable", "--period", period])?;
+/// Every funder pays what is due from it for a period, the current one unless given.
+fn pay_in(people: &People<'_>, period: Option<&str>) -> anyhow::Result<()> {
+    let which: Vec<&str> = period.map_or_else(Vec::new, |number| vec!["--period", number]);
+    let payable = people.auditor.json(&[&["period", "payable"], &which[..]].concat())?;
     for row in payable["rows"].as_array().context("rows")? {
         let due = fen(&row["due_fen"]);
         let (programme, funder) = (
@@ -368,7 +369,7 @@ fn claim(people: &People<'_>) -> anyhow::Result<()> {
         "not its own"
     );
     people.reviewer.text(&["claim", "review", &claim, "--approve"])?;
-    pay_in(people, "0")?;
+    pay_in(people, None)?;
     let paid = people.treasurer.json(&["claim", "pay", &claim])?;
     ensure!(
         paid["state"] == "PAID" && fen(&paid["cash_fen"]) + fen(&paid["set_off_fen"]) == subsidy,
