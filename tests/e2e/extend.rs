@@ -91,7 +91,7 @@ async fn submit(jobs: &mut JobServiceClient<Channel>, who: &Bearer, seconds: &st
 }
 
 /// Asks until the job is as wanted.
-async fn until(
+pub(crate) async fn until(
     jobs: &mut JobServiceClient<Channel>,
     who: &Bearer,
     job_id: u64,

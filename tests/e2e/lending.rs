@@ -1,7 +1,7 @@
 //! A contract and a quota through the public interface of real daemons: a stranger fills a site, leaves when its own users need the
 //! floor, comes back and ends well.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use hesuan_api::refusal::Refusal;
@@ -9,14 +9,15 @@ use hesuan_api::v1::job_service_client::JobServiceClient;
 use hesuan_api::v1::site_service_client::SiteServiceClient;
 use hesuan_api::v1::wallet_service_client::WalletServiceClient;
 use hesuan_api::v1::{
-    Bounds, Contract, ExplainJobRequest, GetJobRequest, GetReceiptRequest, Job, JobSpec, JobState, Resources,
-    SetContractRequest, SetQuotaRequest, SubmitJobRequest,
+    Bounds, Contract, ExplainJobRequest, GetReceiptRequest, Job, JobSpec, JobState, Resources, SetContractRequest,
+    SetQuotaRequest, SubmitJobRequest,
 };
 use hesuan_tests::client::{Bearer, channel, request_id};
 use hesuan_tests::daemons::Backend;
 use hesuan_tests::parties::establish;
 use tonic::transport::Channel;
 
+use crate::extend::until;
 use crate::three;
 
 const NOTICE_MS: u64 = 3_000;
@@ -160,26 +161,4 @@ async fn codes(
         .find(|one| one.site == site)
         .context("every site answers")?;
     Ok(site.reasons.into_iter().map(|reason| reason.code).collect())
-}
-
-/// Asks until the job is as wanted.
-async fn until(
-    jobs: &mut JobServiceClient<Channel>,
-    who: &Bearer,
-    job_id: u64,
-    wanted: impl Fn(&Job) -> bool,
-) -> anyhow::Result<Job> {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    loop {
-        let request = GetJobRequest {
-            job_id,
-            ..Default::default()
-        };
-        let job = jobs.get_job(who.request(request)).await?.into_inner();
-        if wanted(&job) {
-            return Ok(job);
-        }
-        ensure!(Instant::now() < deadline, "waited in vain: {job:?}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
 }
