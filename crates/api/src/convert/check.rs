@@ -4,7 +4,7 @@
 use std::fmt::Display;
 
 use hesuan_engine::outcome::{Rejection, RejectionKind};
-use hesuan_ledger::types::{BasisPoints, Fen, Grant, RegionCode, Timestamp};
+use hesuan_ledger::types::{BasisPoints, Fen, Grant, RegionCode, Timestamp, Yuan};
 
 /// Bytes of a name (site, organisation, programme, principal, voucher code).
 pub const NAME_BYTES_MAX: usize = 64;
@@ -191,25 +191,14 @@ pub(crate) fn amount(field: impl Display, given: i64) -> Checked<Fen> {
     }
     Err(out_of_range(
         field,
-        format_args!("{} yuan", Yuan(given)),
-        format_args!("0.01 to {} yuan", Yuan(Fen::MAX.0)),
+        format_args!("{} yuan", Yuan(Fen(given))),
+        format_args!("0.01 to {} yuan", Yuan(Fen::MAX)),
     ))
 }
 
 /// More than nothing, where an amount is given. An explicit 0 is refused: it must never be taken for "all" or for "no bound".
 pub(crate) fn amount_if_given(field: impl Display, given: Option<i64>) -> Checked<Option<Fen>> {
     given.map(|given| amount(field, given)).transpose()
-}
-
-/// Fen, written as people read them.
-struct Yuan(i64);
-
-impl Display for Yuan {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let sign = if self.0 < 0 { "-" } else { "" };
-        let fen = self.0.unsigned_abs();
-        write!(f, "{sign}{}.{:02}", fen / 100, fen % 100)
-    }
 }
 
 /// More than nothing of what a programme is denominated in.
@@ -290,17 +279,20 @@ pub(crate) fn instance(field: impl Display, given: &[u8]) -> Checked<u128> {
 
 /// A number of an enum that we know and that is not the unspecified one.
 pub(crate) fn known<T: TryFrom<i32>>(field: impl Display, given: i32, allowed: &str) -> Checked<T> {
-    let refuse = |()| {
+    known_if_given(&field, given, allowed)?.ok_or_else(|| missing(&field, allowed))
+}
+
+/// The same, where 0, the unspecified one, says that none is given.
+pub(crate) fn known_if_given<T: TryFrom<i32>>(field: impl Display, given: i32, allowed: &str) -> Checked<Option<T>> {
+    let refuse = |_| {
         invalid(
             "FIELD_UNKNOWN_VALUE",
             &field,
             format_args!("{field} is {given}, which is no known value: allowed are {allowed}"),
         )
     };
-    if given == 0 {
-        return Err(missing(&field, allowed));
-    }
-    T::try_from(given).map_err(|_| refuse(()))
+    let given = (given != 0).then_some(given);
+    given.map(|given| T::try_from(given).map_err(refuse)).transpose()
 }
 
 /// Refuses a list that names something twice; the list is sorted afterwards.

@@ -129,19 +129,9 @@ pub fn job(spec: v1::JobSpec) -> Checked<SubmitJob> {
     }
     let tasks = range("spec.array_count", spec.array_count.into(), 0, TASKS_MAX)?;
     let parallel_max = range("spec.array_parallel_max", spec.array_parallel_max.into(), 0, TASKS_MAX)?;
-    let on_site_lost = match v1::OnSiteLost::try_from(spec.on_site_lost) {
-        Ok(v1::OnSiteLost::Unspecified | v1::OnSiteLost::Hold) => OnSiteLost::Hold,
-        Ok(v1::OnSiteLost::Requeue) => OnSiteLost::Requeue,
-        Err(_) => {
-            return Err(invalid(
-                "FIELD_UNKNOWN_VALUE",
-                "spec.on_site_lost",
-                format_args!(
-                    "spec.on_site_lost is {}, which is no known value: allowed are hold and requeue",
-                    spec.on_site_lost
-                ),
-            ));
-        }
+    let on_site_lost = match check::known_if_given("spec.on_site_lost", spec.on_site_lost, "hold and requeue")? {
+        None | Some(v1::OnSiteLost::Unspecified | v1::OnSiteLost::Hold) => OnSiteLost::Hold,
+        Some(v1::OnSiteLost::Requeue) => OnSiteLost::Requeue,
     };
     let (retries_max, retries) = retries(spec.retries_max, spec.retry.unwrap_or_default(), on_site_lost)?;
     let gates = Gates {
@@ -224,17 +214,12 @@ fn after(given: Vec<v1::Dependency>) -> Checked<Vec<Dependency>> {
             ));
         }
         let field = format_args!("spec.after[{index}].after").to_string();
-        let how = match v1::After::try_from(one.after) {
-            Ok(v1::After::Ok) => After::Ok,
-            Ok(v1::After::Any) => After::Any,
-            Ok(v1::After::NotOk) => After::NotOk,
-            Ok(v1::After::Unspecified) => return Err(missing(field, "say how that job has to end: ok, any or not ok")),
-            Err(_) => {
-                let text = format!(
-                    "{field} is {}, which is no known value: allowed are ok, any and not ok",
-                    one.after
-                );
-                return Err(invalid("FIELD_UNKNOWN_VALUE", field, text));
+        let how = match check::known_if_given(&field, one.after, "ok, any and not ok")? {
+            Some(v1::After::Ok) => After::Ok,
+            Some(v1::After::Any) => After::Any,
+            Some(v1::After::NotOk) => After::NotOk,
+            None | Some(v1::After::Unspecified) => {
+                return Err(missing(field, "say how that job has to end: ok, any or not ok"));
             }
         };
         after.push(Dependency {

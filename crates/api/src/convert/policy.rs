@@ -11,15 +11,14 @@ const WEIGHTS_MAX: usize = 1_000;
 
 /// `None` where none is given.
 pub(super) fn objective(field: &str, given: i32) -> Checked<Option<Objective>> {
-    if given == i32::from(v1::Objective::Unspecified) {
-        return Ok(None);
-    }
-    Ok(match check::known(field, given, "soonest, cheapest and balanced")? {
-        v1::Objective::Unspecified => None,
-        v1::Objective::Soonest => Some(Objective::Soonest),
-        v1::Objective::Cheapest => Some(Objective::Cheapest),
-        v1::Objective::Balanced => Some(Objective::Balanced),
-    })
+    Ok(
+        match check::known_if_given(field, given, "soonest, cheapest and balanced")? {
+            None | Some(v1::Objective::Unspecified) => None,
+            Some(v1::Objective::Soonest) => Some(Objective::Soonest),
+            Some(v1::Objective::Cheapest) => Some(Objective::Cheapest),
+            Some(v1::Objective::Balanced) => Some(Objective::Balanced),
+        },
+    )
 }
 
 pub(super) fn set_policy(given: v1::SetPolicyRequest) -> Checked<Body> {

@@ -20,21 +20,14 @@ pub(super) fn create(request: v1::CreateProgrammeRequest) -> Checked<Body> {
     let given = request
         .programme
         .ok_or_else(|| missing("programme", "describe the programme"))?;
-    let budget_policy = match v1::BudgetPolicy::try_from(given.budget_policy) {
-        Ok(v1::BudgetPolicy::Unspecified | v1::BudgetPolicy::CommitAtIssue) => BudgetPolicy::CommitAtIssue,
-        Ok(v1::BudgetPolicy::CommitAtHold) => BudgetPolicy::CommitAtHold,
-        Err(_) => {
-            return Err(unknown(
-                "programme.budget_policy",
-                given.budget_policy,
-                "commit at issue and commit at hold",
-            ));
-        }
+    let (field, allowed) = ("programme.budget_policy", "commit at issue and commit at hold");
+    let budget_policy = match check::known_if_given(field, given.budget_policy, allowed)? {
+        None | Some(v1::BudgetPolicy::Unspecified | v1::BudgetPolicy::CommitAtIssue) => BudgetPolicy::CommitAtIssue,
+        Some(v1::BudgetPolicy::CommitAtHold) => BudgetPolicy::CommitAtHold,
     };
-    let redemption = match v1::Redemption::try_from(given.redemption) {
-        Ok(v1::Redemption::Unspecified | v1::Redemption::Provider) => Redemption::Provider,
-        Ok(v1::Redemption::Holder) => Redemption::Holder,
-        Err(_) => return Err(unknown("programme.redemption", given.redemption, "provider and holder")),
+    let redemption = match check::known_if_given("programme.redemption", given.redemption, "provider and holder")? {
+        None | Some(v1::Redemption::Unspecified | v1::Redemption::Provider) => Redemption::Provider,
+        Some(v1::Redemption::Holder) => Redemption::Holder,
     };
     let terms = terms("programme.terms", given.terms)?;
     let denomination = match given.unit_hours_of {
@@ -94,13 +87,10 @@ fn terms(field: &str, given: Option<v1::Terms>) -> Checked<Terms> {
             total_max: check::rate(format_args!("{field}.stack_total_bp"), total)?,
         },
     };
-    let expiry_basis = match v1::ExpiryBasis::try_from(given.expiry_basis) {
-        Ok(v1::ExpiryBasis::Unspecified | v1::ExpiryBasis::Usage) => ExpiryBasis::Usage,
-        Ok(v1::ExpiryBasis::Hold) => ExpiryBasis::Hold,
-        Err(_) => {
-            let field = format!("{field}.expiry_basis");
-            return Err(unknown(&field, given.expiry_basis, "usage and hold"));
-        }
+    let basis_field = format_args!("{field}.expiry_basis");
+    let expiry_basis = match check::known_if_given(basis_field, given.expiry_basis, "usage and hold")? {
+        None | Some(v1::ExpiryBasis::Unspecified | v1::ExpiryBasis::Usage) => ExpiryBasis::Usage,
+        Some(v1::ExpiryBasis::Hold) => ExpiryBasis::Hold,
     };
     let cap_group = format!("{field}.cap_per_control_group");
     Ok(Terms {
@@ -117,11 +107,6 @@ fn terms(field: &str, given: Option<v1::Terms>) -> Checked<Terms> {
         carry_over: given.carry_over,
         reinstate_refunds: given.reinstate_refunds,
     })
-}
-
-fn unknown(field: &str, given: i32, allowed: &str) -> hesuan_engine::outcome::Rejection {
-    let message = format!("{field} is {given}, which is no known value: allowed are {allowed}");
-    invalid("FIELD_UNKNOWN_VALUE", field, message)
 }
 
 fn rates(field: &str, given: Vec<v1::Rate>) -> Checked<Vec<Rate>> {
