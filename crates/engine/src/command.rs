@@ -5,7 +5,7 @@ use hesuan_ledger::types::{ClaimId, Fen, Grant, RegionCode, Timestamp};
 
 use crate::types::{
     Bounds, Digest, Funding, Gates, HostId, JobId, Nodes, Objective, OnSiteLost, Place, PrincipalId, RequestId,
-    Resources, Retries, TaskId,
+    Resources, Retries, TaskId, devices_on, places,
 };
 
 /// One command of a bundle.
@@ -614,16 +614,13 @@ pub struct Decision {
 impl Decision {
     /// All its hosts with the devices there, by rank.
     pub fn places(&self) -> impl Iterator<Item = (HostId, &[u32])> {
-        let others = self.others.iter().map(|place| (place.host, &*place.gpu_indices));
-        std::iter::once((self.host, &*self.gpu_indices)).chain(others)
+        places(self.host, &self.gpu_indices, &self.others)
     }
 
     /// The devices it takes on a host; none on a host that is not one of its own.
     #[must_use]
     pub fn devices_on(&self, host: HostId) -> &[u32] {
-        self.places()
-            .find(|(own, _)| *own == host)
-            .map_or(&[], |(_, devices)| devices)
+        devices_on(host, self.places())
     }
 }
 

@@ -50,8 +50,9 @@ impl fmt::Display for Span {
     }
 }
 
-/// Year, month and day of a count of days since 1970-01-01. Years begin in March here, so that the leap day is the last.
-fn civil(days: u64) -> (u64, u64, u64) {
+/// Year, month and day of a count of days since 1970-01-01, as in H. Hinnant, "chrono-compatible low-level date algorithms",
+/// `civil_from_days`: years begin in March here, so that the leap day is the last.
+pub(crate) fn civil(days: u64) -> (u64, u64, u64) {
     let since_march_0 = days + 719_468;
     let (era, in_era) = (since_march_0 / 146_097, since_march_0 % 146_097);
     let year_of_era = (in_era - in_era / 1_460 + in_era / 36_524 - in_era / 146_096) / 365;

@@ -86,6 +86,21 @@ impl Default for Nodes {
     }
 }
 
+/// The hosts of a task with its devices there, by rank: the first, and the further ones of a gang.
+pub(crate) fn places<'a>(
+    host: HostId,
+    gpu_indices: &'a [u32],
+    others: &'a [Place],
+) -> impl Iterator<Item = (HostId, &'a [u32])> {
+    let others = others.iter().map(|place| (place.host, &*place.gpu_indices));
+    std::iter::once((host, gpu_indices)).chain(others)
+}
+
+/// The devices at one of such places; none on a host that is not among them.
+pub(crate) fn devices_on<'a>(host: HostId, mut places: impl Iterator<Item = (HostId, &'a [u32])>) -> &'a [u32] {
+    places.find(|(own, _)| *own == host).map_or(&[], |(_, devices)| devices)
+}
+
 /// A host and the devices there that one node of a task has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {

@@ -86,6 +86,18 @@ impl Fen {
     pub const MAX: Fen = Fen(100_000_000_000_000);
 }
 
+/// An amount of money as people read it.
+#[derive(Clone, Copy, Debug)]
+pub struct Yuan(pub Fen);
+
+impl fmt::Display for Yuan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = if self.0.0 < 0 { "-" } else { "" };
+        let fen = self.0.0.unsigned_abs();
+        write!(f, "{sign}{}.{:02}", fen / 100, fen % 100)
+    }
+}
+
 impl Grant {
     /// Nothing.
     pub const ZERO: Grant = Grant(0);

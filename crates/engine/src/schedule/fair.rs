@@ -14,6 +14,7 @@ use super::class::{ClassPlan, Rank, Standing, Turn};
 use super::flight::Flight;
 use super::planner::Planner;
 use super::share::{Pool, Share, share};
+use crate::state::usage::amounts;
 use crate::state::{KINDS, State};
 use crate::types::{ClassId, OrgId, SiteId, Timestamp};
 
@@ -192,8 +193,8 @@ impl Fair {
     pub(crate) fn charge(&mut self, state: &State, now: Timestamp, flight: &Flight) {
         let (org, class) = (flight.org, flight.class);
         let standings = self.orgs.entry(org).or_default();
-        for (sum, amount) in standings.in_flight.iter_mut().zip(amounts(flight)) {
-            *sum += amount;
+        for (sum, amount) in standings.in_flight.iter_mut().zip(amounts(&flight.task)) {
+            *sum += u128::from(amount);
         }
         if standings.ageing.class == Some(class) {
             standings.ageing.class = None;
@@ -210,8 +211,8 @@ impl Fair {
             .orgs
             .get_mut(&org)
             .expect("an org with decisions in flight is known");
-        for (sum, amount) in standings.in_flight.iter_mut().zip(amounts(flight)) {
-            *sum -= amount;
+        for (sum, amount) in standings.in_flight.iter_mut().zip(amounts(&flight.task)) {
+            *sum -= u128::from(amount);
         }
         self.touched.insert(org);
         self.forget(org);
@@ -233,12 +234,6 @@ impl Fair {
             self.stale.insert(org);
         }
     }
-}
-
-fn amounts(flight: &Flight) -> [u128; KINDS] {
-    let (need, hosts) = (&flight.need, flight.decision.places().count() as u128);
-    let of_one = [need.cpu_milli, need.memory_mib, need.gpu.milli()];
-    of_one.map(|amount| hosts * u128::from(amount))
 }
 
 impl Planner {

@@ -9,7 +9,7 @@ use hesuan_ledger::types::{Fen, HoldId, SiteId, Timestamp};
 use super::after::Unmet;
 use super::gates::Waits;
 use super::reclaim::Reclaimed;
-use crate::types::{ClassId, Digest, Gates, HostId, Place, PrincipalId, Request, Retries};
+use crate::types::{ClassId, Digest, Gates, HostId, Place, PrincipalId, Request, Retries, devices_on, places};
 
 /// Where a job stands; an attempt uses the same words.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -386,16 +386,13 @@ impl Receipt {
 impl Attempt {
     /// All its hosts with the devices there, by rank: what it holds of capacity.
     pub fn places(&self) -> impl Iterator<Item = (HostId, &[u32])> {
-        let others = self.others.iter().map(|place| (place.host, &*place.gpu_indices));
-        std::iter::once((self.host, &*self.gpu_indices)).chain(others)
+        places(self.host, &self.gpu_indices, &self.others)
     }
 
     /// The devices it has on a host; none on a host that is not one of its own.
     #[must_use]
     pub fn devices_on(&self, host: HostId) -> &[u32] {
-        self.places()
-            .find(|(own, _)| *own == host)
-            .map_or(&[], |(_, devices)| devices)
+        devices_on(host, self.places())
     }
 
     /// Whether it holds capacity and money.

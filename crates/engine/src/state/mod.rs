@@ -36,7 +36,7 @@ mod settlement;
 pub mod site;
 mod sites;
 mod snapshot;
-mod usage;
+pub(crate) mod usage;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! What to do about a refusal for money: the amount that is missing, and the nearest option that works. For a job each option is
 //! quoted like a job that asks for it, so that what is proposed would be accepted as things stand; for other commands it is an amount.
 
-use hesuan_ledger::types::{Fen, Grant, Timestamp, VoucherId};
+use hesuan_ledger::types::{Fen, Grant, Timestamp, VoucherId, Yuan};
 use hesuan_ledger::{QuoteRequest, Rejection as Refused, VoucherState};
 
 use super::State;
@@ -79,8 +79,8 @@ impl State {
             code: "ALLOW_PARTIAL",
             text: format!(
                 "take the part that caps and budgets leave: at {site} vouchers pay {}, you {} yuan (--allow-partial)",
-                yuan(subsidy),
-                yuan(copay)
+                Yuan(subsidy),
+                Yuan(copay)
             )
             .into(),
             details: vec![("site", site), ("subsidy_fen", fen(subsidy)), ("copay_fen", fen(copay))],
@@ -111,8 +111,8 @@ impl State {
             code: "REDEEM",
             text: format!(
                 "redeem {codes} first: at {site} vouchers then pay {}, you {} yuan",
-                yuan(subsidy),
-                yuan(copay)
+                Yuan(subsidy),
+                Yuan(copay)
             )
             .into(),
             details: vec![
@@ -147,7 +147,7 @@ impl State {
         let (name, amount) = if unit_hours {
             ("budget_milli_unit_seconds", unit_hours_at_least(least))
         } else {
-            ("budget_fen", format!("{} yuan", yuan(Fen(least.0))))
+            ("budget_fen", format!("{} yuan", Yuan(Fen(least.0))))
         };
         Some(Nearest {
             code: "BUDGET",
@@ -174,8 +174,8 @@ impl State {
             code: "ANY_VOUCHER",
             text: format!(
                 "let the vouchers be chosen, {way}: at {site} they pay {}, you {} yuan",
-                yuan(subsidy),
-                yuan(copay)
+                Yuan(subsidy),
+                Yuan(copay)
             )
             .into(),
             details: vec![("site", site), ("subsidy_fen", fen(subsidy)), ("copay_fen", fen(copay))],
@@ -193,7 +193,7 @@ impl State {
         let site = self.name_of(&quote);
         Some(Nearest {
             code: "OTHER_SITE",
-            text: format!("run it at {site}, where you pay {} yuan (--site {site})", yuan(copay)).into(),
+            text: format!("run it at {site}, where you pay {} yuan (--site {site})", Yuan(copay)).into(),
             details: vec![("site", site), ("copay_fen", fen(copay))],
         })
     }
@@ -223,7 +223,7 @@ impl State {
             code: "SHORTER",
             text: format!(
                 "ask for {paid} minutes instead of {asked}: at {site} you pay {} yuan (--time {paid}m)",
-                yuan(copay)
+                Yuan(copay)
             )
             .into(),
             details: vec![
@@ -244,7 +244,7 @@ impl State {
         Some(Nearest {
             code: "COPAY_MAX",
             details: vec![("copay_fen_max", fen(needed))],
-            text: format!("allow {0} yuan to be held (--max-copay {0})", yuan(needed)).into(),
+            text: format!("allow {0} yuan to be held (--max-copay {0})", Yuan(needed)).into(),
         })
     }
 
@@ -265,7 +265,7 @@ pub(super) fn smaller_amount(refused: &Refused) -> Option<Nearest> {
     };
     (at_most > Fen::ZERO).then(|| Nearest {
         code: "AMOUNT_MAX",
-        text: format!("ask for {} yuan at most", yuan(at_most)).into(),
+        text: format!("ask for {} yuan at most", Yuan(at_most)).into(),
         details: vec![("amount_fen", fen(at_most))],
     })
 }
@@ -277,7 +277,7 @@ pub(super) fn more_money(refused: &Refused) -> Option<Nearest> {
             Some(Nearest {
                 code: "TOP_UP",
                 details: vec![("amount_fen", fen(short_by))],
-                text: format!("put {} yuan more into the wallet", yuan(short_by)).into(),
+                text: format!("put {} yuan more into the wallet", Yuan(short_by)).into(),
             })
         }
         _ => None,
@@ -292,8 +292,4 @@ fn fen(amount: Fen) -> Box<str> {
 fn unit_hours_at_least(amount: Grant) -> String {
     let thousandths = u64::try_from(amount.0).unwrap_or(0).div_ceil(3_600);
     format!("{}.{:03} unit-hours", thousandths / 1_000, thousandths % 1_000)
-}
-
-fn yuan(amount: Fen) -> String {
-    format!("{}.{:02}", amount.0 / 100, amount.0 % 100)
 }

@@ -3,11 +3,12 @@
 
 use std::fmt;
 
-use hesuan_ledger::types::{Fen, OrgId, ProgrammeId, SiteId, Timestamp};
+use hesuan_ledger::types::{Fen, OrgId, ProgrammeId, SiteId, Timestamp, Yuan};
 use hesuan_ledger::{Account, PeriodRule, Rejection as Refused, SettlementRule, VoucherRule, VoucherState};
 
 use super::State;
 use super::money::money_refused;
+use crate::instant::civil;
 use crate::outcome::{Nearest, Rejection};
 use crate::types::PrincipalId;
 
@@ -237,17 +238,6 @@ impl State {
     }
 }
 
-/// Fen as people read them.
-struct Yuan(Fen);
-
-impl fmt::Display for Yuan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sign = if self.0.0 < 0 { "-" } else { "" };
-        let fen = self.0.0.unsigned_abs();
-        write!(f, "{sign}{}.{:02}", fen / 100, fen % 100)
-    }
-}
-
 /// An amount of a programme: yuan, or unit-hours to the thousandth.
 fn granted(amount: i64, unit_hours: bool) -> String {
     if !unit_hours {
@@ -257,8 +247,7 @@ fn granted(amount: i64, unit_hours: bool) -> String {
     format!("{}.{:03} unit-hours", thousandths / 1_000, thousandths % 1_000)
 }
 
-/// An instant as RFC 3339 in the time of the programmes, Asia/Shanghai. The day is found as in H. Hinnant, "chrono-compatible low-level date
-/// algorithms", `civil_from_days`: years begin in March, so that the leap day is the last.
+/// An instant as RFC 3339 in the time of the programmes, Asia/Shanghai.
 struct At(Timestamp);
 
 impl fmt::Display for At {
@@ -267,18 +256,8 @@ impl fmt::Display for At {
             return f.write_str("no end");
         }
         let seconds = self.0.0 / 1_000 + 8 * 3_600;
-        let (days, second) = (seconds / 86_400 + 719_468, seconds % 86_400);
-        let (era, day_of_era) = (days / 146_097, days % 146_097);
-        let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-        let from_march = (5 * day_of_year + 2) / 153;
-        let day = day_of_year - (153 * from_march + 2) / 5 + 1;
-        let month = if from_march < 10 {
-            from_march + 3
-        } else {
-            from_march - 9
-        };
-        let year = era * 400 + year_of_era + u64::from(month <= 2);
+        let (year, month, day) = civil(seconds / 86_400);
+        let second = seconds % 86_400;
         let (hour, minute) = (second / 3_600, second / 60 % 60);
         write!(
             f,

@@ -10,8 +10,7 @@
 use std::collections::BTreeMap;
 
 use super::{State, Tables};
-use crate::schedule::GpuNeed;
-use crate::types::{OrgId, Request, Timestamp};
+use crate::types::{Held, OrgId, Request, Timestamp};
 
 /// Cores (thousandths), memory (MiB), devices (thousandths).
 pub const KINDS: usize = 3;
@@ -114,15 +113,9 @@ pub struct Usage {
     pub(super) running: [u128; KINDS],
 }
 
-/// What is counted of a request. Named resources are not: every site has its own.
-fn amounts(request: &Request) -> [u64; KINDS] {
-    let (resources, hosts) = (&request.resources, u64::from(request.nodes.count()));
-    let of_one = [
-        resources.cpu_milli,
-        resources.memory_mib,
-        GpuNeed::of(resources).milli(),
-    ];
-    of_one.map(|amount| amount.saturating_mul(hosts))
+/// What is counted of what a task holds. Named resources are not: every site has its own.
+pub(crate) fn amounts(task: &Held) -> [u64; KINDS] {
+    [task.cpu_milli, task.memory_mib, task.gpu_milli]
 }
 
 impl Usage {
@@ -195,7 +188,7 @@ impl State {
 
     /// An attempt of this request begins.
     pub(super) fn count_begun(&mut self, request: &Request, at: Timestamp) {
-        let (decay, amounts) = (self.decay(), amounts(request));
+        let (decay, amounts) = (self.decay(), amounts(&Held::of(request)));
         if let Some(usage) = self.tables.usage.get_mut(&request.org) {
             usage.begin(at, decay, amounts);
         } else {
@@ -210,7 +203,7 @@ impl State {
 
     /// An attempt ends in whatever way: of the time since its placement only what is billed counts, be it nothing.
     pub(super) fn count_ended(&mut self, request: &Request, until: Timestamp, at: Timestamp) {
-        let (decay, amounts) = (self.decay(), amounts(request));
+        let (decay, amounts) = (self.decay(), amounts(&Held::of(request)));
         let usage = self.tables.usage.get_mut(&request.org);
         let usage = usage.expect("an org was counted when its attempt began");
         usage.end(at, decay, amounts, until);
@@ -235,7 +228,7 @@ pub(super) fn is_counted(tables: &Tables) -> bool {
         };
         let request = &tables.class(job.class).request;
         let sums = running.entry(request.org).or_default();
-        for (sum, amount) in sums.iter_mut().zip(amounts(request)) {
+        for (sum, amount) in sums.iter_mut().zip(amounts(&Held::of(request))) {
             *sum += u128::from(amount);
         }
     }
